@@ -1,0 +1,42 @@
+# Every target runs in .venv, which the Makefile and Poetry share (poetry.toml).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.requirements-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format lock clean
+
+help:  ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp is newer than the requirements once they are installed, so a second `make run` starts at once.
+$(READY): dev-requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ": run make with PYTHON=/path/to/python3.10 or newer")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r dev-requirements.txt
+	@touch $@
+
+run: $(READY)  ## Start the web server, the worker and, locally, an embedded SQS
+	@exec $(BIN)/python app/server.py
+
+test: $(READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## Check style, types and YAML
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+
+format: $(READY)  ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## Resolve dependencies anew and export both requirements files (needs Poetry with its export plugin)
+	poetry lock
+	poetry export --quiet --only main,app --output pip-requirements.txt
+	poetry export --quiet --only main,app,dev --output dev-requirements.txt
+
+clean:  ## Remove the environment, caches and local state
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var

@@ -1,0 +1,212 @@
+"""Celery's configuration, the same for producers and workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from be_queue import environment, naming, results
+from be_queue.errors import SettingError
+from be_queue.queues import Queues
+from be_queue.redact import redact
+from be_queue.topology import EXCHANGE, EXCHANGE_TYPE, PLATFORM_QUEUE, Topology
+
+__all__ = ['Config']
+
+
+class Config:
+    """Settings for ``app.config_from_object``, ready to use with nothing but the queues.
+
+    Lower-case attributes are Celery settings. Each can be given as a keyword, or else as the
+    environment variable ``CELERY_<SETTING>`` (a Python literal unless it is a text), or else has
+    the default of `default_settings`. ``broker_transport_options`` given either way are merged
+    into the defaults, key by key.
+
+    Upper-case attributes are internal to this class; those below can be given as keyword or
+    environment variable, and any other upper-case keyword is kept for your own use.
+
+    Arguments:
+        queues: a `Queues` mapping that was built, or the names of the queues that this side
+            consumes or sends to. With names, tasks ``{name}.*`` go to queue ``name``. Kept as
+            ``QUEUES``.
+
+    ====================== ==================== =================================================
+    name                   default              meaning
+    ====================== ==================== =================================================
+    PLATFORM_QUEUE_NAME    ``platform.fifo``    gets a copy of every message; '' switches it off
+    QUEUE_NAME_PREFIX      ``dev``              before queue names; variable ``QUEUE_PREFIX``; a
+                                                `Queues` mapping brings its own
+    RESULT_DB_USER, _PASS  ``cadasta``          login of the result database
+    RESULT_DB_HOST, _PORT  ``localhost``, 5432  its address
+    RESULT_DB_NAME         ``cadasta``          its name
+    AWS_REGION             ``us-west-2``        region of the queues
+    SQS_ENDPOINT_URL       '' (AWS)             another SQS server, ``http[s]://[key:secret@]host``
+    ====================== ==================== =================================================
+
+    Raises `SettingError` for a keyword or variable that cannot be used, `MappingError` for queue
+    names that SQS would refuse and for a mapping that was not built.
+    """
+
+    def __init__(self, queues: Queues | Iterable[str], **settings: Any) -> None:
+        self.QUEUES = queues if isinstance(queues, Queues) else _checked_names(queues)
+        self._set_internals({name: v for name, v in settings.items() if name.isupper()})
+        keywords = {name: v for name, v in settings.items() if not name.isupper()}
+        for name in keywords:
+            _check_keyword(name)
+        self._given = environment.celery_settings(os.environ) | keywords
+        self.TOPOLOGY = self._topology()
+
+        chosen = self.default_settings()
+        options = chosen['broker_transport_options'] | (
+            self._given.get('broker_transport_options') or {}
+        )
+        chosen |= self._given | {'broker_transport_options': options}
+        for name, value in chosen.items():
+            setattr(self, name, value)
+
+    def default_settings(self) -> dict[str, Any]:
+        """Return the Celery settings that hold where neither keyword nor variable is given.
+
+        Override it, and extend what ``super()`` returns, to give an application its own defaults.
+        """
+        topology = self.TOPOLOGY
+        return {
+            'broker_url': self._broker_url(),
+            'broker_transport': 'sqs',
+            'broker_transport_options': self._transport_options(),
+            'result_backend': results.default_backend(
+                user=self.RESULT_DB_USER,
+                password=self.RESULT_DB_PASS,
+                host=self.RESULT_DB_HOST,
+                port=self.RESULT_DB_PORT,
+                name=self.RESULT_DB_NAME,
+            ),
+            'result_extended': True,
+            'task_queues': set(topology.queues()),
+            'task_routes': self._routes(),
+            'task_default_exchange': EXCHANGE,
+            'task_default_exchange_type': EXCHANGE_TYPE,
+            'task_default_queue': topology.celery,
+            'task_default_routing_key': topology.celery,
+            # A misspelt queue is an error at the sender, not a new queue that nobody consumes.
+            'task_create_missing_queues': False,
+            'task_track_started': True,
+            # A message is deleted after its result is stored, and comes back when its child dies.
+            'task_acks_late': True,
+            'task_reject_on_worker_lost': True,
+        }
+
+    def not_consumed(self) -> list[str]:
+        """Return the kombu names of the queues that a worker declares but must leave alone."""
+        if isinstance(self.QUEUES, Queues):
+            names = [self.QUEUES.sqs_name(queue) for queue in self.QUEUES if not queue.consume]
+        else:
+            names = []
+        return [*names, self.TOPOLOGY.platform] if self.TOPOLOGY.platform else names
+
+    def __repr__(self) -> str:
+        shown = {name: v for name, v in sorted(vars(self).items()) if name[0].islower()}
+        return f'{type(self).__name__}({redact(shown)!r})'
+
+    def _set_internals(self, keywords: dict[str, Any]) -> None:
+        def value(name: str, default: str, *variables: str) -> str:
+            given = keywords.pop(name, None)
+            if given is not None:
+                return str(given)
+            found = (os.environ.get(variable) for variable in (variables or (name,)))
+            return next((text for text in found if text), default)
+
+        mapping = self.QUEUES if isinstance(self.QUEUES, Queues) else None
+        # Empty is a value here, not the absence of one.
+        platform = os.environ.get(
+            'PLATFORM_QUEUE_NAME', mapping.platform_queue_name if mapping else PLATFORM_QUEUE
+        )
+        self.PLATFORM_QUEUE_NAME: str = keywords.pop('PLATFORM_QUEUE_NAME', platform)
+        if mapping:
+            self.QUEUE_NAME_PREFIX = mapping.prefix
+        else:
+            self.QUEUE_NAME_PREFIX = value('QUEUE_NAME_PREFIX', 'dev', 'QUEUE_PREFIX')
+        self.RESULT_DB_USER = value('RESULT_DB_USER', 'cadasta')
+        self.RESULT_DB_PASS = value('RESULT_DB_PASS', 'cadasta')
+        self.RESULT_DB_HOST = value('RESULT_DB_HOST', 'localhost')
+        self.RESULT_DB_PORT = value('RESULT_DB_PORT', '5432')
+        self.RESULT_DB_NAME = value('RESULT_DB_NAME', 'cadasta')
+        self.AWS_REGION = value('AWS_REGION', 'us-west-2', 'AWS_REGION', 'AWS_DEFAULT_REGION')
+        self.SQS_ENDPOINT_URL = value('SQS_ENDPOINT_URL', '')
+        for name, own in keywords.items():
+            setattr(self, name, own)
+        if not self.RESULT_DB_PORT.isdigit():
+            raise SettingError(f'RESULT_DB_PORT={self.RESULT_DB_PORT!r}: must be a port number')
+
+    def _topology(self) -> Topology:
+        if isinstance(self.QUEUES, Queues):
+            topology = self.QUEUES.topology(self.PLATFORM_QUEUE_NAME)
+        else:
+            topology = Topology(work=self.QUEUES, platform=self.PLATFORM_QUEUE_NAME)
+            for name in (topology.celery, topology.platform, *topology.work):
+                full_name = naming.sqs_name(self.QUEUE_NAME_PREFIX, name)
+                naming.check_sqs_name(full_name, f'the queue {name!r}')
+        return replace(
+            topology,
+            exchange_name=self._given.get('task_default_exchange', EXCHANGE),
+            exchange_type=self._given.get('task_default_exchange_type', EXCHANGE_TYPE),
+        )
+
+    def _routes(self) -> dict[str, dict[str, Any]]:
+        if isinstance(self.QUEUES, Queues):
+            return self.TOPOLOGY.routes_by_task(
+                {queue.task: self.QUEUES.sqs_name(queue) for queue in self.QUEUES}
+            )
+        return self.TOPOLOGY.routes_by_pattern(self.QUEUES)
+
+    def _transport_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            'region': self.AWS_REGION,
+            # The names of a Queues mapping carry the prefix already.
+            'queue_name_prefix': ''
+            if isinstance(self.QUEUES, Queues)
+            else f'{self.QUEUE_NAME_PREFIX}-',
+        }
+        if self.SQS_ENDPOINT_URL:
+            options['is_secure'] = self.SQS_ENDPOINT_URL.startswith('https:')
+        return options
+
+    def _broker_url(self) -> str:
+        if not self.SQS_ENDPOINT_URL:
+            return 'sqs://'
+        try:
+            url = urlsplit(self.SQS_ENDPOINT_URL)
+            port = f':{url.port}' if url.port else ''
+        except ValueError:
+            url, port = urlsplit(''), ''
+        if url.scheme not in ('http', 'https') or not url.hostname or url.path not in ('', '/'):
+            raise SettingError(
+                f'SQS_ENDPOINT_URL={redact(self.SQS_ENDPOINT_URL)!r}: must be http:// or '
+                'https://, a host and a port, without a path, for example http://127.0.0.1:4566'
+            )
+        login = f'{url.username}:{quote(url.password or "", safe="%")}@' if url.username else ''
+        return f'sqs://{login}{url.hostname}{port}'
+
+
+def _checked_names(queues: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(queues, str):
+        raise SettingError(f'queues={queues!r}: must be a list of names or a Queues mapping')
+    names = tuple(queues)
+    for position, name in enumerate(names):
+        naming.check_queue_name(name, f'queues[{position}]')
+        if name in names[:position]:
+            raise SettingError(f'queues[{position}]: the name {name!r} stands there twice')
+    # Both may be listed, and are added by themselves.
+    return tuple(name for name in names if name not in ('celery', PLATFORM_QUEUE))
+
+
+def _check_keyword(name: str) -> None:
+    if name not in environment.known_settings():
+        hint = environment.suggestion(name)
+        raise SettingError(
+            f'{name} is not a Celery setting'
+            + (f': did you mean {hint}?' if hint else '; name variables of your own in upper case')
+        )

@@ -1,0 +1,104 @@
+"""From a queue's short name to its name on SQS, and back to the rules that both obey.
+
+>>> sqs_name(prefix('prod'), 'add')
+'prod-add'
+>>> sqs_name(prefix('local', username='alice'), 'platform.fifo')
+'alice-local-platform.fifo'
+>>> dead_letter_name('prod-add')
+'err-prod-add'
+
+The limits are those of CreateQueue in the SQS API reference.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+
+from be_queue.errors import MappingError
+
+__all__ = [
+    'FIFO_SUFFIX',
+    'LOCAL_ENV',
+    'MAX_NAME_LENGTH',
+    'check_queue_name',
+    'check_sqs_name',
+    'dead_letter_name',
+    'prefix',
+    'sqs_name',
+]
+
+LOCAL_ENV = 'local'
+FIFO_SUFFIX = '.fifo'
+DEAD_LETTER_PREFIX = 'err-'
+
+#: Characters in a queue name, the ``.fifo`` suffix included.
+MAX_NAME_LENGTH = 80
+
+_LEGAL = re.compile(r'[A-Za-z0-9_-]+')
+_ILLEGAL_CHARACTER = re.compile(r'[^A-Za-z0-9_-]')
+
+
+def prefix(env: str, username: str | None = None) -> str:
+    """Return what stands before every queue name of an environment.
+
+    Locally that is ``{username}-{env}``, so that developers who share an AWS account do not
+    take each other's messages; elsewhere it is ``env``. ``username`` defaults to the login name;
+    its characters that SQS does not know become ``-``.
+
+    Raises `MappingError` when ``env`` or the user name is empty, or ``env`` is illegal.
+    """
+    if not isinstance(env, str) or not _LEGAL.fullmatch(env):
+        raise MappingError(
+            f"env={env!r}: an environment's name is part of every queue name, so it must be one or "
+            "more letters, digits, '-' or '_', for example 'prod'"
+        )
+    if env != LOCAL_ENV:
+        return env
+    name = _ILLEGAL_CHARACTER.sub('-', _login_name() if username is None else username)
+    if not name.strip('-'):
+        raise MappingError(
+            f'username={username!r}: local queue names start with the user name, so it must hold '
+            'a letter or a digit: set USERNAME'
+        )
+    return f'{name}-{env}'
+
+
+def sqs_name(prefix: str, queue_name: str) -> str:
+    """Return the name on SQS: ``{prefix}-{queue_name}``; a ``.fifo`` suffix stays last."""
+    return f'{prefix}-{queue_name}'
+
+
+def dead_letter_name(full_name: str) -> str:
+    """Return the name of the dead-letter queue behind ``full_name``: ``err-{full_name}``."""
+    return f'{DEAD_LETTER_PREFIX}{full_name}'
+
+
+def check_queue_name(queue_name: str, entry: str) -> None:
+    """Raise `MappingError`, naming ``entry``, unless SQS could take the short name."""
+    if not isinstance(queue_name, str) or not queue_name:
+        raise MappingError(f'{entry}: queue_name must be a non-empty text')
+    if not _LEGAL.fullmatch(queue_name.removesuffix(FIFO_SUFFIX)):
+        raise MappingError(
+            f'{entry}: queue_name {queue_name!r} may hold letters, digits, '
+            "'-' and '_' only, and may end in '.fifo'"
+        )
+
+
+def check_sqs_name(full_name: str, entry: str) -> None:
+    """Raise `MappingError`, naming ``entry``, unless queue and dead-letter queue fit SQS."""
+    longest = dead_letter_name(full_name)
+    if len(longest) > MAX_NAME_LENGTH:
+        raise MappingError(
+            f'{entry}: its dead-letter queue would be {longest!r}, {len(longest)} characters; SQS '
+            f'takes {MAX_NAME_LENGTH}: shorten queue_name by {len(longest) - MAX_NAME_LENGTH}'
+        )
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # a container's user id without a passwd entry
+        raise MappingError(
+            'this process has no login name, and local queue names start with it: set USERNAME'
+        ) from error

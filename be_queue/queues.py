@@ -1,0 +1,185 @@
+"""The queue-task mapping: one task per queue, one queue per task."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import kombu
+
+from be_queue import naming
+from be_queue.errors import MappingError
+from be_queue.topology import CELERY_QUEUE, PLATFORM_QUEUE, Topology
+
+__all__ = ['Queue', 'Queues']
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """One entry of the mapping.
+
+    Arguments:
+        queue_name: short name, of letters, digits, ``-`` and ``_``; may end in ``.fifo``.
+        task: name of the one task that travels through this queue.
+        ratelimit_name: name of the queue's limit in the rate-limit service; None is no limit.
+        consume: False where this side only sends to the queue and another worker consumes it.
+
+    Raises `MappingError` when a value cannot be used.
+    """
+
+    queue_name: str
+    task: str
+    ratelimit_name: str | None = None
+    consume: bool = True
+
+    def __post_init__(self) -> None:
+        naming.check_queue_name(self.queue_name, repr(self))
+        if not isinstance(self.task, str) or not self.task.strip():
+            raise MappingError(f'{self!r}: task must be the non-empty name of a task')
+        if self.ratelimit_name is not None and not str(self.ratelimit_name).strip():
+            raise MappingError(f'{self!r}: ratelimit_name must be a non-empty name, or None')
+
+
+class Queues:
+    """The mapping that a worker and its producers share.
+
+    Build it once for an environment, then hand the declarations to Celery:
+
+        QUEUES = Queues([Queue(queue_name='add', task='add')])
+        QUEUES.build_celery(env='prod')
+        app.conf.task_queues = QUEUES.celery_task_queues()
+        app.conf.task_routes = QUEUES.celery_task_routes()
+
+    Raises `MappingError` for a queue name or a task that stands in two entries.
+    """
+
+    def __init__(self, queues: Iterable[Queue]) -> None:
+        self._queues = tuple(queues)
+        self._prefix: str | None = None
+        self._platform_queue_name = PLATFORM_QUEUE
+        seen: dict[tuple[str, str], Queue] = {}
+        for position, queue in enumerate(self._queues):
+            if not isinstance(queue, Queue):
+                raise MappingError(f'queues[{position}] is {queue!r}: every entry must be a Queue')
+            for what, value in (('queue_name', queue.queue_name), ('task', queue.task)):
+                first = seen.setdefault((what, value), queue)
+                if first is not queue:
+                    raise MappingError(
+                        f'queues[{position}] {queue!r}: {what} {value!r} is taken by {first!r}; '
+                        'each queue carries one task and each task has one queue'
+                    )
+            if queue.queue_name == CELERY_QUEUE:
+                raise MappingError(
+                    f"queues[{position}] {queue!r}: queue_name 'celery' is added by itself "
+                    "for Celery's own tasks: choose another"
+                )
+
+    def __iter__(self) -> Iterator[Queue]:
+        return iter(self._queues)
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def __repr__(self) -> str:
+        return f'Queues({list(self._queues)!r})'
+
+    def build_celery(
+        self,
+        env: str = naming.LOCAL_ENV,
+        *,
+        username: str | None = None,
+        platform_queue_name: str = PLATFORM_QUEUE,
+    ) -> Queues:
+        """Fix the environment, and with it every queue's name on SQS; return the mapping itself.
+
+        Arguments:
+            env: the environment's name; ``'local'`` puts the user name in front of it.
+            username: the first part of local names, by default the login name.
+            platform_queue_name: the queue that gets a copy of every message; '' switches it off.
+
+        Raises `MappingError` for an illegal ``env`` or for a queue whose name, or whose
+        dead-letter queue's name, SQS would refuse.
+        """
+        prefix = naming.prefix(env, username)
+        added = [CELERY_QUEUE]
+        if platform_queue_name:
+            naming.check_queue_name(
+                platform_queue_name, f'platform_queue_name={platform_queue_name!r}'
+            )
+            added.append(platform_queue_name)
+        for queue in self._queues:
+            if queue.queue_name == platform_queue_name:
+                raise MappingError(
+                    f'{queue!r}: {platform_queue_name!r} is the platform queue, which gets '
+                    'a copy of every message: choose another queue_name'
+                )
+            naming.check_sqs_name(naming.sqs_name(prefix, queue.queue_name), repr(queue))
+        for name in added:
+            naming.check_sqs_name(naming.sqs_name(prefix, name), f'the queue {name!r}')
+        self._prefix, self._platform_queue_name = prefix, platform_queue_name
+        return self
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every queue name: ``{env}`` or ``{username}-{env}``."""
+        if self._prefix is None:
+            raise MappingError(
+                'the queue-task mapping has no environment yet: call '
+                "QUEUES.build_celery(env='...') before using it"
+            )
+        return self._prefix
+
+    @property
+    def platform_queue_name(self) -> str:
+        """Short name of the platform queue; '' when there is none."""
+        return self._platform_queue_name
+
+    def sqs_name(self, queue: Queue) -> str:
+        """Return the queue's name on SQS."""
+        return naming.sqs_name(self.prefix, queue.queue_name)
+
+    def dead_letter_name(self, queue: Queue) -> str:
+        """Return the name on SQS of the queue's dead-letter queue."""
+        return naming.dead_letter_name(self.sqs_name(queue))
+
+    def topology(self, platform_queue_name: str | None = None) -> Topology:
+        """Return the declarations, under the queues' names on SQS.
+
+        ``platform_queue_name`` stands in for the one given to `build_celery`.
+        """
+        platform = self._platform_queue_name if platform_queue_name is None else platform_queue_name
+        return Topology(
+            work=tuple(self.sqs_name(queue) for queue in self._queues),
+            celery=naming.sqs_name(self.prefix, CELERY_QUEUE),
+            platform=naming.sqs_name(self.prefix, platform) if platform else '',
+        )
+
+    def celery_task_queues(self) -> list[kombu.Queue]:
+        """Return the value for Celery's ``task_queues``."""
+        return self.topology().queues()
+
+    def celery_task_routes(self) -> dict[str, dict[str, str]]:
+        """Return the value for Celery's ``task_routes``."""
+        return self.topology().routes_by_task({q.task: self.sqs_name(q) for q in self._queues})
+
+    def check_registered(self, task_names: Collection[str]) -> None:
+        """Raise `MappingError` unless a worker's tasks and the mapping name each other.
+
+        Arguments:
+            task_names: every task that the worker registered; Celery's own are left out.
+        """
+        registered = {name for name in task_names if not name.startswith('celery.')}
+        faults = [
+            f'{queue!r} maps task {queue.task!r}, which this worker does not register: '
+            'define the task or mend its name in the mapping'
+            for queue in self._queues
+            if queue.consume and queue.task not in registered
+        ]
+        mapped = {queue.task for queue in self._queues if queue.consume}
+        faults += [
+            f'task {name!r} is registered, but no queue carries it: add '
+            f'Queue(queue_name=..., task={name!r}) to the mapping'
+            for name in sorted(registered - mapped)
+        ]
+        if faults:
+            raise MappingError('\n'.join(faults))

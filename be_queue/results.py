@@ -1,0 +1,42 @@
+"""Where results are: the URL of the database, and what stands in when its driver is missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from celery.backends.base import DisabledBackend
+
+from be_queue.errors import BeQueueError
+
+__all__ = ['ResultsExtraMissingError', 'NotInstalled', 'default_backend']
+
+
+def default_backend(*, user: str, password: str, host: str, port: str, name: str) -> str:
+    """Return the value for Celery's ``result_backend``: PostgreSQL by SQLAlchemy and psycopg.
+
+    Without SQLAlchemy, as in a producer that never reads results, it is a backend that explains
+    itself when asked for one.
+    """
+    if find_spec('sqlalchemy') is None:
+        return 'be_queue.results:NotInstalled'
+    login = f'{quote(user, safe="")}:{quote(password, safe="")}'
+    return f'db+postgresql+psycopg://{login}@{host}:{port}/{quote(name, safe="")}'
+
+
+class ResultsExtraMissingError(BeQueueError):
+    """Results cannot be read here: install the extra, pip install 'be-queue[results]'."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class NotInstalled(DisabledBackend):
+    """Lets a producer send tasks, and says what is missing when it asks for a result."""
+
+    def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ResultsExtraMissingError
+
+    get_state = get_status = get_result = get_traceback = _is_disabled
+    get_task_meta_for = wait_for = get_many = _is_disabled

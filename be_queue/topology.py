@@ -1,0 +1,96 @@
+"""The exchange, queues and routes that every producer and worker must declare alike.
+
+SQS knows queues only: kombu keeps exchanges and bindings in the memory of each process. A
+producer that does not declare what the worker declares publishes into nothing.
+
+    send_task('add') -> topic exchange -+- routing key 'prod-add' -> work queue 'prod-add'
+                                        +- every routing key '#'  -> platform queue
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import kombu
+
+__all__ = ['CELERY_QUEUE', 'EXCHANGE', 'EXCHANGE_TYPE', 'PLATFORM_QUEUE', 'Topology', 'WorkQueue']
+
+EXCHANGE = 'task_exchange'
+EXCHANGE_TYPE = 'topic'
+#: Takes Celery's own tasks (``celery.chord_unlock``, ``celery.backend_cleanup``, ...).
+CELERY_QUEUE = 'celery'
+#: Takes a copy of every task message, for whoever keeps the table of tasks.
+PLATFORM_QUEUE = 'platform.fifo'
+
+
+class WorkQueue(kombu.Queue):
+    """A queue that declares the platform queue along with itself.
+
+    Celery declares only the queue that a task is routed to. Were the platform queue left to a
+    setting of each producer, a forgotten one would cost the platform its copies in silence.
+    """
+
+    attrs = (*kombu.Queue.attrs, ('platform', None))
+
+    def declare(self, nowait: bool = False, channel: Any = None) -> str:
+        if self.platform is not None:
+            self.platform.bind(channel or self.channel).declare(nowait=nowait)
+        name: str = super().declare(nowait=nowait, channel=channel)
+        return name
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What to declare for work queues with these names.
+
+    Arguments:
+        work: kombu names of the work queues.
+        celery: kombu name of the queue for Celery's own tasks.
+        platform: kombu name of the platform queue, '' for none.
+        exchange_name, exchange_type: the exchange between them.
+    """
+
+    work: tuple[str, ...]
+    celery: str = CELERY_QUEUE
+    platform: str = PLATFORM_QUEUE
+    exchange_name: str = EXCHANGE
+    exchange_type: str = EXCHANGE_TYPE
+    exchange: kombu.Exchange = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        exchange = kombu.Exchange(self.exchange_name, type=self.exchange_type)
+        object.__setattr__(self, 'exchange', exchange)
+
+    def queues(self) -> list[kombu.Queue]:
+        """Return the kombu queues: Celery's, the platform's if there is one, the work queues."""
+        platform = self.platform_queue()
+        ours = [self._work_queue(name) for name in (self.celery, *self.work)]
+        return ours if platform is None else [ours[0], platform, *ours[1:]]
+
+    def platform_queue(self) -> kombu.Queue | None:
+        """Return the platform queue, bound to every routing key, or None when switched off."""
+        if not self.platform:
+            return None
+        return kombu.Queue(self.platform, self.exchange, routing_key='#')
+
+    def routes_by_task(self, tasks: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Return Celery routes for a mapping of task name to kombu queue name."""
+        routes = {'celery.*': {'queue': self.celery}}
+        return routes | {task: {'queue': queue} for task, queue in tasks.items()}
+
+    def routes_by_pattern(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return Celery routes that send every task ``{queue}.*`` to its queue."""
+        return {
+            f'{name}.*': {
+                'exchange': self.exchange,
+                'routing_key': name,
+                # A route without 'queue' makes Celery declare nothing at all.
+                'declare': [self._work_queue(name)],
+            }
+            for name in (self.celery, *names)
+        }
+
+    def _work_queue(self, name: str) -> WorkQueue:
+        return WorkQueue(name, self.exchange, routing_key=name, platform=self.platform_queue())
