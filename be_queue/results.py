@@ -10,7 +10,7 @@ from celery.backends.base import DisabledBackend
 
 from be_queue.errors import BeQueueError
 
-__all__ = ['ResultsExtraMissingError', 'NotInstalled', 'default_backend']
+__all__ = ['NotInstalled', 'ResultsExtraMissingError', 'default_backend']
 
 
 def default_backend(*, user: str, password: str, host: str, port: str, name: str) -> str:
