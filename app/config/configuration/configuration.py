@@ -1,0 +1,268 @@
+"""Everything that can be set: `Config` for the app, `WorkerConfig` for Celery."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import load_dotenv
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+import be_queue
+from app.config.configuration.faults import ConfigError
+from app.config.queues import QUEUES
+from be_queue import Queues
+from be_queue.naming import LOCAL_ENV
+from be_queue.topology import PLATFORM_QUEUE
+
+__all__ = ['ROOT', 'Config', 'WorkerConfig', 'load_config']
+
+#: The folder that holds app/: relative paths and the ``.env`` file are looked up here.
+ROOT = Path(__file__).resolve().parents[3]
+
+EMBEDDED = re.compile(r'embedded(?::(\d{1,5}))?')
+EMBEDDED_PORT = 4566
+
+#: Seconds after which a task's child is killed; base_task.py has the softer limit before it.
+TASK_TIME_LIMIT = 600
+#: Messages that a worker holds per child, the running one included.
+PREFETCH_MULTIPLIER = 4
+
+LOG_FORMAT = '%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s'
+
+LogLevel = Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']
+
+
+class Config(BaseSettings):
+    """The app's settings, each from the environment variable of the same name in upper case.
+
+    The file ``.env`` beside the app stands in for variables that are not set. An empty variable
+    counts as unset, except where empty has a meaning of its own. Raises `ConfigError`, through
+    `load_config`, with one line per fault.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra='ignore', hide_input_in_errors=True)
+
+    #: Part of every queue name: local, dev, stage, prod, ...
+    env: str = LOCAL_ENV
+    #: First part of queue names when ``env`` is local; by default the login name.
+    username: str | None = None
+    #: In logs, traces and error reports.
+    service_name: Annotated[str, Field(min_length=1)] = 'python-backend-worker-template'
+    #: In front of every metric's name; by default the service's name with ``_``.
+    metrics_prefix: str | None = None
+    log_level: Annotated[LogLevel, BeforeValidator(lambda text: str(text).upper())] = 'INFO'
+
+    #: Where the web server listens; locally on loopback only.
+    server_host: str = ''
+    #: 0 takes any free port.
+    server_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+    #: A URL, ``embedded`` (or ``embedded:PORT``) for a server of our own, or empty for AWS.
+    sqs_endpoint_url: Annotated[str | None, Field(repr=False)] = None
+    aws_region: str = 'us-west-2'
+    #: Gets a copy of every task message; empty switches it off.
+    platform_queue_name: str = PLATFORM_QUEUE
+
+    result_db_user: str = 'cadasta'
+    result_db_pass: SecretStr = SecretStr('cadasta')
+    #: Locally, results are in a SQLite file until this is set.
+    result_db_host: str | None = None
+    result_db_port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    result_db_name: str = 'cadasta'
+
+    #: Where the processes keep their metrics; emptied at every start.
+    prometheus_multiproc_dir: Path = Path('prometheus_multiproc_dir')
+
+    @model_validator(mode='before')
+    @classmethod
+    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        meant = {'sqs_endpoint_url', 'platform_queue_name'}
+        return {name: v for name, v in values.items() if v != '' or name in meant}
+
+    @field_validator('env')
+    @classmethod
+    def _legal_env(cls, env: str) -> str:
+        if not re.fullmatch(r'[A-Za-z0-9_-]+', env):
+            raise ValueError("letters, digits, '-' and '_', for example prod")
+        return env
+
+    @field_validator('metrics_prefix')
+    @classmethod
+    def _legal_prefix(cls, text: str | None) -> str | None:
+        if text and not re.fullmatch(r'[a-zA-Z_][a-zA-Z0-9_]*', text):
+            raise ValueError("letters, digits and '_', without a digit in front")
+        return text
+
+    @field_validator('sqs_endpoint_url')
+    @classmethod
+    def _legal_endpoint(cls, text: str | None) -> str | None:
+        if not text:
+            return text
+        embedded = EMBEDDED.fullmatch(text)
+        if embedded and int(embedded[1] or EMBEDDED_PORT) <= 65535:
+            return text
+        url = urlsplit(text)
+        if url.scheme not in ('http', 'https') or not url.hostname or url.path not in ('', '/'):
+            raise ValueError(
+                "a URL such as http://127.0.0.1:4566, 'embedded', or empty for Amazon's own"
+            )
+        return text
+
+    @field_validator('prometheus_multiproc_dir')
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return ROOT / path
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a developer's machine."""
+        return self.env == LOCAL_ENV
+
+    @property
+    def prefix(self) -> str:
+        """The first part of every metric's name."""
+        return self.metrics_prefix or re.sub(r'[^a-zA-Z0-9_]', '_', self.service_name)
+
+    @property
+    def host(self) -> str:
+        """The address that the web server listens on."""
+        return self.server_host or ('127.0.0.1' if self.is_local else '0.0.0.0')
+
+    @property
+    def embedded_sqs_port(self) -> int | None:
+        """The port of the SQS server that we start ourselves; None when it is not ours."""
+        chosen = self.sqs_endpoint_url
+        if chosen is None and self.is_local:
+            chosen = 'embedded'
+        embedded = EMBEDDED.fullmatch(chosen or '')
+        return int(embedded[1] or EMBEDDED_PORT) if embedded else None
+
+    @property
+    def sqs_url(self) -> str:
+        """The SQS server's URL; '' for Amazon's own."""
+        port = self.embedded_sqs_port
+        # The embedded server wants a login and takes any.
+        return f'http://test:test@127.0.0.1:{port}' if port else self.sqs_endpoint_url or ''
+
+    @property
+    def var_dir(self) -> Path:
+        """Where local state is kept."""
+        return ROOT / 'var'
+
+    @property
+    def heartbeat_path(self) -> Path:
+        """The file through which the worker tells the web server how it is."""
+        return self.prometheus_multiproc_dir / 'worker.json'
+
+
+class WorkerConfig(be_queue.Config):
+    """Celery's settings for this worker: those of `be_queue.Config` with defaults of our own.
+
+    See the Celery documentation on configuration, and kombu's on SQS for the transport options.
+
+    Arguments:
+        config: the app's settings.
+        queues: the mapping; built here for ``config.env``.
+        settings: any Celery setting; wins over ``CELERY_<SETTING>`` and over the defaults.
+    """
+
+    def __init__(self, config: Config, queues: Queues = QUEUES, **settings: Any) -> None:
+        queues.build_celery(
+            config.env,
+            username=config.username,
+            platform_queue_name=config.platform_queue_name,
+        )
+        self.APP = config
+        super().__init__(
+            queues,
+            PLATFORM_QUEUE_NAME=config.platform_queue_name,
+            RESULT_DB_USER=config.result_db_user,
+            RESULT_DB_PASS=config.result_db_pass.get_secret_value(),
+            RESULT_DB_HOST=config.result_db_host or 'localhost',
+            RESULT_DB_PORT=config.result_db_port,
+            RESULT_DB_NAME=config.result_db_name,
+            AWS_REGION=config.aws_region,
+            SQS_ENDPOINT_URL=config.sqs_url,
+            **settings,
+        )
+
+    def default_settings(self) -> dict[str, Any]:
+        settings = super().default_settings()
+        if self.APP.is_local and self.APP.result_db_host is None:
+            settings['result_backend'] = f'db+sqlite:///{self.APP.var_dir / "results.sqlite"}'
+        settings['broker_transport_options'] |= {
+            # A message that is not deleted by then is delivered again, so it must outlast a full
+            # prefetch of tasks that all take their whole time limit.
+            'visibility_timeout': TASK_TIME_LIMIT * (PREFETCH_MULTIPLIER + 1),
+            # The longest poll that SQS offers: an idle worker costs three requests a minute.
+            'wait_time_seconds': 20,
+            # The pause after an empty poll or a full prefetch. kombu's second of it would limit a
+            # busy worker to one prefetch of tasks a second.
+            'polling_interval': 0.05,
+            'client-config': {'connect_timeout': 5, 'retries': {'max_attempts': 3}},
+        }
+        return settings | {
+            'broker_connection_retry_on_startup': True,
+            'broker_connection_max_retries': None,
+            # Neither has a meaning on SQS, which has no fanout.
+            'worker_enable_remote_control': False,
+            'worker_send_task_events': False,
+            # Enough that a child of short tasks seldom waits for SQS, few enough that a busy
+            # worker does not sit on what an idle one could run.
+            'worker_prefetch_multiplier': PREFETCH_MULTIPLIER,
+            # Bounds what a leak can grow to; at a task a second a new child every 17 minutes.
+            'worker_max_tasks_per_child': 1000,
+            # In KiB. Four children fit a 2 GiB container with room for the other processes.
+            'worker_max_memory_per_child': 400_000,
+            'task_time_limit': TASK_TIME_LIMIT,
+            'worker_hijack_root_logger': True,
+            'worker_redirect_stdouts': False,
+            'worker_log_format': LOG_FORMAT,
+            'worker_task_log_format': LOG_FORMAT,
+            # Seconds: a week to look at a result. result_expiry.py has the rows deleted.
+            'result_expires': 7 * 24 * 3600,
+            # The database may be away when the worker starts: tables are made at the first use.
+            'database_create_tables_at_setup': False,
+            'database_engine_options': self._engine_options(
+                self.given('result_backend') or settings['result_backend']
+            ),
+            'result_backend_always_retry': True,
+        }
+
+    @staticmethod
+    def _engine_options(result_backend: str) -> dict[str, Any]:
+        if 'postgresql' in result_backend:
+            # Seconds, and milliseconds for the last: a dead server shows within five seconds.
+            timeouts = {'connect_timeout': 5, 'tcp_user_timeout': 5000}
+            return {'pool_pre_ping': True, 'pool_recycle': 3600, 'connect_args': timeouts}
+        if 'sqlite' in result_backend:
+            # Seconds to wait for another process's write.
+            return {'connect_args': {'timeout': 30}}
+        return {}
+
+
+@cache
+def load_config() -> Config:
+    """Return the settings of this process, read once.
+
+    Raises `ConfigError` with one line per fault.
+    """
+    # Into the environment, so that Celery's, boto3's and Prometheus' own variables count too.
+    load_dotenv(ROOT / '.env', override=False)
+    try:
+        return Config()
+    except ValidationError as error:
+        secret = {name for name, f in Config.model_fields.items() if f.annotation is SecretStr}
+        raise ConfigError.from_validation(error, secret) from None

@@ -1,0 +1,35 @@
+"""Turns a validation error into lines for the person who set the variable."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from be_queue import SettingError
+from be_queue.redact import redact
+
+__all__ = ['ConfigError']
+
+
+class ConfigError(SettingError):
+    """Settings that cannot be used: one line per fault."""
+
+    @classmethod
+    def from_validation(cls, error: ValidationError, secret: Collection[str]) -> ConfigError:
+        """Name each variable, its value unless its field is in ``secret``, and what is allowed."""
+        lines = []
+        for fault in error.errors(include_url=False):
+            field = str(fault['loc'][0]) if fault['loc'] else ''
+            value = '***' if field in secret else repr(redact(fault['input']))
+            lines.append(f'{field.upper()}={value}: must be {_allowed(fault)}')
+        return cls('\n'.join(lines))
+
+
+def _allowed(fault: Mapping[str, Any]) -> str:
+    if fault['type'] == 'int_parsing':
+        return 'a whole number'
+    # Pydantic's words for its own rules, then those before the words of a validator of ours.
+    words: str = fault['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
+    return words

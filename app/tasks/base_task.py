@@ -1,0 +1,117 @@
+"""Retry policies, as base classes of tasks.
+
+    @shared_task(base=ExponentialBackoffTask, name='charge', max_retries=8)
+    def charge(order_id): ...
+
+| base class             | waits before a retry                                   | retries |
+|------------------------|--------------------------------------------------------|---------|
+| ExponentialBackoffTask | a random time up to 1, 2, 4, 8, ... s, at most 300 s   | 5       |
+| FixedDelayTask         | 10 s                                                   | 5       |
+| NoRetryTask            |                                                        | 0       |
+
+Every attribute can be set per task in the decorator. A retry is a new message with the same task
+id; the old one is deleted once the new one is on SQS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.utils.log import get_task_logger
+
+__all__ = [
+    'NEVER_RETRIED',
+    'BaseTask',
+    'ExponentialBackoffTask',
+    'FixedDelayTask',
+    'NoRetryTask',
+    'PermanentError',
+]
+
+logger = get_task_logger(__name__)
+
+
+class PermanentError(Exception):
+    """Raise it from a task that no retry can help: the task fails at once."""
+
+
+#: Mistakes in code or data, which a second attempt would only repeat. A task that ran into its
+#: time limit is here as well: it would take a child for as long again.
+NEVER_RETRIED: tuple[type[Exception], ...] = (
+    PermanentError,
+    SoftTimeLimitExceeded,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+
+
+class BaseTask(Task):
+    """Time limits and log lines that all policies share; use one of its subclasses."""
+
+    abstract = True
+
+    #: Seconds until SoftTimeLimitExceeded is raised inside the task, which may then clean up.
+    soft_time_limit = 540
+    # The hard limit is Celery's setting task_time_limit: visibility_timeout is derived from it.
+
+    #: What is retried, and what of it is not.
+    autoretry_for: tuple[type[BaseException], ...] = (Exception,)
+    dont_autoretry_for: tuple[type[BaseException], ...] = NEVER_RETRIED
+
+    def on_retry(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        logger.warning('will be retried: %s, error=%r', self._where(task_id), exc)
+
+    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        logger.error('failed for good: %s, error=%r', self._where(task_id), exc)
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        logger.debug('succeeded: %s', self._where(task_id))
+
+    def _where(self, task_id: str) -> str:
+        request = self.request
+        queue = (request.delivery_info or {}).get('routing_key')
+        limit = 'unlimited' if self.max_retries is None else self.max_retries + 1
+        attempt = f'{request.retries + 1} of {limit}'
+        return f'task={self.name} id={task_id} queue={queue} attempt={attempt}'
+
+
+class ExponentialBackoffTask(BaseTask):
+    """Waits a random time up to a bound that doubles with each retry.
+
+    The randomness ("full jitter") spreads the retries of tasks that failed together; see
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    """
+
+    abstract = True
+    max_retries = 5
+    #: The first bound in seconds, and the last.
+    retry_backoff = 1
+    retry_backoff_max = 300
+    retry_jitter = True
+
+
+class FixedDelayTask(BaseTask):
+    """Waits the same time before each retry."""
+
+    abstract = True
+    max_retries = 5
+    retry_backoff = False
+    #: In seconds.
+    default_retry_delay = 10
+
+
+class NoRetryTask(BaseTask):
+    """Fails at the first error: for work that must not be done twice."""
+
+    abstract = True
+    max_retries = 0
+    autoretry_for = ()

@@ -1,0 +1,9 @@
+"""Where Celery's signals meet metrics and the life of the pool's processes.
+
+Importing the package connects the handlers; Celery keeps weak references, so they live at module
+level. See https://docs.celeryq.dev/en/stable/userguide/signals.html.
+"""
+
+from app.utils.celery_signals import consumer, pool_process
+
+__all__ = ['consumer', 'pool_process']

@@ -1,0 +1,22 @@
+"""The Celery app of this worker: ``celery -A app.worker worker``."""
+
+from celery import Celery
+
+from app.config.configuration import WorkerConfig, load_config
+from app.config.queues import QUEUES
+from app.tasks import tasks  # noqa: F401  (registers them)
+from app.utils import celery_signals, heartbeat, result_expiry  # noqa: F401
+
+config = load_config()
+worker_config = WorkerConfig(config)
+config.var_dir.mkdir(exist_ok=True)
+
+app = Celery(config.service_name)
+app.config_from_object(worker_config)
+app.finalize()
+QUEUES.check_registered(app.tasks)
+for _name in worker_config.not_consumed():
+    app.amqp.queues.deselect(_name)
+
+heartbeat.install(app, config.heartbeat_path)
+result_expiry.install(app)
