@@ -18,7 +18,7 @@ def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> dict[str,
     Without ``delivery_info`` the queue is the one that the mapping gives the task.
     """
     route = current_app.conf.task_routes.get(task_name) or {}
-    queue = (delivery_info or {}).get('routing_key') or route.get('queue')
+    queue = str((delivery_info or {}).get('routing_key') or route.get('queue'))
     return {
         'name': task_name if task_name in current_app.tasks else UNKNOWN,
         'queue': queue if queue in current_app.amqp.queues else UNKNOWN,

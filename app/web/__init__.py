@@ -1,0 +1,39 @@
+"""The web server beside the worker: ``gunicorn 'app.web:create_app()'``."""
+
+from __future__ import annotations
+
+from celery import Celery
+from flask import Flask, Response, current_app, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from app.config.configuration import WorkerConfig, load_config
+from app.web.health import health
+from app.web.metrics import metrics
+
+__all__ = ['create_app']
+
+
+def create_app() -> Flask:
+    """Return the Flask app with all routes."""
+    config = load_config()
+    # An app of its own: the worker's would import the tasks and whatever they load.
+    celery_app = Celery(config.service_name)
+    celery_app.config_from_object(WorkerConfig(config))
+
+    web = Flask(__name__)
+    web.json.sort_keys = False  # type: ignore[attr-defined]  (of Flask's own provider)
+    web.register_blueprint(health(config, celery_app))
+    web.register_blueprint(metrics)
+    web.register_error_handler(HTTPException, _as_json)
+    web.register_error_handler(Exception, _internal_error)
+    return web
+
+
+def _as_json(error: HTTPException) -> tuple[Response, int]:
+    status = error.code or 500
+    return jsonify(status=status, error=error.name, path=request.path), status
+
+
+def _internal_error(error: Exception) -> tuple[Response, int]:
+    current_app.logger.exception('the request for %s failed', request.path)
+    return jsonify(status=500, error='Internal Server Error', path=request.path), 500

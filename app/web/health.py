@@ -1,0 +1,59 @@
+"""``/healthz``: should the worker be restarted? ``/readyz``: does it do its work?"""
+
+from __future__ import annotations
+
+from celery import Celery
+from flask import Blueprint, Response, jsonify
+
+from app.config.configuration import Config
+from app.utils import heartbeat
+from app.utils.heartbeat import State
+from app.web.checks import Check, faults
+from app.web.probes import BrokerProbe, ResultsProbe
+from be_queue.redact import redact
+
+__all__ = ['STUCK_AFTER', 'health']
+
+#: Seconds without a turn of the worker's event loop after which it counts as stuck. The stock
+#: transport waits for SQS inside the loop now and then, for at most three tries of five seconds.
+STUCK_AFTER = 30.0
+
+
+def health(config: Config, celery_app: Celery) -> Blueprint:
+    """Return the routes; their answers are JSON and come within a second."""
+    routes = Blueprint('health', __name__)
+    checks = [
+        Check('broker', BrokerProbe(celery_app)),
+        Check('results', ResultsProbe(celery_app)),
+    ]
+
+    @routes.get('/healthz')
+    def healthz() -> tuple[Response, int]:
+        return _answer({'worker': _stuck(heartbeat.read(config.heartbeat_path))})
+
+    @routes.get('/readyz')
+    def readyz() -> tuple[Response, int]:
+        beat = heartbeat.read(config.heartbeat_path)
+        return _answer({'worker': _stuck(beat) or _not_consuming(beat), **faults(checks)})
+
+    return routes
+
+
+def _stuck(beat: heartbeat.Heartbeat | None) -> str | None:
+    if beat is None:
+        return 'the worker has not started yet'
+    if beat.state is State.CONSUMING and beat.age > STUCK_AFTER:
+        return f'the event loop of worker process {beat.pid} is stuck for {beat.age:.0f} s'
+    return None
+
+
+def _not_consuming(beat: heartbeat.Heartbeat | None) -> str | None:
+    if beat is None or beat.state is State.CONSUMING:
+        return None
+    return f'the worker is {beat.state.value}'
+
+
+def _answer(found: dict[str, str | None]) -> tuple[Response, int]:
+    failing = any(fault is not None for fault in found.values())
+    checks = {name: 'ok' if fault is None else redact(fault) for name, fault in found.items()}
+    return jsonify(status='failing' if failing else 'ok', checks=checks), 503 if failing else 200
