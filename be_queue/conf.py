@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -12,7 +12,13 @@ from be_queue import environment, naming, results
 from be_queue.errors import SettingError
 from be_queue.queues import Queues
 from be_queue.redact import redact
-from be_queue.topology import EXCHANGE, EXCHANGE_TYPE, PLATFORM_QUEUE, Topology
+from be_queue.topology import (
+    CELERY_QUEUE,
+    EXCHANGE,
+    EXCHANGE_TYPE,
+    PLATFORM_QUEUE,
+    Topology,
+)
 
 __all__ = ['Config']
 
@@ -60,9 +66,10 @@ class Config:
         self.TOPOLOGY = self._topology()
 
         chosen = self.default_settings()
-        options = chosen['broker_transport_options'] | (
-            self._given.get('broker_transport_options') or {}
-        )
+        options = self.given('broker_transport_options') or {}
+        if not isinstance(options, Mapping):
+            raise SettingError(f'broker_transport_options={options!r}: must be a dict')
+        options = chosen['broker_transport_options'] | options
         chosen |= self._given | {'broker_transport_options': options}
         for name, value in chosen.items():
             setattr(self, name, value)
@@ -97,7 +104,14 @@ class Config:
             # A message is deleted after its result is stored, and comes back when its child dies.
             'task_acks_late': True,
             'task_reject_on_worker_lost': True,
+            # The first result makes the tables. Else a producer's first send_task would, and
+            # fail after seconds where the producer cannot reach the database.
+            'database_create_tables_at_setup': False,
         }
+
+    def given(self, name: str, default: Any = None) -> Any:
+        """Return a Celery setting as keyword or environment variable gave it, else ``default``."""
+        return self._given.get(name, default)
 
     def not_consumed(self) -> list[str]:
         """Return the kombu names of the queues that a worker declares but must leave alone."""
@@ -124,11 +138,20 @@ class Config:
         platform = os.environ.get(
             'PLATFORM_QUEUE_NAME', mapping.platform_queue_name if mapping else PLATFORM_QUEUE
         )
-        self.PLATFORM_QUEUE_NAME: str = keywords.pop('PLATFORM_QUEUE_NAME', platform)
+        given = keywords.pop('PLATFORM_QUEUE_NAME', None)
+        self.PLATFORM_QUEUE_NAME = platform if given is None else str(given)
         if mapping:
             self.QUEUE_NAME_PREFIX = mapping.prefix
+            other = keywords.pop('QUEUE_NAME_PREFIX', None)
+            if other not in (None, mapping.prefix):
+                raise SettingError(
+                    f'QUEUE_NAME_PREFIX={other!r}: the mapping was built for {mapping.prefix!r}; '
+                    'leave it out and call build_celery(env=...) for another environment'
+                )
         else:
             self.QUEUE_NAME_PREFIX = value('QUEUE_NAME_PREFIX', 'dev', 'QUEUE_PREFIX')
+            if not self.QUEUE_NAME_PREFIX:
+                raise SettingError("QUEUE_NAME_PREFIX='': must be a text, for example 'dev'")
         self.RESULT_DB_USER = value('RESULT_DB_USER', 'cadasta')
         self.RESULT_DB_PASS = value('RESULT_DB_PASS', 'cadasta')
         self.RESULT_DB_HOST = value('RESULT_DB_HOST', 'localhost')
@@ -138,21 +161,31 @@ class Config:
         self.SQS_ENDPOINT_URL = value('SQS_ENDPOINT_URL', '')
         for name, own in keywords.items():
             setattr(self, name, own)
-        if not self.RESULT_DB_PORT.isdigit():
-            raise SettingError(f'RESULT_DB_PORT={self.RESULT_DB_PORT!r}: must be a port number')
+        if not (self.RESULT_DB_PORT.isdecimal() and 0 < int(self.RESULT_DB_PORT) < 65536):
+            raise SettingError(
+                f'RESULT_DB_PORT={self.RESULT_DB_PORT!r}: must be a port number, 1 to 65535'
+            )
 
     def _topology(self) -> Topology:
         if isinstance(self.QUEUES, Queues):
             topology = self.QUEUES.topology(self.PLATFORM_QUEUE_NAME)
         else:
+            # Both may be listed, and are added by themselves.
+            added = {CELERY_QUEUE, PLATFORM_QUEUE, self.PLATFORM_QUEUE_NAME}
+            self.QUEUES = tuple(name for name in self.QUEUES if name not in added)
             topology = Topology(work=self.QUEUES, platform=self.PLATFORM_QUEUE_NAME)
+            if topology.platform == CELERY_QUEUE:
+                raise SettingError(
+                    f"PLATFORM_QUEUE_NAME={CELERY_QUEUE!r}: that queue takes Celery's own tasks, "
+                    f'and the platform queue gets a copy of every message: name another'
+                )
             for name in (topology.celery, topology.platform, *topology.work):
                 full_name = naming.sqs_name(self.QUEUE_NAME_PREFIX, name)
                 naming.check_sqs_name(full_name, f'the queue {name!r}')
         return replace(
             topology,
-            exchange_name=self._given.get('task_default_exchange', EXCHANGE),
-            exchange_type=self._given.get('task_default_exchange_type', EXCHANGE_TYPE),
+            exchange_name=self.given('task_default_exchange', EXCHANGE),
+            exchange_type=self.given('task_default_exchange_type', EXCHANGE_TYPE),
         )
 
     def _routes(self) -> dict[str, dict[str, Any]]:
@@ -192,15 +225,14 @@ class Config:
 
 
 def _checked_names(queues: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(queues, str):
+    if isinstance(queues, str) or not isinstance(queues, Iterable):
         raise SettingError(f'queues={queues!r}: must be a list of names or a Queues mapping')
     names = tuple(queues)
     for position, name in enumerate(names):
         naming.check_queue_name(name, f'queues[{position}]')
         if name in names[:position]:
             raise SettingError(f'queues[{position}]: the name {name!r} stands there twice')
-    # Both may be listed, and are added by themselves.
-    return tuple(name for name in names if name not in ('celery', PLATFORM_QUEUE))
+    return names
 
 
 def _check_keyword(name: str) -> None:

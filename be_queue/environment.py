@@ -12,6 +12,7 @@ from typing import Any
 from celery.app import defaults
 
 from be_queue.errors import SettingError
+from be_queue.redact import redact_text
 
 __all__ = ['celery_settings', 'known_settings', 'suggestion']
 
@@ -75,7 +76,7 @@ def _value(variable: str, text: str, kind: str) -> Any:
         return _BOOLEANS[text.lower()]
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         if kind == 'any':
             return text
         raise _refused(variable, text, kind) from None
@@ -102,4 +103,4 @@ def _refused(variable: str, text: str, kind: str) -> SettingError:
         'float': 'a number',
         'dict': "a Python dict such as {'key': 1}",
     }.get(kind, "a Python list or tuple such as ['json']")
-    return SettingError(f'{variable}={text!r}: this setting takes {wanted}')
+    return SettingError(f'{variable}={redact_text(text, variable)!r}: this setting takes {wanted}')

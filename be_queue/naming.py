@@ -87,6 +87,11 @@ def check_queue_name(queue_name: str, entry: str) -> None:
 
 def check_sqs_name(full_name: str, entry: str) -> None:
     """Raise `MappingError`, naming ``entry``, unless queue and dead-letter queue fit SQS."""
+    if not _LEGAL.fullmatch(full_name.removesuffix(FIFO_SUFFIX)):
+        raise MappingError(
+            f'{entry}: on SQS it would be {full_name!r}, and SQS takes letters, digits, '
+            "'-' and '_' only, and '.fifo' at the end: mend the name, or the prefix before it"
+        )
     longest = dead_letter_name(full_name)
     if len(longest) > MAX_NAME_LENGTH:
         raise MappingError(

@@ -36,6 +36,11 @@ class Queue:
         naming.check_queue_name(self.queue_name, repr(self))
         if not isinstance(self.task, str) or not self.task.strip():
             raise MappingError(f'{self!r}: task must be the non-empty name of a task')
+        if '*' in self.task:
+            raise MappingError(
+                f"{self!r}: task {self.task!r} holds '*', which Celery reads as a pattern for many "
+                'tasks: name the one task that travels through this queue'
+            )
         if self.ratelimit_name is not None and not str(self.ratelimit_name).strip():
             raise MappingError(f'{self!r}: ratelimit_name must be a non-empty name, or None')
 
@@ -101,21 +106,10 @@ class Queues:
         dead-letter queue's name, SQS would refuse.
         """
         prefix = naming.prefix(env, username)
-        added = [CELERY_QUEUE]
-        if platform_queue_name:
-            naming.check_queue_name(
-                platform_queue_name, f'platform_queue_name={platform_queue_name!r}'
-            )
-            added.append(platform_queue_name)
         for queue in self._queues:
-            if queue.queue_name == platform_queue_name:
-                raise MappingError(
-                    f'{queue!r}: {platform_queue_name!r} is the platform queue, which gets '
-                    'a copy of every message: choose another queue_name'
-                )
             naming.check_sqs_name(naming.sqs_name(prefix, queue.queue_name), repr(queue))
-        for name in added:
-            naming.check_sqs_name(naming.sqs_name(prefix, name), f'the queue {name!r}')
+        naming.check_sqs_name(naming.sqs_name(prefix, CELERY_QUEUE), f'the queue {CELERY_QUEUE!r}')
+        self._check_platform(platform_queue_name, prefix)
         self._prefix, self._platform_queue_name = prefix, platform_queue_name
         return self
 
@@ -148,11 +142,25 @@ class Queues:
         ``platform_queue_name`` stands in for the one given to `build_celery`.
         """
         platform = self._platform_queue_name if platform_queue_name is None else platform_queue_name
+        self._check_platform(platform, self.prefix)
         return Topology(
             work=tuple(self.sqs_name(queue) for queue in self._queues),
             celery=naming.sqs_name(self.prefix, CELERY_QUEUE),
             platform=naming.sqs_name(self.prefix, platform) if platform else '',
         )
+
+    def _check_platform(self, name: str, prefix: str) -> None:
+        if not name:
+            return
+        entry = f'platform_queue_name={name!r}'
+        naming.check_queue_name(name, entry)
+        naming.check_sqs_name(naming.sqs_name(prefix, name), entry)
+        for taken in (CELERY_QUEUE, *(queue.queue_name for queue in self._queues)):
+            if name == taken:
+                raise MappingError(
+                    f'{entry}: the queue {taken!r} has another use, and the platform queue gets a '
+                    'copy of every message: rename one of them'
+                )
 
     def celery_task_queues(self) -> list[kombu.Queue]:
         """Return the value for Celery's ``task_queues``."""

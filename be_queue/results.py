@@ -16,10 +16,10 @@ __all__ = ['NotInstalled', 'ResultsExtraMissingError', 'default_backend']
 def default_backend(*, user: str, password: str, host: str, port: str, name: str) -> str:
     """Return the value for Celery's ``result_backend``: PostgreSQL by SQLAlchemy and psycopg.
 
-    Without SQLAlchemy, as in a producer that never reads results, it is a backend that explains
-    itself when asked for one.
+    Without SQLAlchemy or psycopg, as in a producer that never reads results, it is a backend that
+    explains itself when asked for one.
     """
-    if find_spec('sqlalchemy') is None:
+    if find_spec('sqlalchemy') is None or find_spec('psycopg') is None:
         return 'be_queue.results:NotInstalled'
     login = f'{quote(user, safe="")}:{quote(password, safe="")}'
     return f'db+postgresql+psycopg://{login}@{host}:{port}/{quote(name, safe="")}'

@@ -86,7 +86,9 @@ class Topology:
             f'{name}.*': {
                 'exchange': self.exchange,
                 'routing_key': name,
-                # A route without 'queue' makes Celery declare nothing at all.
+                # Celery looks here for where to unlock a chord.
+                'queue': name,
+                # Whichever queue the caller names, the routing key leads to this one.
                 'declare': [self._work_queue(name)],
             }
             for name in (self.celery, *names)

@@ -21,7 +21,7 @@ def create_app() -> Flask:
     celery_app.config_from_object(WorkerConfig(config))
 
     web = Flask(__name__)
-    web.json.sort_keys = False  # type: ignore[attr-defined]  (of Flask's own provider)
+    web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, celery_app))
     web.register_blueprint(metrics)
     web.register_error_handler(HTTPException, _as_json)
