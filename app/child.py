@@ -1,0 +1,102 @@
+"""A child process of the server: started in a session of its own, and ended as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ['Child']
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+@dataclass
+class Child:
+    """A command that runs beside the others.
+
+    Arguments:
+        name: for the log.
+        command: the program and its arguments.
+        folder: where it runs.
+        environment: variables beside our own.
+        pass_fds: file descriptors that it inherits.
+        grace: seconds it has to end after a SIGTERM before it is killed; None is no limit.
+    """
+
+    name: str
+    command: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    pass_fds: Sequence[int] = ()
+    grace: float | None = 10.0
+    _process: subprocess.Popen[bytes] | None = None
+    _group_killed: bool = False
+
+    def start(self) -> None:
+        """Start the process, out of reach of the terminal's Ctrl-C: we pass signals on."""
+        self._process = subprocess.Popen(
+            self.command,
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            pass_fds=self.pass_fds,
+            start_new_session=True,
+            preexec_fn=_die_with_parent(),
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself."""
+        if self.running:
+            os.kill(self.pid, number)
+
+    def kill_group(self) -> None:
+        """Kill the process and whatever it started, unless that was done after its end."""
+        if self._process is not None and not self._group_killed:
+            self._group_killed = self.ended
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def describe_end(self) -> str:
+        """Return how the process ended, for the log."""
+        status = self._process.poll() if self._process else None
+        if status is None:
+            return 'has not ended'
+        if status < 0:
+            return f'was killed by {signal.Signals(-status).name}'
+        return f'exited with status {status}'
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Return what makes Linux end the child when we are killed; None elsewhere."""
+    if not sys.platform.startswith('linux'):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before we asked
+            os._exit(1)
+
+    return ask

@@ -1,0 +1,57 @@
+"""What a developer's machine needs beside the worker: an SQS server of our own."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import sys
+import urllib.error
+import urllib.request
+
+from app.child import Child
+from app.config.configuration import ROOT
+from app.start_error import StartError
+
+__all__ = ['accepts_connections', 'embedded_sqs', 'is_sqs_server']
+
+HOST = '127.0.0.1'
+
+
+def embedded_sqs(port: int) -> Child:
+    """Return the child that serves SQS on ``port`` of loopback, in memory.
+
+    Raises `StartError` when the server is not installed.
+    """
+    if importlib.util.find_spec('ministack') is None:
+        raise StartError(
+            'the embedded SQS server is not installed here: install the development dependencies '
+            '(make run, or poetry install), or set SQS_ENDPOINT_URL to a server, or ENV to other '
+            'than local for AWS'
+        )
+    return Child(
+        'sqs',
+        [sys.executable, '-m', 'ministack'],
+        folder=ROOT,
+        environment={
+            'GATEWAY_PORT': str(port),
+            'BIND_HOST': HOST,
+            'SERVICES': 'sqs',
+            'LOG_LEVEL': 'WARNING',
+        },
+    )
+
+
+def accepts_connections(port: int) -> bool:
+    """Return whether something listens on ``port`` of loopback."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def is_sqs_server(port: int) -> bool:
+    """Return whether what listens on ``port`` is an embedded server, of another worker perhaps."""
+    try:
+        with urllib.request.urlopen(f'http://{HOST}:{port}/_ministack/health', timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False

@@ -1,0 +1,70 @@
+"""What must be right before anything is started: each fault is one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from celery import Celery
+
+from app.start_error import StartError
+from be_queue.redact import redact
+
+__all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_metrics_directory(folder: Path) -> None:
+    """Make the folder, and remove what an earlier run left: its counts are not this run's.
+
+    Raises `StartError` when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in (*folder.glob('*.db'), *folder.glob('worker.*')):
+            stale.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StartError(
+            f'cannot write to the metrics directory {folder}: {error.strerror}: '
+            'mend its permissions or set PROMETHEUS_MULTIPROC_DIR to another'
+        ) from None
+    os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(folder)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket for the web server to inherit; port 0 is any free one.
+
+    Raises `StartError` when the address cannot be had.
+    """
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise StartError(
+            f'cannot listen on {host}:{port}: {error.strerror}: '
+            'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)'
+        ) from None
+
+
+def declare_queues(celery_app: Celery) -> None:
+    """Declare every queue of the mapping, and so see that the broker answers and lets us in.
+
+    Raises `StartError` when it does not.
+    """
+    connection = celery_app.connection_for_write()
+    try:
+        with connection, connection.channel() as channel:
+            for queue in celery_app.amqp.queues.values():
+                queue(channel).declare()
+    except Exception as error:  # noqa: BLE001  (each transport has exceptions of its own)
+        reason = ' '.join(redact(f'{type(error).__name__}: {error}').split())
+        raise StartError(
+            f'cannot reach the broker {connection.as_uri()}: {reason}: '
+            'check SQS_ENDPOINT_URL, AWS_REGION, the AWS credentials and their rights on the queues'
+        ) from None

@@ -1,0 +1,134 @@
+"""Starts the web server and the worker side by side; locally an SQS server and the monitor too.
+
+python3 app/server.py
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+# Run as a script, Python looks for modules in app/, where config, web and tasks would be found as
+# top-level names and app would not.
+if __name__ == '__main__':
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from app import local, preflight
+from app.child import Child
+from app.config.configuration import LOG_FORMAT, ROOT, Config, WorkerConfig, load_config
+from app.config.queues import QUEUES
+from app.start_error import StartError
+from app.supervisor import Supervisor
+from be_queue import BeQueueError
+
+logger = logging.getLogger('app.server')
+
+
+def main() -> int:
+    """Run until told to stop or until a child ends; return the exit status."""
+    try:
+        config = load_config()
+        logging.basicConfig(format=LOG_FORMAT, level=config.log_level)
+        logging.captureWarnings(True)
+        with Supervisor() as supervisor:
+            return _run(config, supervisor)
+    except (BeQueueError, StartError) as error:
+        for line in str(error).splitlines():
+            print(f'cannot start: {line}', file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _run(config: Config, supervisor: Supervisor) -> int:
+    preflight.prepare_metrics_directory(config.prometheus_multiproc_dir)
+    with preflight.listen(config.host, config.server_port) as listener:
+        url = _url(listener)
+        if not _sqs_answers(config, supervisor):
+            return supervisor.run()
+        # Only now, since it takes a moment: the worker's app, with the tasks and whatever they
+        # import. A mapping that they do not fit stops us here, in one line.
+        from app.worker import app, worker_config
+
+        preflight.declare_queues(app)
+        supervisor.start(_web(listener))
+    if config.is_local and worker_config.PLATFORM_QUEUE_NAME:
+        supervisor.start(_monitor())
+    supervisor.start(_worker(config))
+    if supervisor.wait_until(lambda: _is_ready(url)):
+        _announce(url, worker_config)
+    return supervisor.run()
+
+
+def _sqs_answers(config: Config, supervisor: Supervisor) -> bool:
+    """Start the embedded SQS server if it is wanted; False when we are stopped meanwhile."""
+    port = config.embedded_sqs_port
+    if port is None:
+        return True
+    if local.accepts_connections(port):
+        if not local.is_sqs_server(port):
+            raise StartError(
+                f'port {port}, for the embedded SQS server, is taken by another program: stop it, '
+                f'or set SQS_ENDPOINT_URL=embedded:{port + 1}, for producers too'
+            )
+        logger.info('using the SQS server that already runs on port %d', port)
+        return True
+    supervisor.start(local.embedded_sqs(port))
+    return supervisor.wait_until(lambda: local.accepts_connections(port))
+
+
+def _web(listener: socket.socket) -> Child:
+    descriptor = listener.fileno()
+    command = [sys.executable, '-m', 'gunicorn', 'app.web:create_app()']
+    options = {
+        '--bind': f'fd://{descriptor}',
+        '--threads': '4',
+        '--log-level': 'warning',
+        '--graceful-timeout': '3',
+    }
+    flags = [part for option in options.items() for part in option]
+    return Child(
+        'web', [*command, *flags, '--no-control-socket'], folder=ROOT, pass_fds=[descriptor]
+    )
+
+
+def _worker(config: Config) -> Child:
+    command = [sys.executable, '-m', 'celery', '--quiet', '--app', 'app.worker', 'worker']
+    # Gossip, mingle and heartbeats need fanout, which SQS does not have.
+    flags = ['--without-gossip', '--without-mingle', '--without-heartbeat']
+    level = f'--loglevel={config.log_level}'
+    # No grace: how long running tasks may take is for whoever sent the signal to say.
+    return Child('worker', [*command, level, *flags], folder=ROOT, grace=None)
+
+
+def _monitor() -> Child:
+    return Child('monitor', [sys.executable, '-m', 'app.monitor'], folder=ROOT)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host)
+    return f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f'{url}/readyz', timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _announce(url: str, worker_config: WorkerConfig) -> None:
+    broker = worker_config.SQS_ENDPOINT_URL or f'AWS, {worker_config.AWS_REGION}'
+    logger.info('ready: dashboard %s/ metrics %s/metrics', url, url)
+    for queue in QUEUES:
+        logger.info('task %s comes from queue %s', queue.task, QUEUES.sqs_name(queue))
+    logger.info('the queues are on %s', broker.rpartition('@')[2])
+    logger.info('send a first task: %s -m examples.client', sys.executable)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
