@@ -27,7 +27,8 @@ class Child:
         folder: where it runs.
         environment: variables beside our own.
         pass_fds: file descriptors that it inherits.
-        grace: seconds it has to end after a SIGTERM before it is killed; None is no limit.
+        stop_signal: what asks it to end.
+        grace: seconds it then has before it is killed; None is no limit.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Child:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     pass_fds: Sequence[int] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
     grace: float | None = 10.0
     _process: subprocess.Popen[bytes] | None = None
     _group_killed: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import sys
 import urllib.error
@@ -38,6 +39,8 @@ def embedded_sqs(port: int) -> Child:
             'SERVICES': 'sqs',
             'LOG_LEVEL': 'WARNING',
         },
+        # It holds everything in memory and has nothing to save.
+        stop_signal=signal.SIGKILL,
     )
 
 

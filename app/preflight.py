@@ -31,7 +31,7 @@ def prepare_metrics_directory(folder: Path) -> None:
             pass
     except OSError as error:
         raise StartError(
-            f'cannot write to the metrics directory {folder}: {error.strerror}: '
+            f'cannot write to the metrics directory {folder}: {os.strerror(error.errno or 0)}: '
             'mend its permissions or set PROMETHEUS_MULTIPROC_DIR to another'
         ) from None
     os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(folder)
@@ -47,7 +47,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise StartError(
-            f'cannot listen on {host}:{port}: {error.strerror}: '
+            f'cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}: '
             'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)'
         ) from None
 

@@ -127,7 +127,7 @@ class Supervisor:
         if child is not self._asked:
             self._asked = child
             self._deadline = None if child.grace is None else time.monotonic() + child.grace
-            child.signal(signal.SIGTERM)
+            child.signal(child.stop_signal)
 
     def _kill(self, children: list[Child]) -> None:
         for child in children:
