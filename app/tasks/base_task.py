@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Task
+from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
+
+from be_queue import BeQueueError
 
 __all__ = [
     'NEVER_RETRIED',
@@ -28,6 +30,7 @@ __all__ = [
     'FixedDelayTask',
     'NoRetryTask',
     'PermanentError',
+    'TimeLimitError',
 ]
 
 logger = get_task_logger(__name__)
@@ -35,6 +38,10 @@ logger = get_task_logger(__name__)
 
 class PermanentError(Exception):
     """Raise it from a task that no retry can help: the task fails at once."""
+
+
+class TimeLimitError(BeQueueError):
+    """A task's time limits contradict each other."""
 
 
 #: Mistakes in code or data, which a second attempt would only repeat. A task that ran into its
@@ -55,17 +62,26 @@ NEVER_RETRIED: tuple[type[Exception], ...] = (
 
 
 class BaseTask(Task):
-    """Time limits and log lines that all policies share; use one of its subclasses."""
+    """Time limits and log lines that all policies share; use one of its subclasses.
+
+    ``soft_time_limit`` and ``time_limit``, in seconds, come from the settings of the same names
+    with ``task_`` in front, see WorkerConfig. A task that sets its own sets both.
+    """
 
     abstract = True
-
-    #: Seconds until SoftTimeLimitExceeded is raised inside the task, which may then clean up.
-    soft_time_limit = 540
-    # The hard limit is Celery's setting task_time_limit: visibility_timeout is derived from it.
 
     #: What is retried, and what of it is not.
     autoretry_for: tuple[type[BaseException], ...] = (Exception,)
     dont_autoretry_for: tuple[type[BaseException], ...] = NEVER_RETRIED
+
+    @classmethod
+    def on_bound(cls, app: Celery) -> None:
+        soft, hard = cls.soft_time_limit, cls.time_limit
+        if soft and hard and soft >= hard:
+            raise TimeLimitError(
+                f'task {cls.name}: soft_time_limit={soft} s must be below time_limit={hard} s, '
+                'which Celery counts from there: set both'
+            )
 
     def on_retry(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         logger.warning('will be retried: %s, error=%r', self._where(task_id), exc)
@@ -78,6 +94,8 @@ class BaseTask(Task):
 
     def _where(self, task_id: str) -> str:
         request = self.request
+        if request.id != task_id:  # a child was killed at its time limit: its request is gone
+            return f'task={self.name} id={task_id}'
         queue = (request.delivery_info or {}).get('routing_key')
         limit = 'unlimited' if self.max_retries is None else self.max_retries + 1
         attempt = f'{request.retries + 1} of {limit}'

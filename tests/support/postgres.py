@@ -18,9 +18,14 @@ class PostgresServer:
 
     user = password = name = 'cadasta'
 
-    def __init__(self, proxy: Proxy) -> None:
-        self.proxy = proxy
-        self.host, self.port = '127.0.0.1', proxy.port
+    def __init__(self, socket_path: str) -> None:
+        self._socket_path = socket_path
+        self.proxy = Proxy(socket_path)
+        self.host, self.port = '127.0.0.1', self.proxy.port
+
+    def with_a_proxy_of_its_own(self) -> PostgresServer:
+        """Return the same server on another port, which can be cut without harm to others."""
+        return PostgresServer(self._socket_path)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -65,8 +70,8 @@ def running_postgres() -> Iterator[PostgresServer]:
             server.psql("CREATE ROLE cadasta LOGIN SUPERUSER PASSWORD 'cadasta'")
             server.psql('CREATE DATABASE cadasta OWNER cadasta')
             socket_folder = server.get_postmaster_info().socket_dir
-            proxy = Proxy(str(Path(str(socket_folder)) / '.s.PGSQL.5432'))
-            yield PostgresServer(proxy)
-            proxy.cut()
+            postgres = PostgresServer(str(Path(str(socket_folder)) / '.s.PGSQL.5432'))
+            yield postgres
+            postgres.proxy.cut()
         finally:
             server.cleanup()

@@ -34,8 +34,11 @@ ROOT = Path(__file__).resolve().parents[3]
 EMBEDDED = re.compile(r'embedded(?::(\d{1,5}))?')
 EMBEDDED_PORT = 4566
 
-#: Seconds after which a task's child is killed; base_task.py has the softer limit before it.
+#: Seconds after which a task's child is killed.
 TASK_TIME_LIMIT = 600
+#: The part of it after which SoftTimeLimitExceeded is raised in the task, which may then clean up.
+#: Celery starts the clock of the hard limit when the soft one is over: it must come first.
+SOFT_PART = 0.9
 #: Messages that a worker holds per child, the running one included.
 PREFETCH_MULTIPLIER = 4
 
@@ -200,12 +203,13 @@ class WorkerConfig(be_queue.Config):
 
     def default_settings(self) -> dict[str, Any]:
         settings = super().default_settings()
+        time_limit = self.given('task_time_limit') or TASK_TIME_LIMIT
         if self.APP.is_local and self.APP.result_db_host is None:
             settings['result_backend'] = f'db+sqlite:///{self.APP.var_dir / "results.sqlite"}'
         settings['broker_transport_options'] |= {
             # A message that is not deleted by then is delivered again, so it must outlast a full
             # prefetch of tasks that all take their whole time limit.
-            'visibility_timeout': TASK_TIME_LIMIT * (PREFETCH_MULTIPLIER + 1),
+            'visibility_timeout': int(time_limit * (PREFETCH_MULTIPLIER + 1)),
             # The longest poll that SQS offers: an idle worker costs three requests a minute.
             'wait_time_seconds': 20,
             # The pause after an empty poll or a full prefetch. kombu's second of it would limit a
@@ -226,7 +230,8 @@ class WorkerConfig(be_queue.Config):
             'worker_max_tasks_per_child': 1000,
             # In KiB. Four children fit a 2 GiB container with room for the other processes.
             'worker_max_memory_per_child': 400_000,
-            'task_time_limit': TASK_TIME_LIMIT,
+            'task_time_limit': time_limit,
+            'task_soft_time_limit': time_limit * SOFT_PART,
             'worker_hijack_root_logger': True,
             'worker_redirect_stdouts': False,
             'worker_log_format': LOG_FORMAT,

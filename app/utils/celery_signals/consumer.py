@@ -13,6 +13,8 @@ from app.utils.metrics.metrics import CONSUMER_TASKS
 
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the child.
 RECEIVED_AT = 'received_at'
+# Celery reports a task that ran into its hard time limit twice in a row.
+_last_failed = ''
 
 
 @signals.task_received.connect
@@ -38,10 +40,12 @@ def _rejected(message: Any, **_: Any) -> None:
 
 
 @signals.task_failure.connect
-def _failure(sender: Task, **_: Any) -> None:
+def _failure(sender: Task, task_id: str, **_: Any) -> None:
+    global _last_failed
     # A child counts its own failures. The parent has this signal for a child that was lost or
     # killed at its time limit.
-    if current_process().name == 'MainProcess':
+    if current_process().name == 'MainProcess' and task_id != _last_failed:
+        _last_failed = task_id
         _count(labels(sender.name, sender.request.delivery_info), states.FAILURE)
 
 

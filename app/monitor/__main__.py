@@ -1,0 +1,61 @@
+"""The process: settings, logging, signals."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Any
+
+from celery import Celery
+
+from app.config.configuration import WorkerConfig, load_config
+from app.config.configuration.configuration import LOG_FORMAT
+from app.monitor.consumer import Monitor
+from app.monitor.table import TaskTable, open_engine
+from be_queue import BeQueueError, SettingError
+
+logger = logging.getLogger('app.monitor')
+
+
+def main() -> int:
+    """Run the monitor until SIGTERM or SIGINT; return the exit status."""
+    try:
+        monitor = _configured()
+    except BeQueueError as error:
+        sys.stderr.write(f'{error}\n')
+        return 1
+
+    def stop(*_: Any) -> None:
+        monitor.stop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)  # a second signal stops at once
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    monitor.run()
+    logger.info('stopped')
+    return 0
+
+
+def _configured() -> Monitor:
+    config = load_config()
+    logging.basicConfig(format=LOG_FORMAT, level=config.log_level)
+    worker_config = WorkerConfig(config)
+    queue = worker_config.TOPOLOGY.platform_queue()
+    if queue is None:
+        raise SettingError(
+            "PLATFORM_QUEUE_NAME='': the platform queue is switched off, so there is nothing to "
+            'monitor: name it, or do not start the monitor'
+        )
+    config.var_dir.mkdir(exist_ok=True)
+    celery_app = Celery(config.service_name)
+    celery_app.config_from_object(worker_config)
+    conf = celery_app.conf
+    engine = open_engine(conf.result_backend, conf.database_engine_options)
+    logger.info('started: queue=%s database=%s', queue.name, engine.url.render_as_string())
+    return Monitor(celery_app, queue, TaskTable(engine))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

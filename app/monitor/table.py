@@ -1,0 +1,138 @@
+"""The table of tasks, in the result database.
+
+It is joined to Celery's ``celery_taskmeta`` by ``task_id``, without a constraint: a result may be
+there before its task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    case,
+    create_engine,
+    make_url,
+    types,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+
+from be_queue import SettingError
+from be_queue.redact import redact
+
+__all__ = ['ID_LENGTH', 'TASKS', 'TaskTable', 'open_engine']
+
+#: Characters that Celery's own tables give a task's id.
+ID_LENGTH = 155
+
+_INSERT: Mapping[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
+
+
+class UtcDateTime(types.TypeDecorator[datetime]):
+    """A moment; SQLite, which keeps no time zone, gives it back in UTC as well."""
+
+    impl = types.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value and value.replace(tzinfo=value.tzinfo or timezone.utc)
+
+
+TASKS = Table(
+    'tasks',
+    MetaData(),
+    Column('task_id', String(ID_LENGTH), primary_key=True),
+    Column('name', Text, nullable=False),
+    # The routing key of the message, which is the name of the queue.
+    Column('queue', Text),
+    # Celery's representations, cut.
+    Column('args', Text),
+    Column('kwargs', Text),
+    # The highest seen.
+    Column('retries', Integer, nullable=False),
+    Column('parent_id', Text),
+    Column('root_id', Text),
+    Column('group_id', Text),
+    # Those of the latest attempt.
+    Column('eta', UtcDateTime),
+    Column('expires', UtcDateTime),
+    # The process that sent the latest attempt.
+    Column('origin', Text),
+    # When the broker took the first message of the task.
+    Column('sent_at', UtcDateTime, nullable=False, index=True),
+    # When the monitor last saw a message of the task.
+    Column('seen_at', UtcDateTime, nullable=False),
+)
+
+
+def open_engine(result_backend: str, options: Mapping[str, Any]) -> Engine:
+    """Return an engine of the database that Celery keeps its results in.
+
+    Arguments:
+        result_backend: Celery's setting, ``db+postgresql+psycopg://...`` or ``db+sqlite:///...``.
+        options: Celery's ``database_engine_options``.
+
+    Raises `SettingError` when it is no such database.
+    """
+    wanted = 'db+postgresql+psycopg://... or db+sqlite:///...'
+    fault = f'result_backend={redact(result_backend)!r}: the table of tasks needs {wanted}'
+    if not result_backend.startswith('db+'):
+        raise SettingError(fault)
+    try:
+        url = make_url(result_backend.removeprefix('db+'))
+        if url.get_backend_name() not in _INSERT:
+            raise SettingError(fault)
+        return create_engine(url, hide_parameters=True, **options)
+    except (ArgumentError, ImportError) as error:
+        raise SettingError(f'{fault} ({error})') from None
+
+
+class TaskTable:
+    """Writes rows of `TASKS`, and makes the table when it is missing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._made = False
+        self._upsert = _upsert(engine.dialect.name)
+
+    def save(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Commit ``rows``, all or none; a task that is there already is brought up to date.
+
+        Raises what SQLAlchemy raises; the next call starts from the beginning.
+        """
+        try:
+            with self._engine.begin() as connection:
+                if not self._made:
+                    TASKS.create(connection, checkfirst=True)
+                connection.execute(self._upsert, rows)
+            self._made = True
+        except BaseException:
+            self._made = False  # somebody may have dropped it
+            raise
+
+
+def _upsert(dialect: str) -> Any:
+    insert = _INSERT[dialect](TASKS)
+    old, new = TASKS.c, insert.excluded
+    # Messages may come twice and in any order: an older attempt must not undo a newer one.
+    latest = {c.name: case((new.retries >= old.retries, new[c.name]), else_=c) for c in old}
+    return insert.on_conflict_do_update(
+        index_elements=[old.task_id],
+        set_=latest
+        | {
+            'sent_at': case((new.sent_at < old.sent_at, new.sent_at), else_=old.sent_at),
+            'seen_at': new.seen_at,
+        },
+    )

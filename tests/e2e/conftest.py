@@ -1,0 +1,17 @@
+"""The surroundings of a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import PostgresServer
+from tests.support.sqs import SqsServer
+from tests.support.worker import Site
+
+
+@pytest.fixture
+def site(tmp_path: Path, sqs: SqsServer, postgres: PostgresServer) -> Site:
+    """A worker's surroundings, with queues of its own."""
+    return Site(tmp_path, sqs.url, postgres.environment)

@@ -1,0 +1,227 @@
+"""The process tree: how it starts, stops and falls."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+from tests.support.worker import ROOT, Site, alive, as_process_1
+
+
+def wait_started(site: Site, seconds: float, count: int = 1) -> list:
+    results = [site.producer().send_task('slow', (seconds,)) for _ in range(count)]
+    wait_until(
+        lambda: sum(result.state == 'STARTED' for result in results) >= min(count, 2),
+        'the tasks run',
+    )
+    return results
+
+
+def assert_all_gone(pids: list[int]) -> None:
+    wait_until(lambda: not any(map(alive, pids)), f'the processes {pids} are gone', timeout=10)
+
+
+def test_sigterm_lets_running_tasks_finish(site: Site, sqs: SqsServer) -> None:
+    with site.server() as server:
+        pids = list(server.processes())
+        results = wait_started(site, 3, count=2)
+        server.signal(signal.SIGTERM)
+        wait_until(
+            lambda: server.health('/readyz')[1].get('worker') == 'the worker is stopping',
+            'readiness says that the worker stops',
+        )
+        assert server.health('/readyz')[0] == 503
+        assert server.health('/healthz')[0] == 200
+        assert server.wait_ended() == 0
+        assert [result.get(timeout=5) for result in results] == [3, 3]
+        assert sqs.in_flight(site.queue('slow')) == sqs.visible(site.queue('slow')) == 0
+        assert_all_gone(pids)
+
+
+def test_waiting_messages_are_left_to_other_workers(site: Site) -> None:
+    # Stock kombu hands a prefetched message back for wait_time_seconds to pass.
+    options = {'CELERY_BROKER_TRANSPORT_OPTIONS': "{'wait_time_seconds': 1}"}
+    with site.server(**options) as first:
+        results = wait_started(site, 1, count=8)
+        first.signal(signal.SIGTERM)
+        assert first.wait_ended() == 0
+    with site.server(**options):
+        assert [result.get(timeout=60) for result in results] == [1] * 8
+
+
+def test_ctrl_c_twice_stops_at_once(site: Site) -> None:
+    with site.server() as server:
+        pids = list(server.processes())
+        wait_started(site, 600)
+        server.signal(signal.SIGINT)
+        wait_until(lambda: 'SIGINT: stopping' in server.log, 'the first signal is taken')
+        server.signal(signal.SIGINT)
+        server.wait_ended(timeout=20)
+        assert 'SIGINT again: stopping at once' in server.log
+        assert_all_gone(pids)
+
+
+@pytest.mark.parametrize(('what', 'name'), [('celery', 'worker'), ('gunicorn', 'web')])
+def test_a_child_that_dies_takes_the_rest_down(site: Site, what: str, name: str) -> None:
+    with site.server() as server:
+        pids = list(server.processes())
+        os.kill(server.pid_of(what), signal.SIGKILL)
+        assert server.wait_ended() == 1
+        lines = [line for line in server.log.splitlines() if 'stopping the rest' in line]
+        assert len(lines) == 1
+        assert f'{name} was killed by SIGKILL: stopping the rest' in lines[0]
+        assert_all_gone(pids)
+
+
+def test_nothing_outlives_a_killed_supervisor(site: Site) -> None:
+    with site.server() as server:
+        pids = list(server.processes())
+        server.signal(signal.SIGKILL)
+        server.wait_ended()
+        assert_all_gone(pids)
+
+
+def test_metrics_of_an_earlier_run_are_removed(site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / 'metrics'
+    with site.server(PROMETHEUS_MULTIPROC_DIR=folder) as server:
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        server.signal(signal.SIGKILL)
+        server.wait_ended()
+    assert list(folder.glob('*.db'))
+    with site.server(PROMETHEUS_MULTIPROC_DIR=folder) as server:
+        assert server.metric('worker_tasks_count_total') == 0
+
+
+def test_the_lower_case_name_of_the_metrics_directory_works(site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / 'metrics'
+    variables = {'PROMETHEUS_MULTIPROC_DIR': '', 'prometheus_multiproc_dir': folder}
+    with site.server(**variables) as server:
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        wait_until(
+            lambda: server.metric('worker_tasks_count_total', state='SUCCESS') == 1,
+            'the task is counted',
+        )
+    assert list(folder.glob('*.db'))
+
+
+def test_as_process_1_it_obeys_sigterm(site: Site) -> None:
+    with site.server(wrap=as_process_1) as server:
+        (supervisor,) = (pid for pid, line in server.processes().items() if is_server(line))
+        result = wait_started(site, 2)[0]
+        os.kill(supervisor, signal.SIGTERM)
+        assert result.get(timeout=30) == 2
+        assert server.wait_ended() == 0
+
+
+def is_server(command_line: str) -> bool:
+    return 'server.py' in command_line and 'unshare' not in command_line
+
+
+STRAY = """return x + y
+
+
+@shared_task(name='stray')
+def stray() -> None: ...
+"""
+
+
+class TestRefusesToStart:
+    """One line that says why, and a status that is not zero."""
+
+    def refused(self, site: Site, **variables: object) -> str:
+        with site.server(wait=False, **variables) as server:
+            assert server.wait_ended(timeout=60) == 1
+            lines = [line for line in server.log.splitlines() if line]
+            assert len(lines) == 1, server.log
+            assert lines[0].startswith('cannot start: ')
+            assert not server.processes()
+            return lines[0]
+
+    def test_when_the_port_is_in_use(self, site: Site) -> None:
+        with socket.create_server(('127.0.0.1', 0)) as taken:
+            port = taken.getsockname()[1]
+            assert f'cannot listen on 127.0.0.1:{port}' in self.refused(site, SERVER_PORT=port)
+
+    def test_when_the_metrics_directory_cannot_be_written(self, site: Site) -> None:
+        line = self.refused(site, PROMETHEUS_MULTIPROC_DIR='/proc/metrics')
+        assert 'cannot write to the metrics directory /proc/metrics' in line
+
+    def test_when_the_broker_is_unreachable(self, site: Site) -> None:
+        url = f'http://test:secret@127.0.0.1:{free_port()}'
+        line = self.refused(site, SQS_ENDPOINT_URL=url)
+        assert 'cannot reach the broker' in line
+        assert 'check SQS_ENDPOINT_URL' in line
+        assert 'secret' not in line
+
+    @pytest.mark.parametrize(
+        ('variable', 'value'),
+        [
+            ('SERVER_PORT', 'eighty'),
+            ('ENV', 'a b'),
+            ('LOG_LEVEL', 'LOUD'),
+            ('CELERY_TASK_ACKS_LATE', 'maybe'),
+            ('SQS_ENDPOINT_URL', 'ftp://nowhere'),
+        ],
+    )
+    def test_when_a_setting_is_bad(self, site: Site, variable: str, value: str) -> None:
+        assert f"{variable}='{value}'" in self.refused(site, **{variable: value})
+
+    @pytest.mark.parametrize(
+        ('old', 'new', 'fault'),
+        [
+            ("name='slow'", "name='slower'", "maps task 'slow', which this worker does not"),
+            ('return x + y\n', STRAY, "task 'stray' is registered, but no queue carries it"),
+        ],
+        ids=['mapped, not registered', 'registered, not mapped'],
+    )
+    def test_when_tasks_and_mapping_differ(
+        self, site: Site, tmp_path: Path, old: str, new: str, fault: str
+    ) -> None:
+        for folder in ('app', 'be_queue'):
+            shutil.copytree(ROOT / folder, tmp_path / 'copy' / folder)
+        tasks = tmp_path / 'copy' / 'app' / 'tasks' / 'tasks.py'
+        text = tasks.read_text()
+        assert old in text
+        tasks.write_text(text.replace(old, new))
+        ended = subprocess.run(
+            [sys.executable, str(tmp_path / 'copy' / 'app' / 'server.py')],
+            env=site.environment | {'SERVER_PORT': '0'},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert fault in ended.stderr
+        assert all(line.startswith('cannot start: ') for line in ended.stderr.splitlines())
+
+
+class TestEmbeddedServer:
+    """Locally the server brings its own SQS and keeps results in a file."""
+
+    def test_needs_nothing_from_outside(self, site: Site) -> None:
+        port = free_port()
+        alone = {name: '' for name in site.environment if name.startswith('RESULT_DB_')}
+        with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **alone) as server:
+            pids = list(server.processes())
+            assert server.health('/readyz')[0] == 200
+            server.signal(signal.SIGTERM)
+            assert server.wait_ended() == 0
+            assert_all_gone(pids)
+
+    def test_says_so_when_its_port_is_taken(self, site: Site) -> None:
+        with socket.create_server(('127.0.0.1', 0)) as taken:
+            port = taken.getsockname()[1]
+            with site.server(wait=False, SQS_ENDPOINT_URL=f'embedded:{port}') as server:
+                assert server.wait_ended() == 1
+                assert f'port {port}, for the embedded SQS server, is taken' in server.log

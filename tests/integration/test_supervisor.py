@@ -1,0 +1,35 @@
+"""The supervisor as process 1 of a container."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.support.waiting import wait_until
+from tests.support.worker import ROOT, as_process_1, children, zombies
+
+# Its child leaves an orphan behind, which ends soon after.
+PROGRAM = """
+import pathlib, sys
+from app.child import Child
+from app.supervisor import Supervisor
+
+orphan = '(sh -c "touch {mark}; exec sleep 0.1" &); exec sleep 60'
+with Supervisor() as supervisor:
+    supervisor.start(Child('parent', ['sh', '-c', orphan], folder=pathlib.Path('.')))
+    sys.exit(supervisor.run())
+"""
+
+
+def test_orphans_are_reaped(tmp_path) -> None:
+    mark = tmp_path / 'orphan-ran'
+    command = as_process_1([sys.executable, '-c', PROGRAM.format(mark=mark)])
+    with subprocess.Popen(command, cwd=ROOT) as outer:
+        try:
+            wait_until(mark.exists, 'the orphan runs')
+            (supervisor,) = wait_until(lambda: children(outer.pid), 'the supervisor runs')
+            # The shell and nobody else: the orphan has ended, and somebody has waited for it.
+            wait_until(lambda: len(children(supervisor)) == 1, 'the orphan has ended')
+            wait_until(lambda: not zombies(supervisor), 'no zombie is left')
+        finally:
+            outer.kill()
