@@ -21,6 +21,7 @@ from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
+from app.utils import soft_time_limit
 from be_queue import BeQueueError
 
 __all__ = [
@@ -73,6 +74,12 @@ class BaseTask(Task):
     #: What is retried, and what of it is not.
     autoretry_for: tuple[type[BaseException], ...] = (Exception,)
     dont_autoretry_for: tuple[type[BaseException], ...] = NEVER_RETRIED
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.request.called_directly:
+            return super().__call__(*args, **kwargs)
+        with soft_time_limit.applies():
+            return self.run(*args, **kwargs)
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:

@@ -243,7 +243,8 @@ class WorkerConfig(be_queue.Config):
             'database_engine_options': self._engine_options(
                 self.given('result_backend') or settings['result_backend']
             ),
-            'result_backend_always_retry': True,
+            # Outages of the database: see there.
+            'override_backends': {'db': 'app.utils.result_store:ResultStore'},
         }
 
     @staticmethod

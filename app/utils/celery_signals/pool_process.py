@@ -5,29 +5,27 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from celery import Task, current_app, signals, states
+from celery import Task, signals, states
 
+from app.utils import soft_time_limit
 from app.utils.celery_signals.consumer import RECEIVED_AT
 from app.utils.celery_signals.labels import labels
+from app.utils.celery_signals.results import play
 from app.utils.metrics.metrics import LATENCY, RUNTIME, WORKER_TASKS
-
-# Attribute of the task's request that holds the time of prerun, by the monotonic clock.
-STARTED_AT = 'prerun_at'
+from app.utils.result_store import Role
 
 
 @signals.worker_process_init.connect
 def _process_started(**_: Any) -> None:
-    # A result is never given up: the child waits for the database, and its message is deleted
-    # after the result is stored. The parent keeps Celery's three quick attempts, since it would
-    # stop consuming while it waits.
-    current_app.backend.max_retries = float('inf')
+    play(Role.POOL)
 
 
 @signals.task_prerun.connect
 def _prerun(task: Task, **_: Any) -> None:
+    soft_time_limit.hold_off()
     now = time.monotonic()
     request = task.request
-    setattr(request, STARTED_AT, now)
+    request.prerun_at = now
     names = labels(task.name, request.delivery_info)
     WORKER_TASKS.labels(state=states.STARTED, **names).inc()
     received_at = getattr(request, RECEIVED_AT, None)
@@ -41,4 +39,4 @@ def _postrun(task: Task, state: str | None, **_: Any) -> None:
     names = labels(task.name, request.delivery_info)
     # No state: the task ended in an error of Celery's own, which it reports as a failure.
     WORKER_TASKS.labels(state=state or states.FAILURE, **names).inc()
-    RUNTIME.labels(**names).observe(time.monotonic() - getattr(request, STARTED_AT))
+    RUNTIME.labels(**names).observe(time.monotonic() - request.prerun_at)

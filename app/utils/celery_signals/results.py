@@ -1,0 +1,21 @@
+"""Tells the result backend which process it is in, where it wants to know."""
+
+from __future__ import annotations
+
+from celery import current_app
+
+from app.utils.result_store import ResultStore, Role
+
+__all__ = ['flush', 'play']
+
+
+def play(role: Role) -> None:
+    """Have a database backend behave as ``role`` must."""
+    if isinstance(current_app.backend, ResultStore):
+        current_app.backend.play(role)
+
+
+def flush() -> None:
+    """Have a database backend store what is left, for the last time."""
+    if isinstance(current_app.backend, ResultStore):
+        current_app.backend.flush()

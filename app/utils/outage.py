@@ -1,0 +1,62 @@
+"""A server that is away: when to try again, and one log line each when it goes and comes back."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+from be_queue.redact import redact
+
+__all__ = ['MAX_WAIT', 'Outage']
+
+logger = logging.getLogger(__name__)
+
+#: Seconds: the first bound of the wait before another try, which doubles, and the last.
+FIRST_WAIT = 0.2
+MAX_WAIT = 5.0
+#: Characters of an error in the log.
+ERROR_LENGTH = 500
+
+
+class Outage:
+    """The failures in a row of one server.
+
+    Arguments:
+        server: what the log calls it.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._failures = 0
+        self._since = 0.0
+
+    def failed(self, error: BaseException) -> float:
+        """Count a failure; return the seconds to wait before the next try.
+
+        They are drawn by lot up to a bound that doubles, so that processes that lost the same
+        server do not come back together.
+        """
+        if not self._failures:
+            self._since = time.monotonic()
+            logger.warning('%s is away, trying until it is back: %s', self._server, _brief(error))
+        self._failures += 1
+        # The exponent is bounded: a float overflows after a day of failures.
+        return random.uniform(0, min(MAX_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10)))
+
+    def ended(self) -> None:
+        """Say so if there was an outage."""
+        if self._failures:
+            lasted = time.monotonic() - self._since
+            logger.warning(
+                '%s is back: failures=%d seconds=%.1f', self._server, self._failures, lasted
+            )
+            self._failures = 0
+
+
+def _brief(error: BaseException) -> str:
+    # Celery's errors wrap SQLAlchemy's, which wrap the driver's and add the statement.
+    cause = error.__cause__ or error
+    cause = getattr(cause, 'orig', None) or cause
+    text = ' '.join(f'{type(cause).__name__}: {cause}'.split())
+    return str(redact(text))[:ERROR_LENGTH]

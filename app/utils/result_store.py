@@ -1,0 +1,114 @@
+"""Celery's database backend, made to give up no result while the database is away."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from typing import Any
+
+from celery import current_task
+from celery.backends.database import DatabaseBackend
+from celery.exceptions import BackendStoreError, Reject
+from celery.utils.log import get_logger
+from kombu.asynchronous import get_event_loop
+
+from app.utils.outage import Outage
+
+__all__ = ['ResultStore', 'Role']
+
+logger = get_logger(__name__)
+
+#: The part of a task's hard time limit that may be over while it waits for the database.
+PATIENCE_PART = 0.9
+
+
+class Role(Enum):
+    """Which process uses the backend."""
+
+    #: A producer or the web server: Celery's few quick attempts.
+    READER = 'reader'
+    #: A pool process: waits. The message is deleted after the result is stored. Before the hard
+    #: time limit would kill the process, and the message with it, the message goes back to its
+    #: queue, and the task runs again.
+    POOL = 'pool'
+    #: The consuming process, which stores what a lost or killed child could not: it must not wait,
+    #: since nobody consumes meanwhile, and tries again from a timer.
+    CONSUMER = 'consumer'
+
+
+class ResultStore(DatabaseBackend):
+    """Waits, or tries again later, until the database is back; `play` says which."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._role = Role.READER
+        self._outage = Outage('the result database')
+        #: Arguments of the calls of `store_result` to repeat, by task id.
+        self._unstored: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def play(self, role: Role) -> None:
+        """Behave as this kind of process must."""
+        self._role = role
+        if role is Role.CONSUMER:
+            self.max_retries = 0
+            # Else its ten attempts to make the tables, which the children make, come first.
+            self.session_manager.prepared = True
+
+    def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().store_result(task_id, result, state, *args, **kwargs)
+        except BackendStoreError as error:
+            if self._role is not Role.CONSUMER:
+                raise
+            if not self._unstored:
+                self._try_later(error)
+            self._unstored[task_id] = (result, state, *args), kwargs
+            return self.encode_result(result, state)
+
+    def flush(self) -> None:
+        """Store what could not be stored, for the last time: the consuming process ends."""
+        self._store_unstored()
+        for task_id, ((_, state, *_rest), _kwargs) in self._unstored.items():
+            logger.error('the result database is away: lost that task %s is %s', task_id, state)
+
+    def _try_later(self, error: BaseException) -> None:
+        get_event_loop().call_later(self._outage.failed(error), self._store_unstored)
+
+    def _store_unstored(self) -> None:
+        for task_id, (args, kwargs) in list(self._unstored.items()):
+            try:
+                super().store_result(task_id, *args, **kwargs)
+            except BackendStoreError as error:
+                self._try_later(error)
+                return
+            del self._unstored[task_id]
+        self._outage.ended()
+
+    def _ensure_retryable(self, func: Any, *args: Any, **options: Any) -> Any:
+        if self._role is not Role.POOL:
+            return super()._ensure_retryable(func, *args, **options)
+        for name in ('fallback_exc', 'fallback_msg', 'max_retries'):
+            options.pop(name, None)
+        while True:
+            try:
+                value = func(*args, **options)
+            except Exception as error:
+                if not self.exception_safe_to_retry(error):
+                    raise
+                wait = self._outage.failed(error)
+                self.on_backend_retryable_error(error)
+            else:
+                self._outage.ended()
+                return value
+            self._wait(wait)
+
+    def _wait(self, seconds: float) -> None:
+        if current_task:
+            request = current_task.request
+            limit = (request.timelimit or [None])[0] or current_task.time_limit
+            waited = time.monotonic() - request.prerun_at
+            if limit and waited + seconds > limit * PATIENCE_PART:
+                reason = f'the result database is away for {waited:.0f} s'
+                logger.warning('task %s goes back to its queue: %s', request.id, reason)
+                raise Reject(reason, requeue=True)
+        time.sleep(seconds)

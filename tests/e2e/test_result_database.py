@@ -1,0 +1,134 @@
+"""A database that goes away costs neither the worker nor a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import PostgresServer
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+from tests.support.worker import Site
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> PostgresServer:
+    """The database by a way of our own, which can be cut."""
+    return postgres.with_a_proxy_of_its_own()
+
+
+@pytest.fixture
+def site(tmp_path: Path, sqs: SqsServer, database: PostgresServer) -> Site:
+    """A worker whose way to the database can be cut."""
+    return Site(tmp_path, sqs.url, database.environment)
+
+
+def stored(postgres: PostgresServer, task_ids: list[str]) -> dict[str, str]:
+    with postgres.connect() as connection:
+        rows = connection.execute(
+            'SELECT task_id, status FROM celery_taskmeta WHERE task_id = ANY(%s)', [task_ids]
+        )
+        return dict(rows.fetchall())
+
+
+def test_results_are_stored_once_the_database_is_back(
+    site: Site, database: PostgresServer, postgres: PostgresServer, sqs: SqsServer
+) -> None:
+    with site.server() as server:
+        producer = site.producer()
+        assert producer.send_task('add', (1, 1)).get(timeout=30) == 2
+        pool = server.pool_pids()
+        running = producer.send_task('slow', (1,))
+        wait_until(lambda: stored(postgres, [running.id]), 'the task runs')
+        database.proxy.cut()
+        ids = [running.id] + [producer.send_task('add', (n, n)).id for n in range(10)]
+
+        wait_until(lambda: 'is away' in server.log, 'the log says so')
+        status, checks = server.health('/readyz')
+        assert status == 503
+        assert checks['results'] != 'ok'
+        assert checks['worker'] == 'ok'
+        assert server.health('/healthz')[0] == 200
+        assert stored(postgres, ids) == {running.id: 'STARTED'}
+
+        database.proxy.restore()
+        wait_until(
+            lambda: stored(postgres, ids) == dict.fromkeys(ids, 'SUCCESS'),
+            'every result is stored',
+        )
+        assert server.pool_pids() == pool
+        assert server.health('/readyz')[0] == 200
+        for queue in ('add', 'slow'):
+            name = site.queue(queue)
+            wait_until(
+                lambda name=name: sqs.in_flight(name) == sqs.visible(name) == 0,
+                'every message is deleted',
+            )
+
+
+def test_the_worker_starts_without_the_database(
+    site: Site, database: PostgresServer, postgres: PostgresServer
+) -> None:
+    database.proxy.cut()
+    with site.server(wait=False) as server:
+        wait_until(lambda: server.health('/readyz')[1].get('worker') == 'ok', 'the worker consumes')
+        assert server.health('/readyz')[0] == 503
+        result = site.producer().send_task('add', (2, 3))
+        wait_until(lambda: 'is away' in server.log, 'the log says so')
+        database.proxy.restore()
+        wait_until(lambda: stored(postgres, [result.id]), 'the result is stored')
+        server.wait_ready()
+
+
+def test_a_success_is_not_turned_into_a_time_out_by_waiting_for_the_database(
+    site: Site, database: PostgresServer, postgres: PostgresServer
+) -> None:
+    with site.server(CELERY_TASK_TIME_LIMIT=20, CELERY_TASK_SOFT_TIME_LIMIT=2) as server:
+        result = site.producer().send_task('slow', (1,))
+        wait_until(lambda: stored(postgres, [result.id]), 'the task runs')
+        database.proxy.cut()
+        wait_until(lambda: 'Soft time limit' in server.log, 'the soft limit is over')
+        database.proxy.restore()
+        wait_until(
+            lambda: stored(postgres, [result.id]) != {result.id: 'STARTED'}, 'the end is stored'
+        )
+        assert stored(postgres, [result.id]) == {result.id: 'SUCCESS'}
+
+
+def test_a_task_that_waits_up_to_its_time_limit_for_the_database_runs_again(
+    site: Site, database: PostgresServer, postgres: PostgresServer
+) -> None:
+    options = {'wait_time_seconds': 1}
+    with site.server(
+        CELERY_TASK_TIME_LIMIT=2,
+        CELERY_TASK_SOFT_TIME_LIMIT=0,
+        CELERY_BROKER_TRANSPORT_OPTIONS=options,
+    ) as server:
+        result = site.producer().send_task('slow', (0.5,))
+        wait_until(lambda: stored(postgres, [result.id]), 'the task runs')
+        database.proxy.cut()
+        wait_until(lambda: 'goes back to its queue' in server.log, 'the message is handed back')
+        database.proxy.restore()
+        wait_until(
+            lambda: stored(postgres, [result.id]) == {result.id: 'SUCCESS'},
+            'the task has run again, and its result is stored',
+        )
+        assert 'Hard time limit' not in server.log
+
+
+def test_a_failure_that_the_parent_must_store_is_stored_later(
+    site: Site, database: PostgresServer, postgres: PostgresServer
+) -> None:
+    with site.server(CELERY_TASK_TIME_LIMIT=3, CELERY_TASK_SOFT_TIME_LIMIT=0) as server:
+        producer = site.producer()
+        killed = producer.send_task('slow', (60,))
+        wait_until(lambda: stored(postgres, [killed.id]), 'the task runs')
+        database.proxy.cut()
+        wait_until(lambda: 'Hard time limit' in server.log, 'the child is killed')
+        assert server.health('/healthz')[0] == 200
+        database.proxy.restore()
+        wait_until(
+            lambda: stored(postgres, [killed.id]) == {killed.id: 'FAILURE'}, 'the failure is stored'
+        )
+        assert producer.send_task('add', (1, 1)).get(timeout=30) == 2
