@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from be_queue import environment, naming, results
 from be_queue.errors import SettingError
 from be_queue.queues import Queues
-from be_queue.redact import redact
+from be_queue.redact import redact, redact_text
 from be_queue.topology import (
     CELERY_QUEUE,
     EXCHANGE,
@@ -22,6 +23,8 @@ from be_queue.topology import (
 
 __all__ = ['Config']
 
+logger = logging.getLogger(__name__)
+
 
 class Config:
     """Settings for ``app.config_from_object``, ready to use with nothing but the queues.
@@ -29,7 +32,8 @@ class Config:
     Lower-case attributes are Celery settings. Each can be given as a keyword, or else as the
     environment variable ``CELERY_<SETTING>`` (a Python literal unless it is a text), or else has
     the default of `default_settings`. ``broker_transport_options`` given either way are merged
-    into the defaults, key by key.
+    into the defaults, key by key. (Two variables win over keywords, since Celery itself looks at
+    them: ``CELERY_BROKER_URL`` and ``CELERY_RESULT_BACKEND``. A warning says so.)
 
     Upper-case attributes are internal to this class; those below can be given as keyword or
     environment variable, and any other upper-case keyword is kept for your own use.
@@ -62,13 +66,16 @@ class Config:
         keywords = {name: v for name, v in settings.items() if not name.isupper()}
         for name in keywords:
             _check_keyword(name)
-        self._given = environment.celery_settings(os.environ) | keywords
+        variables = environment.celery_settings(os.environ)
+        _warn_of_what_celery_prefers(variables, keywords)
+        self._given = variables | keywords
         self.TOPOLOGY = self._topology()
 
         chosen = self.default_settings()
         options = self.given('broker_transport_options') or {}
         if not isinstance(options, Mapping):
-            raise SettingError(f'broker_transport_options={options!r}: must be a dict')
+            shown = redact_text(str(options))
+            raise SettingError(f'broker_transport_options={shown!r}: must be a dict')
         options = chosen['broker_transport_options'] | options
         chosen |= self._given | {'broker_transport_options': options}
         for name, value in chosen.items():
@@ -136,11 +143,12 @@ class Config:
         mapping = self.QUEUES if isinstance(self.QUEUES, Queues) else None
         # Empty is a value here, not the absence of one.
         platform = os.environ.get(
-            'PLATFORM_QUEUE_NAME', mapping.platform_queue_name if mapping else PLATFORM_QUEUE
+            'PLATFORM_QUEUE_NAME',
+            PLATFORM_QUEUE if mapping is None else mapping.platform_queue_name,
         )
         given = keywords.pop('PLATFORM_QUEUE_NAME', None)
         self.PLATFORM_QUEUE_NAME = platform if given is None else str(given)
-        if mapping:
+        if mapping is not None:
             self.QUEUE_NAME_PREFIX = mapping.prefix
             other = keywords.pop('QUEUE_NAME_PREFIX', None)
             if other not in (None, mapping.prefix):
@@ -177,7 +185,7 @@ class Config:
             if topology.platform == CELERY_QUEUE:
                 raise SettingError(
                     f"PLATFORM_QUEUE_NAME={CELERY_QUEUE!r}: that queue takes Celery's own tasks, "
-                    f'and the platform queue gets a copy of every message: name another'
+                    'and the platform queue gets a copy of every message: name another'
                 )
             for name in (topology.celery, topology.platform, *topology.work):
                 full_name = naming.sqs_name(self.QUEUE_NAME_PREFIX, name)
@@ -233,6 +241,17 @@ def _checked_names(queues: Iterable[str]) -> tuple[str, ...]:
         if name in names[:position]:
             raise SettingError(f'queues[{position}]: the name {name!r} stands there twice')
     return names
+
+
+def _warn_of_what_celery_prefers(variables: dict[str, Any], keywords: dict[str, Any]) -> None:
+    # Celery reads these two from the environment itself, whatever the configuration says.
+    for name in ('broker_url', 'result_backend'):
+        if name in variables and keywords.get(name, variables[name]) != variables[name]:
+            logger.warning(
+                'Celery takes %s from the variable CELERY_%s, not from the keyword: unset it',
+                name,
+                name.upper(),
+            )
 
 
 def _check_keyword(name: str) -> None:

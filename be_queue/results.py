@@ -22,7 +22,8 @@ def default_backend(*, user: str, password: str, host: str, port: str, name: str
     if find_spec('sqlalchemy') is None or find_spec('psycopg') is None:
         return 'be_queue.results:NotInstalled'
     login = f'{quote(user, safe="")}:{quote(password, safe="")}'
-    return f'db+postgresql+psycopg://{login}@{host}:{port}/{quote(name, safe="")}'
+    # SQLAlchemy takes the database's name as it stands.
+    return f'db+postgresql+psycopg://{login}@{host}:{port}/{name}'
 
 
 class ResultsExtraMissingError(BeQueueError):
@@ -38,5 +39,6 @@ class NotInstalled(DisabledBackend):
     def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ResultsExtraMissingError
 
-    get_state = get_status = get_result = get_traceback = _is_disabled
-    get_task_meta_for = wait_for = get_many = _is_disabled
+    get_state = get_status = get_result = get_traceback = get_task_meta = _is_disabled
+    get_task_meta_for = wait_for = get_many = forget = ensure_chords_allowed = _is_disabled
+    save_group = restore_group = delete_group = _is_disabled

@@ -26,18 +26,24 @@ PLATFORM_QUEUE = 'platform.fifo'
 
 
 class WorkQueue(kombu.Queue):
-    """A queue that declares the platform queue along with itself.
+    """A queue that makes the rest of the topology known along with itself.
 
     Celery declares only the queue that a task is routed to. Were the platform queue left to a
-    setting of each producer, a forgotten one would cost the platform its copies in silence.
+    setting of each producer, a forgotten one would cost the platform its copies in silence. And a
+    retry goes to the queue that the message came from: when that is not the mapped one, as after
+    ``apply_async(queue=...)``, a process that never bound it would lose the task.
     """
 
-    attrs = (*kombu.Queue.attrs, ('platform', None))
+    attrs = (*kombu.Queue.attrs, ('platform', None), ('siblings', None))
 
     def declare(self, nowait: bool = False, channel: Any = None) -> str:
+        channel = channel or self.channel
         if self.platform is not None:
-            self.platform.bind(channel or self.channel).declare(nowait=nowait)
+            self.platform.bind(channel).declare(nowait=nowait)
         name: str = super().declare(nowait=nowait, channel=channel)
+        for sibling in self.siblings or ():
+            # Asks nothing of SQS: kombu makes the queue when it sends the first message there.
+            sibling.bind(channel).queue_bind(nowait=nowait)
         return name
 
 
@@ -58,10 +64,14 @@ class Topology:
     exchange_name: str = EXCHANGE
     exchange_type: str = EXCHANGE_TYPE
     exchange: kombu.Exchange = field(init=False, compare=False)
+    _siblings: tuple[kombu.Queue, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         exchange = kombu.Exchange(self.exchange_name, type=self.exchange_type)
         object.__setattr__(self, 'exchange', exchange)
+        names = (self.celery, *self.work)
+        siblings = tuple(kombu.Queue(name, exchange, routing_key=name) for name in names)
+        object.__setattr__(self, '_siblings', siblings)
 
     def queues(self) -> list[kombu.Queue]:
         """Return the kombu queues: Celery's, the platform's if there is one, the work queues."""
@@ -86,13 +96,17 @@ class Topology:
             f'{name}.*': {
                 'exchange': self.exchange,
                 'routing_key': name,
-                # Celery looks here for where to unlock a chord.
+                # Without it Celery declares nothing, and cannot tell where to unlock a chord.
                 'queue': name,
-                # Whichever queue the caller names, the routing key leads to this one.
-                'declare': [self._work_queue(name)],
             }
             for name in (self.celery, *names)
         }
 
     def _work_queue(self, name: str) -> WorkQueue:
-        return WorkQueue(name, self.exchange, routing_key=name, platform=self.platform_queue())
+        return WorkQueue(
+            name,
+            self.exchange,
+            routing_key=name,
+            platform=self.platform_queue(),
+            siblings=self._siblings,
+        )

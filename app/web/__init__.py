@@ -7,8 +7,12 @@ from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app.config.configuration import WorkerConfig, load_config
+from app.web.checks import Check
+from app.web.dashboard import dashboard
 from app.web.health import health
 from app.web.metrics import metrics
+from app.web.overview import Gatherer
+from app.web.probes import BrokerProbe, ResultsProbe
 
 __all__ = ['create_app']
 
@@ -18,12 +22,18 @@ def create_app() -> Flask:
     config = load_config()
     # An app of its own: the worker's would import the tasks and whatever they load.
     celery_app = Celery(config.service_name)
-    celery_app.config_from_object(WorkerConfig(config))
+    worker_config = WorkerConfig(config)
+    celery_app.config_from_object(worker_config)
+    servers = [
+        Check('broker', BrokerProbe(celery_app)),
+        Check('results', ResultsProbe(celery_app)),
+    ]
 
     web = Flask(__name__)
     web.json.sort_keys = False  # type: ignore[attr-defined]
-    web.register_blueprint(health(config, celery_app))
+    web.register_blueprint(health(config, servers))
     web.register_blueprint(metrics)
+    web.register_blueprint(dashboard(Gatherer(worker_config, celery_app, servers)))
     web.register_error_handler(HTTPException, _as_json)
     web.register_error_handler(Exception, _internal_error)
     return web

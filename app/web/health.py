@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from celery import Celery
+from collections.abc import Iterable
+
 from flask import Blueprint, Response, jsonify
 
 from app.config.configuration import Config
 from app.utils import heartbeat
 from app.utils.heartbeat import State
 from app.web.checks import Check, faults
-from app.web.probes import BrokerProbe, ResultsProbe
 from be_queue.redact import redact
 
-__all__ = ['STUCK_AFTER', 'health']
+__all__ = ['STUCK_AFTER', 'health', 'stuck']
 
 #: Seconds without a turn of the worker's event loop after which it counts as stuck. The stock
 #: transport waits for SQS inside the loop now and then, for at most three tries of five seconds.
 STUCK_AFTER = 30.0
 
 
-def health(config: Config, celery_app: Celery) -> Blueprint:
-    """Return the routes; their answers are JSON and come within a second."""
+def health(config: Config, servers: Iterable[Check]) -> Blueprint:
+    """Return the routes; their answers are JSON and come within a second.
+
+    Arguments:
+        config: the app's settings.
+        servers: checks of the servers that the worker cannot do without.
+    """
     routes = Blueprint('health', __name__)
-    checks = [
-        Check('broker', BrokerProbe(celery_app)),
-        Check('results', ResultsProbe(celery_app)),
-    ]
 
     @routes.get('/healthz')
     def healthz() -> tuple[Response, int]:
-        return _answer({'worker': _stuck(heartbeat.read(config.heartbeat_path))})
+        return _answer({'worker': stuck(heartbeat.read(config.heartbeat_path))})
 
     @routes.get('/readyz')
     def readyz() -> tuple[Response, int]:
         beat = heartbeat.read(config.heartbeat_path)
-        return _answer({'worker': _stuck(beat) or _not_consuming(beat), **faults(checks)})
+        return _answer({'worker': stuck(beat) or _not_consuming(beat), **faults(servers)})
 
     return routes
 
 
-def _stuck(beat: heartbeat.Heartbeat | None) -> str | None:
+def stuck(beat: heartbeat.Heartbeat | None) -> str | None:
+    """Return what is wrong with a worker that has not started or no longer moves, else None."""
     if beat is None:
         return 'the worker has not started yet'
     if beat.state is State.CONSUMING and beat.age > STUCK_AFTER:

@@ -14,8 +14,9 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.sqs import SqsServer
+from tests.support.tree import alive, as_process_1
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT, Site, alive, as_process_1
+from tests.support.worker import ROOT, Site
 
 
 def wait_started(site: Site, seconds: float, count: int = 1) -> list:

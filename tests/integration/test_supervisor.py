@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.support.tree import as_process_1, children, zombies
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT, as_process_1, children, zombies
+from tests.support.worker import ROOT
 
 # Its child leaves an orphan behind, which ends soon after.
 PROGRAM = """

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from celery import Celery
 
 from be_queue import Config, Queue, Queues
 from tests.support.ports import free_port
+from tests.support.tree import children, command_line, descendants, kill
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,11 +77,11 @@ class Server:
 
     def processes(self) -> dict[int, str]:
         """Return pid and command line of every process below the server."""
-        return dict(_descendants(self.process.pid))
+        return descendants(self.process.pid)
 
     def pid_of(self, what: str) -> int:
         """Return the pid of the one child of the server whose command line holds ``what``."""
-        (pid,) = (pid for pid in children(self.process.pid) if what in _command_line(pid))
+        (pid,) = (pid for pid in children(self.process.pid) if what in command_line(pid))
         return pid
 
     def pool_pids(self) -> list[int]:
@@ -177,65 +178,5 @@ class Site:
         finally:
             left = list(server.processes())
             for pid in (process.pid, *left):
-                _kill(pid)
+                kill(pid)
             process.wait()
-
-
-def as_process_1(command: list[str]) -> list[str]:
-    """Return a command that runs ``command`` as process 1, as in a container."""
-    unshare = ['unshare', '--pid', '--fork', '--mount-proc', '--map-root-user']
-    return [*unshare, '--kill-child=SIGKILL', *command]
-
-
-def zombies(parent: int) -> list[int]:
-    """Return the pids of the processes that ``parent`` has not waited for."""
-    return [pid for pid, state in _states(parent) if state == 'Z']
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process exists and is not a zombie."""
-    try:
-        return _stat(pid)[0] != 'Z'
-    except FileNotFoundError:
-        return False
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _stat(pid: int) -> tuple[str, int]:
-    """Return state and parent of a process, from Linux' /proc."""
-    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    return fields[0], int(fields[1])
-
-
-def _states(parent: int) -> list[tuple[int, str]]:
-    """Return pid and state of each child of ``parent``."""
-    found = []
-    for entry in Path('/proc').iterdir():
-        if entry.name.isdigit():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                state, owner = _stat(int(entry.name))
-                if owner == parent:
-                    found.append((int(entry.name), state))
-    return sorted(found)
-
-
-def children(parent: int) -> list[int]:
-    """Return the pids of the children of ``parent`` that run."""
-    return [pid for pid, state in _states(parent) if state != 'Z']
-
-
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f'/proc/{pid}/cmdline').read_bytes().replace(b'\0', b' ').decode()
-    except (FileNotFoundError, ProcessLookupError):
-        return ''
-
-
-def _descendants(parent: int) -> Iterator[tuple[int, str]]:
-    for pid in children(parent):
-        yield pid, _command_line(pid)
-        yield from _descendants(pid)

@@ -1,0 +1,157 @@
+"""What the dashboard shows, gathered within a second whatever hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import cast
+
+from celery import Celery
+
+from app.config.configuration import WorkerConfig
+from app.utils import heartbeat
+from app.utils.heartbeat import State
+from app.web.checks import Check, faults
+from app.web.counts import Counts, CountsProbe
+from app.web.depths import DepthProbe
+from app.web.health import stuck
+from app.web.task_list import TaskLine, TaskListProbe
+from be_queue import Queues
+from be_queue.naming import dead_letter_name
+from be_queue.redact import redact
+
+__all__ = ['Gatherer', 'Overview', 'QueueLine', 'Worker']
+
+
+@dataclass(frozen=True)
+class Worker:
+    """How the worker is.
+
+    Arguments:
+        state: a `heartbeat.State`, 'stuck' or 'not started'.
+        fault: what is wrong, None when all is well.
+        age: seconds since the last heartbeat.
+    """
+
+    state: str
+    fault: str | None = None
+    pid: int | None = None
+    age: float | None = None
+
+
+@dataclass(frozen=True)
+class QueueLine:
+    """A queue of this worker.
+
+    Arguments:
+        task: the task that travels through it.
+        name, dead_letter_name: on SQS.
+        waiting: messages to be received; None when not known.
+        counts: what this worker did with its messages; None when not known.
+    """
+
+    task: str
+    name: str
+    dead_letter_name: str
+    waiting: int | None
+    counts: Counts | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The whole page.
+
+    Arguments:
+        servers: the fault of each server, None when it answers.
+        platform: the platform queue's name and the messages that wait in it; None when off.
+        tasks: the latest first; None when they cannot be read, with the fault beside it.
+    """
+
+    service: str
+    env: str
+    worker: Worker
+    servers: Mapping[str, str | None]
+    queues: Sequence[QueueLine]
+    platform: tuple[str, int | None] | None
+    tasks: Sequence[TaskLine] | None
+    tasks_fault: str | None
+
+    @property
+    def total(self) -> Counts | None:
+        """The counts of all queues together."""
+        counts = [queue.counts for queue in self.queues if queue.counts]
+        return reduce(add, counts) if counts else None
+
+    @property
+    def waiting(self) -> int | None:
+        """The messages that wait in all queues together; None when one is not known."""
+        depths = [queue.waiting for queue in self.queues if queue.waiting is not None]
+        return sum(depths) if len(depths) == len(self.queues) else None
+
+
+class Gatherer:
+    """Makes an `Overview`.
+
+    Arguments:
+        worker_config: the worker's settings.
+        celery_app: leads to the broker and the results.
+        servers: checks of both.
+    """
+
+    def __init__(
+        self, worker_config: WorkerConfig, celery_app: Celery, servers: Sequence[Check]
+    ) -> None:
+        self._config = worker_config.APP
+        queues, topology = cast(Queues, worker_config.QUEUES), worker_config.TOPOLOGY
+        self._queues = [(q.task, queues.sqs_name(q)) for q in queues if q.consume]
+        self._queues.append(("Celery's own", topology.celery))
+        self._platform = topology.platform
+        asked = [name for _, name in self._queues]
+        self._depths = DepthProbe(celery_app, [*asked, self._platform] if self._platform else asked)
+        self._counts = CountsProbe(self._config.prefix)
+        self._tasks = TaskListProbe(celery_app)
+        self._servers = servers
+        self._probes = [
+            Check('depths', self._depths),
+            Check('counts', self._counts),
+            Check('tasks', self._tasks),
+        ]
+
+    def __call__(self) -> Overview:
+        """Return what is known within the patience of `app.web.checks`."""
+        found = faults([*self._servers, *self._probes])
+        servers = {check.name: redact(found[check.name]) for check in self._servers}
+        known = found['counts'] is None
+        queues = [
+            QueueLine(
+                task=task,
+                name=name,
+                dead_letter_name=dead_letter_name(name),
+                waiting=self._depths.waiting(name),
+                counts=self._counts.by_queue.get(name, Counts()) if known else None,
+            )
+            for task, name in self._queues
+        ]
+        platform = self._platform and (self._platform, self._depths.waiting(self._platform))
+        return Overview(
+            service=self._config.service_name,
+            env=self._config.env,
+            worker=self._worker(),
+            servers=servers,
+            queues=queues,
+            platform=platform or None,
+            tasks=self._tasks.tasks if found['tasks'] is None else None,
+            tasks_fault=redact(found['tasks']),
+        )
+
+    def _worker(self) -> Worker:
+        beat = heartbeat.read(self._config.heartbeat_path)
+        fault = stuck(beat)
+        if beat is None:
+            return Worker('not started', fault)
+        if fault is None and beat.state is not State.CONSUMING:
+            fault = f'the worker is {beat.state.value}'
+        state = 'stuck' if stuck(beat) else beat.state.value
+        return Worker(state, fault, beat.pid, beat.age)

@@ -1,0 +1,121 @@
+"""Producers with a be_queue.Config, on a real SQS server through kombu's own transport.
+
+No result database is there: a producer must not need one to send.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from be_queue import Config, Queue, Queues
+from tests.integration.received import Received, received
+from tests.support.sqs import SqsServer
+
+MAPPING = [
+    Queue(queue_name='add', task='add'),
+    Queue(queue_name='orders.fifo', task='order'),
+]
+
+
+@pytest.fixture
+def env() -> str:
+    """An environment whose queues nobody else uses."""
+    return f'env-{uuid.uuid4().hex[:12]}'
+
+
+def by_mapping(sqs: SqsServer, env: str, **settings: Any) -> Celery:
+    return app_of(Config(Queues(MAPPING).build_celery(env), SQS_ENDPOINT_URL=sqs.url, **settings))
+
+
+def by_names(sqs: SqsServer, env: str, **settings: Any) -> Celery:
+    names = ['add', 'orders.fifo']
+    return app_of(Config(names, QUEUE_NAME_PREFIX=env, SQS_ENDPOINT_URL=sqs.url, **settings))
+
+
+def app_of(config: Config) -> Celery:
+    app = Celery(set_as_current=False)
+    app.config_from_object(config)
+    return app
+
+
+def send(app: Celery, task: str, *calls: tuple[Any, ...], **options: Any) -> list[Received]:
+    """Send one task per tuple of arguments; return what a consumer must find."""
+    # Of its own: kombu's pool would lend the bindings of another test's app.
+    with app.connection_for_write() as connection:
+        return [
+            Received(
+                task, app.send_task(task, args, connection=connection, **options).id, list(args)
+            )
+            for args in calls
+        ]
+
+
+FORMS = pytest.mark.parametrize(
+    ('build', 'add', 'order'),
+    [(by_mapping, 'add', 'order'), (by_names, 'add.one', 'orders.fifo.one')],
+    ids=['mapping', 'names'],
+)
+
+
+@FORMS
+def test_work_queue_and_platform_queue_get_a_copy_each(
+    sqs: SqsServer, env: str, build: Any, add: str, order: str
+) -> None:
+    sent = send(build(sqs, env), add, (1, 2), ('é', None))
+
+    work = received(sqs, f'{env}-add')
+    assert sorted(work, key=sent.index) == sent
+    assert received(sqs, f'{env}-platform.fifo') == sent
+
+
+@FORMS
+def test_without_a_platform_queue_only_the_work_queue_gets_it(
+    sqs: SqsServer, env: str, build: Any, add: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('PLATFORM_QUEUE_NAME', '')
+
+    sent = send(build(sqs, env), add, (1, 2))
+
+    assert received(sqs, f'{env}-add') == sent
+    assert {name for name in sqs.queue_names() if name.startswith(env)} == {f'{env}-add'}
+
+
+@FORMS
+def test_a_fifo_work_queue_keeps_the_order(
+    sqs: SqsServer, env: str, build: Any, add: str, order: str
+) -> None:
+    sent = send(build(sqs, env), order, *[(number,) for number in range(12)])
+
+    client = sqs.client()
+    url = client.get_queue_url(QueueName=f'{env}-orders.fifo')['QueueUrl']
+    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=['FifoQueue'])
+    assert attributes['Attributes']['FifoQueue'] == 'true'
+    assert received(sqs, f'{env}-orders.fifo') == sent
+    assert received(sqs, f'{env}-platform.fifo') == sent
+
+
+def test_a_queue_named_by_the_sender_gets_it_in_place_of_the_mapped_one(
+    sqs: SqsServer, env: str
+) -> None:
+    sent = send(by_mapping(sqs, env), 'add', (1,), queue=f'{env}-orders.fifo')
+
+    assert received(sqs, f'{env}-orders.fifo') == sent
+    assert received(sqs, f'{env}-platform.fifo') == sent
+    assert f'{env}-add' not in sqs.queue_names()
+
+
+@FORMS
+def test_a_retry_from_a_new_process_goes_back_to_the_queue_it_came_from(
+    sqs: SqsServer, env: str, build: Any, add: str, order: str
+) -> None:
+    app = build(sqs, env)
+    queue = next(queue for queue in app.conf.task_queues if queue.name.endswith('orders.fifo'))
+
+    # As Task.retry does it: by the exchange and routing key that the message came with.
+    sent = send(app, add, (1,), exchange='task_exchange', routing_key=queue.routing_key)
+
+    assert received(sqs, f'{env}-orders.fifo') == sent

@@ -1,0 +1,26 @@
+"""Settings for the app's modules: none of the developer's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.config.configuration import Config, configuration, load_config
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """Return a function that reads the settings from these variables alone."""
+
+    def configure(env_file: str = '', **variables: str) -> Config:
+        (tmp_path / '.env').write_text(env_file)
+        monkeypatch.setattr(configuration, 'ROOT', tmp_path)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        load_config.cache_clear()
+        return load_config()
+
+    yield configure
+    load_config.cache_clear()

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import threading
+import time
+
+from app.web.checks import PATIENCE, Check, faults
+
+
+def test_a_probe_that_returns_is_no_fault():
+    assert faults([Check('a', lambda: 1)]) == {'a': None}
+
+
+def test_a_probe_that_raises_is_its_first_line():
+    def probe() -> None:
+        raise OSError('gone\nfor good')
+
+    assert faults([Check('a', probe)]) == {'a': 'OSError: gone'}
+
+
+def test_hanging_probes_hold_nobody_up_and_are_not_started_twice():
+    release = threading.Event()
+    started = []
+
+    def probe() -> None:
+        started.append(1)
+        release.wait()
+
+    checks = [Check('a', probe), Check('b', probe), Check('c', lambda: None)]
+    before = time.monotonic()
+    for _ in range(2):
+        found = faults(checks)
+        assert found['a'].startswith('no answer for')
+        assert found['b'].startswith('no answer for')
+        assert found['c'] is None
+    # Both share one deadline: had each waited for itself, it would be four times the patience.
+    assert time.monotonic() - before < 3 * PATIENCE
+    assert len(started) == 2
+    release.set()
+
+
+def test_a_fresh_outcome_is_used_again():
+    count = []
+    check = Check('a', lambda: count.append(1))
+    faults([check])
+    faults([check])
+    assert len(count) == 1

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from app.config.configuration import ConfigError, WorkerConfig
+from app.config.configuration.configuration import PREFETCH_MULTIPLIER, TASK_TIME_LIMIT
+from be_queue import Queue, Queues
+
+QUEUES = [Queue(queue_name='add', task='add')]
+
+
+def worker_config(config, **settings):
+    return WorkerConfig(config, Queues(QUEUES), **settings)
+
+
+def test_defaults_are_those_of_a_developers_machine(configured):
+    config = configured()
+    assert config.env == 'local'
+    assert config.service_name == 'python-backend-worker-template'
+    assert config.prefix == 'python_backend_worker_template'
+    assert (config.host, config.server_port) == ('127.0.0.1', 8080)
+    assert config.embedded_sqs_port == 4566
+    assert config.sqs_url == 'http://test:test@127.0.0.1:4566'
+    assert config.aws_region == 'us-west-2'
+    assert config.platform_queue_name == 'platform.fifo'
+    assert config.prometheus_multiproc_dir.name == 'prometheus_multiproc_dir'
+
+
+def test_elsewhere_it_listens_to_all_and_uses_aws(configured):
+    config = configured(ENV='prod')
+    assert config.host == '0.0.0.0'
+    assert config.embedded_sqs_port is None
+    assert config.sqs_url == ''
+    settings = worker_config(config)
+    assert settings.broker_url == 'sqs://'
+    assert settings.result_backend == (
+        'db+postgresql+psycopg://cadasta:cadasta@localhost:5432/cadasta'
+    )
+
+
+@pytest.mark.parametrize(
+    ('variables', 'port', 'url'),
+    [
+        ({'SQS_ENDPOINT_URL': 'embedded'}, 4566, 'http://test:test@127.0.0.1:4566'),
+        ({'SQS_ENDPOINT_URL': 'embedded:4570'}, 4570, 'http://test:test@127.0.0.1:4570'),
+        ({'SQS_ENDPOINT_URL': 'http://sqs:9324'}, None, 'http://sqs:9324'),
+        ({'SQS_ENDPOINT_URL': ''}, None, ''),
+    ],
+)
+def test_the_sqs_server_is_ours_another_or_amazons(configured, variables, port, url):
+    config = configured(**variables)
+    assert config.embedded_sqs_port == port
+    assert config.sqs_url == url
+
+
+def test_local_results_are_in_a_file_until_a_database_is_named(configured):
+    assert worker_config(configured()).result_backend.startswith('db+sqlite:///')
+    named = worker_config(configured(RESULT_DB_HOST='db', RESULT_DB_PASS='p@ss/word'))
+    assert named.result_backend == ('db+postgresql+psycopg://cadasta:p%40ss%2Fword@db:5432/cadasta')
+
+
+def test_environment_wins_over_the_file_and_the_file_over_defaults(configured, monkeypatch):
+    for name in ('SERVICE_NAME', 'AWS_REGION', 'CELERY_WORKER_CONCURRENCY'):
+        monkeypatch.delenv(name, raising=False)
+    text = 'SERVICE_NAME=from-file\nAWS_REGION=eu-west-1\nCELERY_WORKER_CONCURRENCY=3\n'
+    try:
+        config = configured(text, AWS_REGION='eu-north-1')
+        assert config.service_name == 'from-file'
+        assert config.aws_region == 'eu-north-1'
+        assert worker_config(config).worker_concurrency == 3
+    finally:
+        for name in ('SERVICE_NAME', 'CELERY_WORKER_CONCURRENCY'):
+            os.environ.pop(name, None)
+
+
+def test_an_empty_variable_counts_as_unset(configured):
+    config = configured(SERVER_PORT='', AWS_REGION='', METRICS_PREFIX='')
+    assert config.server_port == 8080
+    assert config.aws_region == 'us-west-2'
+    assert config.prefix == 'python_backend_worker_template'
+
+
+def test_an_empty_platform_queue_name_switches_it_off(configured):
+    settings = worker_config(configured(PLATFORM_QUEUE_NAME='', USERNAME='u'))
+    assert {queue.name for queue in settings.task_queues} == {'u-local-celery', 'u-local-add'}
+    assert settings.not_consumed() == []
+
+
+def test_the_worker_leaves_the_platform_queue_alone(configured):
+    settings = worker_config(configured(USERNAME='u'))
+    assert settings.not_consumed() == ['u-local-platform.fifo']
+
+
+def test_every_fault_has_a_line_with_variable_value_and_rule(configured):
+    with pytest.raises(ConfigError) as caught:
+        configured(
+            ENV='a b',
+            SERVER_PORT='eighty',
+            LOG_LEVEL='loud',
+            METRICS_PREFIX='1st',
+            RESULT_DB_PORT='70000',
+            SQS_ENDPOINT_URL='ftp://x:hush@y',
+        )
+    lines = str(caught.value).splitlines()
+    assert [line.partition('=')[0] for line in lines] == [
+        'ENV',
+        'METRICS_PREFIX',
+        'LOG_LEVEL',
+        'SERVER_PORT',
+        'SQS_ENDPOINT_URL',
+        'RESULT_DB_PORT',
+    ]
+    assert lines[0] == "ENV='a b': must be letters, digits, '-' and '_', for example prod"
+    assert lines[3] == "SERVER_PORT='eighty': must be a whole number"
+    assert 'hush' not in str(caught.value)
+
+
+def test_no_representation_shows_a_password(configured):
+    config = configured(RESULT_DB_PASS='hush', SQS_ENDPOINT_URL='http://key:hush@sqs:1')
+    assert 'hush' not in repr(config)
+    assert 'hush' not in repr(worker_config(config))
+
+
+def test_reliability_is_the_default(configured):
+    settings = worker_config(configured())
+    assert settings.task_acks_late is True
+    assert settings.task_reject_on_worker_lost is True
+    assert settings.worker_prefetch_multiplier == PREFETCH_MULTIPLIER
+    assert settings.worker_max_tasks_per_child == 1000
+
+
+def test_a_full_prefetch_of_slow_tasks_fits_the_visibility_timeout(configured):
+    settings = worker_config(configured())
+    longest = TASK_TIME_LIMIT * PREFETCH_MULTIPLIER
+    assert settings.broker_transport_options['visibility_timeout'] > longest
+    longer = worker_config(configured(), task_time_limit=7200)
+    assert longer.broker_transport_options['visibility_timeout'] > 7200 * PREFETCH_MULTIPLIER
+
+
+def test_the_soft_time_limit_comes_before_the_hard_one(configured):
+    for limit in (None, 2, 7200):
+        settings = worker_config(configured(), task_time_limit=limit)
+        assert settings.task_soft_time_limit < (limit or TASK_TIME_LIMIT)
+
+
+def test_a_variable_overrides_any_celery_setting(configured):
+    config = configured(
+        CELERY_WORKER_PREFETCH_MULTIPLIER='1',
+        CELERY_BROKER_TRANSPORT_OPTIONS="{'visibility_timeout': 7}",
+    )
+    settings = worker_config(config)
+    assert settings.worker_prefetch_multiplier == 1
+    assert settings.broker_transport_options['visibility_timeout'] == 7
+    assert settings.broker_transport_options['region'] == 'us-west-2'
+    assert worker_config(config, worker_prefetch_multiplier=2).worker_prefetch_multiplier == 2
+
+
+@pytest.mark.parametrize(
+    ('backend', 'key'),
+    [
+        ('db+postgresql+psycopg://a:b@c/d', 'tcp_user_timeout'),
+        ('db+sqlite:///x', 'timeout'),
+    ],
+)
+def test_a_database_that_does_not_answer_is_given_up_soon(configured, backend, key):
+    settings = worker_config(configured(CELERY_RESULT_BACKEND=backend))
+    assert key in settings.database_engine_options['connect_args']

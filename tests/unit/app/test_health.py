@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from app.utils import heartbeat
+from app.utils.heartbeat import State
+from app.web.checks import Check
+from app.web.health import STUCK_AFTER, health
+from app.web.probes import BrokerProbe, ResultsProbe
+
+
+@pytest.fixture
+def web(configured, tmp_path):
+    config = configured(PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    celery_app = Celery(broker='memory://', backend='cache+memory://', set_as_current=False)
+    app = Flask(__name__)
+    servers = [
+        Check('broker', BrokerProbe(celery_app)),
+        Check('results', ResultsProbe(celery_app)),
+    ]
+    app.register_blueprint(health(config, servers))
+    return app.test_client(), config.heartbeat_path
+
+
+def beat(path, state: State, age: float = 0.0) -> None:
+    path.write_text(json.dumps({'pid': 7, 'state': state.value, 'time': time.time() - age}))
+
+
+def test_before_the_first_beat_it_is_neither_alive_nor_ready(web):
+    client, _ = web
+    for path in ('/healthz', '/readyz'):
+        answer = client.get(path)
+        assert answer.status_code == 503
+        assert answer.json['checks']['worker'] == 'the worker has not started yet'
+
+
+def test_a_consuming_worker_is_alive_and_ready(web):
+    client, path = web
+    heartbeat.write(path, State.CONSUMING)
+    assert client.get('/healthz').status_code == 200
+    answer = client.get('/readyz')
+    assert answer.status_code == 200
+    assert answer.json == {
+        'status': 'ok',
+        'checks': {'worker': 'ok', 'broker': 'ok', 'results': 'ok'},
+    }
+
+
+@pytest.mark.parametrize('state', [State.STARTING, State.STOPPING])
+def test_a_worker_that_does_not_consume_is_alive_but_not_ready(web, state):
+    client, path = web
+    beat(path, state, age=10 * STUCK_AFTER)
+    assert client.get('/healthz').status_code == 200
+    assert client.get('/readyz').status_code == 503
+    assert client.get('/readyz').json['checks']['worker'] == f'the worker is {state.value}'
+
+
+def test_a_stuck_event_loop_is_not_alive(web):
+    client, path = web
+    beat(path, State.CONSUMING, age=STUCK_AFTER + 5)
+    answer = client.get('/healthz')
+    assert answer.status_code == 503
+    assert 'worker process 7 is stuck for 35 s' in answer.json['checks']['worker']

@@ -1,0 +1,85 @@
+"""What Config refuses, and that it says which keyword or variable to mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from be_queue import Config, MappingError, Queue, Queues, SettingError
+
+
+def mapping() -> Queues:
+    return Queues([Queue(queue_name='add', task='tasks.add')]).build_celery('prod')
+
+
+@pytest.mark.parametrize(
+    ('keywords', 'message'),
+    [
+        ({'RESULT_DB_PORT': 'cadasta'}, "RESULT_DB_PORT='cadasta': must be a port number"),
+        ({'RESULT_DB_PORT': 0}, "RESULT_DB_PORT='0': must be a port number"),
+        ({'RESULT_DB_PORT': '²'}, "RESULT_DB_PORT='²': must be a port number"),
+        ({'RESULT_DB_PORT': 65536}, '1 to 65535'),
+        ({'SQS_ENDPOINT_URL': 'localhost:4566'}, "SQS_ENDPOINT_URL='localhost:4566': must be"),
+        ({'SQS_ENDPOINT_URL': 'http://host:port'}, 'for example http://127.0.0.1:4566'),
+        ({'SQS_ENDPOINT_URL': 'http://host/path'}, 'without a path'),
+        ({'SQS_ENDPOINT_URL': 'http://k:pw/x@h'}, "SQS_ENDPOINT_URL='http://k:***@h'"),
+        ({'QUEUE_NAME_PREFIX': ''}, "QUEUE_NAME_PREFIX='': must be a text"),
+        ({'PLATFORM_QUEUE_NAME': 'celery'}, "PLATFORM_QUEUE_NAME='celery': that queue"),
+        ({'task_ack_late': True}, 'did you mean task_acks_late?'),
+        ({'Zzz': 1}, 'Zzz is not a Celery setting; name variables of your own in upper case'),
+        ({'broker_transport_options': 'region=x'}, "'region=x': must be a dict"),
+        ({'broker_transport_options': "{'secret': 'pw'"}, "'***': must be a dict"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_by_name(
+    keywords: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        Config(['foo'], **keywords)
+
+    assert message in str(caught.value)
+
+
+def test_a_variable_that_cannot_be_used_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('CELERY_TASK_ACKS_LATE', 'perhaps')
+
+    with pytest.raises(SettingError, match=r"^CELERY_TASK_ACKS_LATE='perhaps'.*True or False"):
+        Config(['foo'])
+
+
+def test_a_mapping_keeps_the_prefix_that_it_was_built_for() -> None:
+    with pytest.raises(SettingError, match=r"QUEUE_NAME_PREFIX='dev'.*built for 'prod'"):
+        Config(mapping(), QUEUE_NAME_PREFIX='dev')
+
+    assert Config(mapping(), QUEUE_NAME_PREFIX='prod').QUEUE_NAME_PREFIX == 'prod'
+
+
+@pytest.mark.parametrize('queues', ['foo', None, 3])
+def test_queues_that_are_no_list_are_refused(queues: Any) -> None:
+    with pytest.raises(SettingError, match='must be a list of names or a Queues mapping'):
+        Config(queues)
+
+
+@pytest.mark.parametrize(
+    ('queues', 'keywords', 'message'),
+    [
+        (['foo', ''], {}, r'queues\[1\]: queue_name must be a non-empty text'),
+        (['a b'], {}, r"queues\[0\]: queue_name 'a b' may hold letters"),
+        (['a' * 73], {}, r'the queue .*SQS takes 80: shorten queue_name by 1'),
+        (['foo'], {'QUEUE_NAME_PREFIX': 'my.team'}, r"'my.team-celery'.* the prefix"),
+        (['foo'], {'PLATFORM_QUEUE_NAME': 'a b'}, r"'dev-a b'"),
+        (mapping(), {'PLATFORM_QUEUE_NAME': 'a b'}, r"platform_queue_name='a b'"),
+        (mapping(), {'PLATFORM_QUEUE_NAME': 'add'}, r"'add' has another use"),
+    ],
+)
+def test_a_name_that_sqs_would_refuse_is_refused(
+    queues: Any, keywords: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(MappingError, match=message):
+        Config(queues, **keywords)
+
+
+def test_a_name_that_stands_twice_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"queues\[2\]: the name 'foo' stands there twice"):
+        Config(['foo', 'bar', 'foo'])

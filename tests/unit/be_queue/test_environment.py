@@ -1,0 +1,140 @@
+"""CELERY_<SETTING> variables: what each type takes, and what a refusal says."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from be_queue import SettingError
+from be_queue.environment import celery_settings, known_settings, suggestion
+
+
+@pytest.mark.parametrize(
+    ('variable', 'text', 'value'),
+    [
+        ('CELERY_BROKER_URL', 'sqs://', 'sqs://'),
+        ('CELERY_RESULT_BACKEND', "'quoted'", "'quoted'"),
+        ('CELERY_TIMEZONE', '5', '5'),
+        ('CELERY_WORKER_CONCURRENCY', '4', 4),
+        ('CELERY_WORKER_CONCURRENCY', ' 4 ', 4),
+        ('CELERY_WORKER_CONCURRENCY', 'None', None),
+        ('CELERY_WORKER_CONCURRENCY', 'auto', 'auto'),
+        ('CELERY_WORKER_PREFETCH_MULTIPLIER', '1', 1),
+        ('CELERY_TASK_TIME_LIMIT', '30', 30),
+        ('CELERY_TASK_TIME_LIMIT', '0.5', 0.5),
+        ('CELERY_TASK_ACKS_LATE', 'True', True),
+        ('CELERY_TASK_ACKS_LATE', 'true', True),
+        ('CELERY_TASK_ACKS_LATE', 'YES', True),
+        ('CELERY_TASK_ACKS_LATE', 'on', True),
+        ('CELERY_TASK_ACKS_LATE', '1', True),
+        ('CELERY_TASK_ACKS_LATE', 'False', False),
+        ('CELERY_TASK_ACKS_LATE', 'no', False),
+        ('CELERY_TASK_ACKS_LATE', 'off', False),
+        ('CELERY_TASK_ACKS_LATE', '0', False),
+        ('CELERY_BROKER_TRANSPORT_OPTIONS', "{'region': 'eu-west-1'}", {'region': 'eu-west-1'}),
+        ('CELERY_ACCEPT_CONTENT', "['json', 'yaml']", ['json', 'yaml']),
+        ('CELERY_IMPORTS', "('one', 'two')", ('one', 'two')),
+        ('CELERY_TASK_ROUTES', "{'a.*': {'queue': 'a'}}", {'a.*': {'queue': 'a'}}),
+        ('CELERY_TASK_ROUTES', 'routers.route', 'routers.route'),
+    ],
+)
+def test_a_value_that_fits_its_setting_is_taken(variable: str, text: str, value: Any) -> None:
+    (taken,) = celery_settings({variable: text}).values()
+
+    assert taken == value
+    assert type(taken) is type(value)
+
+
+def test_the_setting_is_the_variable_in_lower_case() -> None:
+    assert list(celery_settings({'CELERY_WORKER_PREFETCH_MULTIPLIER': '1'})) == [
+        'worker_prefetch_multiplier'
+    ]
+
+
+@pytest.mark.parametrize(
+    ('variable', 'text', 'wanted'),
+    [
+        ('CELERY_WORKER_PREFETCH_MULTIPLIER', 'four', 'a whole number'),
+        ('CELERY_WORKER_PREFETCH_MULTIPLIER', '4.5', 'a whole number'),
+        ('CELERY_WORKER_PREFETCH_MULTIPLIER', 'True', 'a whole number'),
+        ('CELERY_TASK_TIME_LIMIT', '1 minute', 'a number'),
+        ('CELERY_TASK_ACKS_LATE', 'maybe', 'True or False'),
+        ('CELERY_TASK_ACKS_LATE', '2', 'True or False'),
+        ('CELERY_BROKER_TRANSPORT_OPTIONS', 'region=us-west-2', 'a Python dict'),
+        ('CELERY_BROKER_TRANSPORT_OPTIONS', "['region']", 'a Python dict'),
+        ('CELERY_BROKER_TRANSPORT_OPTIONS', '{[]: 1}', 'a Python dict'),
+        ('CELERY_ACCEPT_CONTENT', 'json', 'a Python list'),
+        ('CELERY_ACCEPT_CONTENT', "{'json': 1}", 'a Python list'),
+    ],
+)
+def test_a_value_that_does_not_fit_names_variable_value_and_fix(
+    variable: str, text: str, wanted: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        celery_settings({variable: text})
+
+    assert str(caught.value).startswith(f'{variable}={text!r}: this setting takes {wanted}')
+
+
+def test_a_refused_value_that_names_a_secret_is_not_shown() -> None:
+    with pytest.raises(SettingError) as caught:
+        celery_settings({'CELERY_DATABASE_ENGINE_OPTIONS': "{'password': 'hunter2'"})
+
+    assert 'hunter2' not in str(caught.value)
+    assert 'CELERY_DATABASE_ENGINE_OPTIONS' in str(caught.value)
+
+
+def test_an_expression_is_not_run() -> None:
+    with pytest.raises(SettingError, match='CELERY_REDIS_DB'):
+        celery_settings({'CELERY_REDIS_DB': '__import__("os").getpid()'})
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(sorted(known_settings())),
+    st.text(st.sampled_from('[]{}():,\'"0a.-') | st.characters(), min_size=1),
+)
+def test_every_text_is_taken_or_refused_with_the_variable(name: str, text: str) -> None:
+    variable = f'CELERY_{name.upper()}'
+    try:
+        taken = celery_settings({variable: text})
+    except SettingError as error:
+        said = str(error)
+    else:
+        said = f'{variable} is taken' if list(taken) == [name] else str(taken)
+
+    assert said.startswith(variable)
+
+
+@pytest.mark.parametrize(
+    'environ', [{'CELERY_TASK_ACKS_LATE': ''}, {'PATH': '/bin'}, {'celery_timezone': 'UTC'}]
+)
+def test_empty_and_foreign_variables_are_unset(environ: dict[str, str]) -> None:
+    assert celery_settings(environ) == {}
+
+
+def test_a_misspelt_variable_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert celery_settings({'CELERY_WORKER_CONCURENCY': '4'}) == {}
+
+    assert 'CELERY_WORKER_CONCURENCY' in caplog.text
+    assert 'did you mean CELERY_WORKER_CONCURRENCY?' in caplog.text
+
+
+def test_a_variable_of_another_program_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    assert celery_settings({'CELERY_EXPORTER_LISTEN_ADDRESS': ':9808'}) == {}
+
+    assert caplog.text == ''
+
+
+def test_the_closest_setting_is_suggested_if_any_is_close() -> None:
+    assert suggestion('task_ack_late') == 'task_acks_late'
+    assert suggestion('zzzzzz') is None
+
+
+def test_every_setting_of_celery_is_known() -> None:
+    assert {'task_acks_late', 'broker_url', 'database_table_names'} <= known_settings().keys()

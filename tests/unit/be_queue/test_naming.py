@@ -1,0 +1,136 @@
+"""Names on SQS: what is put together, what is accepted, and what SQS makes of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kombu.transport.SQS import Channel
+
+from be_queue import MappingError, Queue, Queues, naming
+
+#: The rule of CreateQueue in the SQS API reference, written independently of naming.py.
+SQS_NAME = re.compile(r'(?=.{1,80}\Z)[a-zA-Z0-9_-]+(\.fifo)?')
+
+LEGAL = st.text('abcXYZ019_-', min_size=1, max_size=20)
+ANYTHING = st.text(st.sampled_from('ab9_-. /:é*#\n') | st.characters(), max_size=90)
+FIFO = st.sampled_from(['', '.fifo'])
+
+
+def test_the_prefix_is_the_environment() -> None:
+    assert naming.prefix('prod') == 'prod'
+
+
+def test_a_user_name_changes_nothing_outside_local() -> None:
+    assert naming.prefix('prod', username='alice') == 'prod'
+
+
+def test_the_local_prefix_starts_with_the_user_name() -> None:
+    assert naming.prefix('local', username='alice') == 'alice-local'
+
+
+def test_the_user_name_defaults_to_the_login_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('LOGNAME', 'bob')
+
+    assert naming.prefix('local') == 'bob-local'
+
+
+def test_characters_of_a_user_name_that_sqs_does_not_know_become_dashes() -> None:
+    assert naming.prefix('local', username='alice.o@corp') == 'alice-o-corp-local'
+
+
+def test_a_process_without_a_login_name_is_told_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown() -> str:
+        raise KeyError('getpwuid(): uid not found: 1234')
+
+    monkeypatch.setattr('getpass.getuser', unknown)
+
+    with pytest.raises(MappingError, match=r'no login name.* set USERNAME'):
+        naming.prefix('local')
+
+
+@pytest.mark.parametrize('username', ['', '...', 'éü', '-'])
+def test_a_user_name_that_leaves_nothing_is_refused(username: str) -> None:
+    with pytest.raises(MappingError, match=f'username={re.escape(repr(username))}.*USERNAME'):
+        naming.prefix('local', username=username)
+
+
+@pytest.mark.parametrize('env', ['', ' ', 'my env', 'prod/eu', 'prod.eu', 'prod\n', 'é', None, 1])
+def test_an_illegal_environment_is_refused(env: object) -> None:
+    with pytest.raises(MappingError, match=f"env={re.escape(repr(env))}.*for example 'prod'"):
+        naming.prefix(env)  # type: ignore[arg-type]
+
+
+def test_names_are_put_together_with_fifo_last() -> None:
+    full_name = naming.sqs_name('alice-local', 'add.fifo')
+
+    assert full_name == 'alice-local-add.fifo'
+    assert naming.dead_letter_name(full_name) == 'err-alice-local-add.fifo'
+
+
+@pytest.mark.parametrize('name', ['add', 'A_b-9', 'add.fifo', '-', 'a' * 80])
+def test_a_legal_short_name_is_accepted(name: str) -> None:
+    naming.check_queue_name(name, 'entry')
+
+
+@pytest.mark.parametrize(
+    'name', ['a b', 'a.b', 'a/b', 'é', 'add\n', '.fifo', 'a.fifo.fifo', 'a.FIFO', 'a*', '#']
+)
+def test_an_illegal_short_name_is_refused_with_entry_and_rule(name: str) -> None:
+    with pytest.raises(MappingError, match=r"^entry: queue_name .* letters, digits, '-' and '_'"):
+        naming.check_queue_name(name, 'entry')
+
+
+@pytest.mark.parametrize('name', ['', None, 7, b'add'])
+def test_an_empty_short_name_is_refused_with_entry_and_rule(name: object) -> None:
+    with pytest.raises(MappingError, match=r'^entry: queue_name must be a non-empty text'):
+        naming.check_queue_name(name, 'entry')  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize('suffix', ['', '.fifo'])
+def test_the_dead_letter_name_decides_whether_a_name_is_too_long(suffix: str) -> None:
+    longest = 'n' * (80 - len('err-') - len(suffix)) + suffix
+
+    naming.check_sqs_name(longest, 'entry')
+    with pytest.raises(MappingError, match=r"^entry: .*'err-nn.* 81 characters.* 80: .* by 1$"):
+        naming.check_sqs_name(f'n{longest}', 'entry')
+
+
+def test_an_illegal_prefix_is_refused_with_the_whole_name() -> None:
+    with pytest.raises(MappingError, match=r"^entry: .*'my\.team-add'.* the prefix"):
+        naming.check_sqs_name('my.team-add', 'entry')
+
+
+def sqs_names(env: str, username: str, queue_name: str) -> tuple[str, str]:
+    """Return the names of a mapping's one queue; raises MappingError when one is refused."""
+    queue = Queue(queue_name=queue_name, task='t')
+    queues = Queues([queue]).build_celery(env, username=username)
+    return queues.sqs_name(queue), queues.dead_letter_name(queue)
+
+
+@settings(deadline=None)
+@given(st.just('local') | LEGAL, LEGAL.filter(lambda text: text.strip('-')), LEGAL, FIFO)
+def test_every_accepted_name_is_legal_on_sqs(
+    env: str, username: str, queue_name: str, suffix: str
+) -> None:
+    for name in sqs_names(env, username, queue_name + suffix):
+        assert SQS_NAME.fullmatch(name)
+        assert Channel.entity_name(None, name) == name, 'kombu would change it'
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.just('local') | ANYTHING, ANYTHING, ANYTHING, FIFO)
+def test_any_other_text_is_refused_or_made_legal(
+    env: str, username: str, queue_name: str, suffix: str
+) -> None:
+    try:
+        names = sqs_names(env, username, queue_name + suffix)
+    except MappingError:
+        return
+
+    for name in names:
+        assert SQS_NAME.fullmatch(name)

@@ -1,0 +1,113 @@
+"""Passwords never show, wherever they stand and whatever they are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from be_queue.redact import redact, redact_text
+from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
+
+
+@pytest.mark.parametrize(
+    ('value', 'shown'),
+    [
+        ('db+postgresql+psycopg://user:pass@host:5432/name', '***@host:5432/name'),
+        ('sqs://key:secret@127.0.0.1:4566', 'sqs://key:***@127.0.0.1:4566'),
+        ('redis://:pass@host/0', 'redis://:***@host/0'),
+        ('sqs://', 'sqs://'),
+        ('http://127.0.0.1:4566', 'http://127.0.0.1:4566'),
+        ('postgresql://host/db?user=u&password=p&sslmode=x', 'user=u&password=***&sslmode=x'),
+        ('plain text', 'plain text'),
+    ],
+)
+def test_a_url_keeps_everything_but_its_password(value: str, shown: str) -> None:
+    assert redact(value).endswith(shown)
+    assert redact(value).partition(':')[0] == value.partition(':')[0]
+
+
+@settings(deadline=None)
+@given(PASSWORDS)
+def test_a_quoted_password_in_a_url_is_hidden(password: str) -> None:
+    quoted = quote(password, safe='')
+
+    shown = redact(f'db+postgresql+psycopg://user:{quoted}@host:5432/name')
+
+    assert shown == 'db+postgresql+psycopg://user:***@host:5432/name'
+
+
+@settings(deadline=None)
+@given(PASSWORDS)
+def test_a_raw_password_in_a_url_is_hidden(password: str) -> None:
+    shown = redact(f'sqs://key:{password}@host')
+
+    assert_hidden(password, shown)
+    assert shown.endswith('@host')
+
+
+@settings(deadline=None)
+@given(PASSWORDS, PASSWORDS)
+def test_the_passwords_of_two_urls_in_one_text_are_hidden(one: str, two: str) -> None:
+    shown = redact(f'sqs://a:{one}@first;sqs://b:{two}@second')
+
+    assert_hidden(one, shown)
+    assert_hidden(two, shown)
+
+
+@settings(deadline=None)
+@given(
+    PASSWORDS,
+    st.lists(st.sampled_from(['dict', 'list', 'tuple', 'key']), max_size=5),
+    st.sampled_from(['password', 'aws_secret_access_key', 'session_token', 'PASSWD', 'api_key']),
+)
+def test_a_password_is_hidden_at_any_depth(password: str, nesting: list[str], key: str) -> None:
+    value: Any = {key: password}
+    for kind in nesting:
+        value = {
+            'dict': {'region': 'us-west-2', 'inner': value},
+            'list': ['text', value],
+            'tuple': (value, 1),
+            'key': {7: value},
+        }[kind]
+
+    shown = redact(value)
+
+    assert_hidden(password, shown)
+    assert '***' in str(shown)
+
+
+@pytest.mark.parametrize('password', ['text', b'bytes', 1234, 12.5, ['one', 'two'], {'set'}])
+def test_a_password_of_any_type_is_hidden(password: object) -> None:
+    shown = redact({'password': password})['password']
+
+    assert set(shown) <= {'***', '*'}
+
+
+@pytest.mark.parametrize('value', [None, '', True, False, 0])
+def test_an_absent_secret_and_a_switch_are_shown(value: object) -> None:
+    assert redact({'password': value}) == {'password': value}
+
+
+def test_what_is_no_secret_is_shown_as_it_is() -> None:
+    value = {'region': 'us-west-2', 'is_secure': True, 'wait_time_seconds': 20, 'names': ['a']}
+
+    assert redact(value) == value
+
+
+def test_the_value_itself_is_left_alone() -> None:
+    value = {'options': {'password': 'pw'}}
+
+    redact(value)
+
+    assert value == {'options': {'password': 'pw'}}
+
+
+def test_a_text_that_should_have_been_a_dict_is_hidden_when_it_names_a_secret() -> None:
+    assert redact_text("{'password': 'pw'") == '***'
+    assert redact_text("{'region': 'us-west-2'") == "{'region': 'us-west-2'"
+    assert redact_text('amqp://u:pw@host') == 'amqp://u:***@host'
+    assert redact_text('pw', key='REDIS_PASSWORD') == '***'
