@@ -238,8 +238,6 @@ class WorkerConfig(be_queue.Config):
             'worker_task_log_format': LOG_FORMAT,
             # Seconds: a week to look at a result. result_expiry.py has the rows deleted.
             'result_expires': 7 * 24 * 3600,
-            # The database may be away when the worker starts: tables are made at the first use.
-            'database_create_tables_at_setup': False,
             'database_engine_options': self._engine_options(
                 self.given('result_backend') or settings['result_backend']
             ),

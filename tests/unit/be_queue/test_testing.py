@@ -14,8 +14,8 @@ import pytest
 from celery import Celery
 
 from be_queue import Config, Queue, Queues
-from be_queue import checks as all_checks  # the classes themselves would be collected
 from be_queue.testing import build_functional_tests
+from be_queue.testing import checks as all_checks  # the classes themselves would be collected
 from tests.unit.be_queue.apps import (
     DATABASE,
     EXCHANGE,
