@@ -109,7 +109,6 @@ class Site:
             'USERNAME': self.username,
             'SQS_ENDPOINT_URL': sqs_url,
             'CELERY_WORKER_CONCURRENCY': '2',
-            'PLATFORM_QUEUE_NAME': '',
             **database,
         }
         self._servers = 0

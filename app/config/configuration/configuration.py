@@ -218,6 +218,7 @@ class WorkerConfig(be_queue.Config):
             'client-config': {'connect_timeout': 5, 'retries': {'max_attempts': 3}},
         }
         return settings | {
+            'broker_transport': 'be_queue.transport:Transport',
             'broker_connection_retry_on_startup': True,
             'broker_connection_max_retries': None,
             # Neither has a meaning on SQS, which has no fanout.
