@@ -54,7 +54,7 @@ def _run(config: Config, supervisor: Supervisor) -> int:
 
         preflight.declare_queues(app)
         supervisor.start(_web(listener))
-    if config.is_local and worker_config.PLATFORM_QUEUE_NAME:
+    if config.is_local and _has_monitor(worker_config):
         supervisor.start(_monitor())
     supervisor.start(_worker(config))
     if supervisor.wait_until(lambda: _is_ready(url)):
@@ -101,6 +101,11 @@ def _worker(config: Config) -> Child:
     level = f'--loglevel={config.log_level}'
     # No grace: how long running tasks may take is for whoever sent the signal to say.
     return Child('worker', [*command, level, *flags], folder=ROOT, grace=None)
+
+
+def _has_monitor(worker_config: WorkerConfig) -> bool:
+    backend = str(worker_config.result_backend)
+    return bool(worker_config.PLATFORM_QUEUE_NAME) and backend.startswith('db+')
 
 
 def _monitor() -> Child:

@@ -9,8 +9,7 @@ from typing import Any
 
 from celery import Celery
 
-from app.config.configuration import WorkerConfig, load_config
-from app.config.configuration.configuration import LOG_FORMAT
+from app.config.configuration import LOG_FORMAT, WorkerConfig, load_config
 from app.monitor.consumer import Monitor
 from app.monitor.table import TaskTable, open_engine
 from be_queue import BeQueueError, SettingError

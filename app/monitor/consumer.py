@@ -12,9 +12,9 @@ import kombu
 from celery import Celery
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.monitor.messages import TRANSPORT_OPTIONS, LenientMessage, NotATaskError, task_row
-from app.monitor.outage import Outage
+from app.monitor.messages import TRANSPORT_OPTIONS, NotATaskError, accept_broken_messages, task_row
 from app.monitor.table import TaskTable
+from app.utils.outage import Outage
 
 __all__ = ['Monitor']
 
@@ -65,7 +65,7 @@ class Monitor:
         with self._app.connection_for_read(transport_options=options) as connection:
             connection.ensure_connection(max_retries=0)  # trying again is up to run()
             channel = connection.channel()
-            channel.Message = LenientMessage
+            accept_broken_messages(channel)
             batch: list[kombu.Message] = []
             with kombu.Consumer(
                 channel,

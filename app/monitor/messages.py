@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import kombu
@@ -12,7 +14,7 @@ from kombu.transport import virtual
 
 from app.monitor.table import ID_LENGTH
 
-__all__ = ['TRANSPORT_OPTIONS', 'LenientMessage', 'NotATaskError', 'task_row']
+__all__ = ['TRANSPORT_OPTIONS', 'NotATaskError', 'accept_broken_messages', 'task_row']
 
 #: Has kombu's SQS transport fetch the time at which SQS took the message.
 TRANSPORT_OPTIONS = {'fetch_message_attributes': ['SentTimestamp']}
@@ -26,11 +28,30 @@ class NotATaskError(Exception):
     """The message is not one that a Celery producer with task protocol 2 sends."""
 
 
-class LenientMessage(virtual.Message):
-    """A message that exists even when it is broken, so that it can be rejected.
+def accept_broken_messages(channel: Any) -> None:
+    """Have a channel deliver what is broken as well, so that it can be rejected.
 
-    kombu's own raises while it is made, out of the loop that receives.
+    kombu raises instead, out of the receive, and everything that was received stays hidden until
+    the visibility timeout: one such message would hold up the queue for good.
     """
+    channel.Message = LenientMessage
+    open_envelope = getattr(channel, '_prepare_json_payload', None)  # of the SQS transport
+    if open_envelope is not None:
+        channel._prepare_json_payload = partial(_envelope, open_envelope)
+
+
+def _envelope(open_envelope: Callable[[str], dict[str, Any]], text: str) -> dict[str, Any]:
+    """Return kombu's envelope in a message; {} has kombu take the whole text as the body."""
+    try:
+        envelope = open_envelope(text)
+        sound = isinstance(envelope['properties'].get('delivery_info', {}), dict)
+    except Exception:  # noqa: BLE001  (whatever a stranger's message provokes)
+        return {}
+    return envelope if sound else {}
+
+
+class LenientMessage(virtual.Message):
+    """A message that exists even when it cannot be decoded; its ``errors`` say why."""
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
         try:

@@ -250,8 +250,9 @@ class WorkerConfig(be_queue.Config):
     def _engine_options(result_backend: str) -> dict[str, Any]:
         if 'postgresql' in result_backend:
             # Seconds, and milliseconds for the last: a dead server shows within five seconds.
-            timeouts = {'connect_timeout': 5, 'tcp_user_timeout': 5000}
-            return {'pool_pre_ping': True, 'pool_recycle': 3600, 'connect_args': timeouts}
+            # Celery keeps times without a zone: in a session of another zone they would be local.
+            session = {'connect_timeout': 5, 'tcp_user_timeout': 5000, 'options': '-c timezone=UTC'}
+            return {'pool_pre_ping': True, 'pool_recycle': 3600, 'connect_args': session}
         if 'sqlite' in result_backend:
             # Seconds to wait for another process's write.
             return {'connect_args': {'timeout': 30}}

@@ -1,0 +1,274 @@
+"""The dashboard, as a browser gets it from gunicorn."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, states
+from sqlalchemy import NullPool, create_engine
+
+from app.monitor.table import TaskTable
+from app.utils import heartbeat
+from be_queue import Config, Queue, Queues
+from tests.support.ports import accepts, free_port
+from tests.support.postgres import PostgresServer
+from tests.support.process import running
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+
+SERVER = ('-m', 'gunicorn', '--threads', '4', 'app.web:create_app()')
+UNKNOWN = '\N{EN DASH}'
+HOSTILE = '<script>alert("x")</script>'
+
+
+class Site:
+    """A web server with queues and a metrics directory of its own."""
+
+    def __init__(self, sqs_url: str, results: Mapping[str, str], folder: Path) -> None:
+        self.folder = folder
+        self.username = f'd{uuid.uuid4().hex[:10]}'
+        self.metrics = folder / 'metrics'
+        self.metrics.mkdir()
+        self.port = free_port()
+        self.environment = {
+            'ENV': 'local',
+            'USERNAME': self.username,
+            'SERVICE_NAME': 'orders & returns',
+            'SQS_ENDPOINT_URL': sqs_url,
+            'PROMETHEUS_MULTIPROC_DIR': str(self.metrics),
+            **results,
+        }
+
+    @contextmanager
+    def server(self) -> Iterator[Site]:
+        arguments = (*SERVER, '--bind', f'127.0.0.1:{self.port}')
+        with running(arguments, self.environment, self.folder / 'web.log'):
+            wait_until(lambda: accepts(self.port), 'the web server listens')
+            yield self
+
+    def get(self) -> tuple[str, Mapping[str, str]]:
+        """Return the page and its headers."""
+        with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/', timeout=10) as answer:
+            assert answer.status == 200
+            return answer.read().decode(), answer.headers
+
+    def wait_for(self, text: str) -> str:
+        """Return the page once it holds ``text``: probes may be late for the first ones."""
+        return wait_until(
+            lambda: page if text in (page := self.get()[0]) else None, f'the page says {text!r}'
+        )
+
+    def queue(self, name: str) -> str:
+        return f'{self.username}-local-python-backend-worker-template-{name}'
+
+
+def cells(page: str, text: str) -> list[str]:
+    """Return the cells of the table row that holds ``text``, without their markup."""
+    (row,) = (row for row in re.findall(r'<tr>(.*?)</tr>', page, re.DOTALL) if text in row)
+    found = re.findall(r'<td.*?>(.*?)</td>', row, re.DOTALL)
+    return [unescape(re.sub(r'<[^>]*>', ' ', cell)).strip() for cell in found]
+
+
+@pytest.fixture(scope='module')
+def site(
+    sqs: SqsServer, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    site = Site(sqs.url, postgres.environment, tmp_path_factory.mktemp('web'))
+    with site.server():
+        yield site
+
+
+class Results:
+    """Writes what the monitor and a worker would write."""
+
+    def __init__(self, backend_url: str) -> None:
+        url = backend_url.removeprefix('db+')
+        self._table = TaskTable(create_engine(url, poolclass=NullPool))
+        app = Celery(set_as_current=False)
+        app.conf.update(result_backend=backend_url, result_extended=True)
+        self._backend = app.backend
+
+    def sent(self, name: str, **values: Any) -> str:
+        task_id = uuid.uuid4().hex
+        # Later than any row that another test has left.
+        now = datetime.now(timezone.utc) + timedelta(days=1)
+        row = {'task_id': task_id, 'name': name, 'retries': 0, 'sent_at': now, 'seen_at': now}
+        self._table.save([row | values])
+        return task_id
+
+    def stored(self, task_id: str, result: Any, state: str = states.SUCCESS) -> None:
+        self._backend.store_result(task_id, result, state)
+
+
+@pytest.fixture
+def results(postgres: PostgresServer) -> Results:
+    return Results(postgres.backend_url)
+
+
+def test_a_task_is_shown_with_its_result(site: Site, results: Results) -> None:
+    waiting = results.sent('add')
+    succeeded = results.sent('add', retries=2)
+    failed = results.sent('add')
+    running = results.sent('add')
+    results.stored(succeeded, {'sum': 42})
+    results.stored(failed, ValueError('no such order', 7), states.FAILURE)
+    results.stored(running, {'pid': 4711, 'hostname': 'a'}, states.STARTED)
+    page = site.wait_for(running)
+    name, task_id, state, attempt, result, _, done = cells(page, succeeded)
+    assert (name, task_id, state) == ('add', succeeded, 'SUCCESS')
+    assert (attempt, result) == ('3', "{'sum': 42}")
+    assert done.endswith(' s ago')
+    assert cells(page, failed)[2:5] == ['FAILURE', '1', 'ValueError: no such order, 7']
+    assert cells(page, waiting)[2:5] == ['PENDING', '1', '']
+    assert cells(page, waiting)[6] == UNKNOWN
+    assert cells(page, running)[2:5] == ['STARTED', '1', '']
+
+
+def test_the_next_attempt_of_a_waiting_task_is_shown(site: Site, results: Results) -> None:
+    eta = datetime.now(timezone.utc) + timedelta(hours=3, minutes=30)
+    task_id = results.sent('add', eta=eta)
+    assert cells(site.wait_for(task_id), task_id)[6].split() == ['due', 'in', '3', 'h']
+
+
+def test_hostile_texts_stay_texts(site: Site, results: Results) -> None:
+    task_id = results.sent(f'{HOSTILE}" onclick="x')
+    results.stored(task_id, HOSTILE)
+    error_id = results.sent('add')
+    results.stored(error_id, ValueError(HOSTILE), states.FAILURE)
+    page = site.wait_for(error_id)
+    assert cells(page, task_id)[0] == f'{HOSTILE}" onclick="x'
+    assert cells(page, task_id)[4] == repr(HOSTILE)
+    assert '<script>' not in page
+    assert '" onclick="' not in page
+    assert '<h1>orders &amp; returns</h1>' in page
+
+    headers = site.get()[1]
+    assert "default-src 'none'" in headers['Content-Security-Policy']
+    assert 'unsafe' not in headers['Content-Security-Policy']
+    assert headers['Content-Type'].startswith('text/html')
+
+
+def test_results_are_cut_and_passwords_masked(site: Site, results: Results) -> None:
+    long = results.sent('add')
+    results.stored(long, ['x' * 90] * 20)
+    huge = results.sent('add')
+    results.stored(huge, 'x' * 30_000)
+    secret = results.sent('add')
+    results.stored(secret, {'password': 'hunter2', 'url': 'http://me:hunter2@host/'})
+    page = site.wait_for(secret)
+    assert 0 < len(cells(page, long)[4]) <= 250
+    assert cells(page, huge)[4] == '30,002 bytes'
+    assert cells(page, secret)[4] == "{'password': '***', 'url': 'http://me:***@host/'}"
+    assert 'hunter2' not in page
+
+
+def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> None:
+    queues = Queues([Queue(queue_name='python-backend-worker-template-add', task='add')])
+    queues.build_celery('local', username=site.username)
+    producer = Celery(set_as_current=False)
+    producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
+    with producer.connection_for_write() as connection:
+        for n in range(3):
+            producer.send_task('add', (n, n), connection=connection)
+    count = (
+        'from app.utils.metrics.metrics import *\n'
+        f'label = dict(name="add", queue="{site.queue("add")}")\n'
+        'CONSUMER_TASKS.labels(state="RECEIVED", **label).inc(1234)\n'
+        'CONSUMER_TASKS.labels(state="FAILURE", **label).inc()\n'
+        'WORKER_TASKS.labels(state="SUCCESS", **label).inc(5)\n'
+        'WORKER_TASKS.labels(state="RETRY", **label).inc(2)\n'
+        'WORKER_TASKS.labels(state="FAILURE", **label).inc(2)\n'
+        'for seconds in (1, 2): RUNTIME.labels(**label).observe(seconds)\n'
+    )
+    with running(['-c', count], site.environment, site.folder / 'count.log') as counting:
+        assert counting.ends(timeout=30) == 0
+
+    def row() -> list[str] | None:
+        found = cells(site.get()[0], f'err-{site.queue("add")}')
+        return found if found[2] == '3' and found[6] == '3' else None
+
+    shown = wait_until(row, 'depth and counts are shown')
+    assert shown[0] == 'add'
+    assert shown[1].split() == [site.queue('add'), f'err-{site.queue("add")}']
+    assert shown[3].split() == ['1', '234']
+    assert shown[4:8] == ['5', '2', '3', '1.50 s']
+    slow = cells(site.get()[0], f'err-{site.queue("slow")}')
+    assert slow[2:8] == ['0', '0', '0', '0', '0', UNKNOWN]
+
+
+def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
+    path = site.metrics / 'worker.json'
+    path.unlink(missing_ok=True)
+    assert 'worker not started' in site.get()[0]
+    heartbeat.write(path, heartbeat.State.CONSUMING)
+    assert 'light ok">worker consuming' in site.get()[0]
+    heartbeat.write(path, heartbeat.State.STOPPING)
+    assert 'light busy">worker stopping' in site.get()[0]
+    path.write_text(json.dumps({'pid': 1, 'state': 'consuming', 'time': time.time() - 100}))
+    page = site.get()[0]
+    assert 'worker stuck' in page
+    assert 'the event loop of worker process 1 is stuck for 100 s' in page
+
+
+def test_the_page_comes_while_the_database_is_away(
+    site: Site, results: Results, postgres: PostgresServer
+) -> None:
+    task_id = results.sent('add')
+    site.wait_for(task_id)
+    postgres.proxy.cut()
+    try:
+        site.wait_for('results failing')
+        page = site.wait_for('The list of tasks cannot be read')
+        assert 'broker ok' in page
+        assert task_id not in page
+        assert f':{postgres.password}@' not in page
+    finally:
+        postgres.proxy.restore()
+    site.wait_for(task_id)
+    site.wait_for('results ok')
+
+
+def test_the_page_comes_while_the_broker_hangs(tmp_path: Path) -> None:
+    results = {'CELERY_RESULT_BACKEND': f'db+sqlite:///{tmp_path}/results.sqlite'}
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        broker = f'http://test:hunter2@127.0.0.1:{silent.getsockname()[1]}'
+        with Site(broker, results, tmp_path).server() as site:
+            page = site.wait_for('broker: no answer for ')
+            assert 'hunter2' not in page
+            assert cells(page, f'err-{site.queue("add")}')[2] == UNKNOWN
+            site.wait_for('results ok')
+
+
+def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
+    database = f'db+sqlite:///{tmp_path}/results.sqlite'
+    environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
+    with Site(sqs.url, environment, tmp_path).server() as site:
+        page = site.wait_for('python -m examples.client')
+        assert 'No tasks yet' in page
+        assert 'Platform queue' not in page
+
+        # Without the monitor's table, Celery's own is all there is.
+        task_id = uuid.uuid4().hex
+        Results(database).stored(task_id, 7)
+        page = site.wait_for(task_id)
+        assert cells(page, task_id)[2:6] == ['SUCCESS', '1', '7', UNKNOWN]
+
+
+def test_results_elsewhere_than_in_a_database_are_named(sqs: SqsServer, tmp_path: Path) -> None:
+    environment = {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'}
+    with Site(sqs.url, environment, tmp_path).server() as site:
+        page = site.wait_for('The list of tasks cannot be read')
+        assert 'redis://me:***@127.0.0.1/0' in page
+        assert 'hunter2' not in page

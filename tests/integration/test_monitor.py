@@ -1,0 +1,297 @@
+"""The monitor: from the platform queue to the table of tasks."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from psycopg.rows import dict_row
+
+from be_queue import Config, Queue, Queues
+from tests.support.postgres import PostgresServer
+from tests.support.process import Program, running
+from tests.support.proxy import Proxy
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+
+MONITOR = ('-m', 'app.monitor')
+
+
+class Scene:
+    """A producer and its platform queue, with names that nobody else uses."""
+
+    def __init__(self, sqs: SqsServer, postgres: PostgresServer, folder: Path) -> None:
+        self.sqs, self.postgres, self.folder = sqs, postgres, folder
+        self.username = f'm{uuid.uuid4().hex[:10]}'
+        self.platform = f'{self.username}-local-platform.fifo'
+        self.environment = {
+            'ENV': 'local',
+            'USERNAME': self.username,
+            'SQS_ENDPOINT_URL': sqs.url,
+            **postgres.environment,
+        }
+        queues = Queues(Queue(queue_name=name, task=name) for name in ('add', 'flaky'))
+        queues.build_celery('local', username=self.username)
+        self.producer = Celery(set_as_current=False)
+        self.producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
+        # Apps with one broker share kombu's pool, and with it each other's bindings.
+        self.connection = self.producer.connection_for_write()
+
+    def monitor(self, **variables: str) -> AbstractContextManager[Program]:
+        environment = self.environment | variables
+        return running(MONITOR, environment, self.folder / f'{uuid.uuid4().hex}.log')
+
+    def send(self, name: str = 'add', *args: Any, **options: Any) -> str:
+        result = self.producer.send_task(name, args, connection=self.connection, **options)
+        task_id: str = result.id
+        return task_id
+
+    def send_raw(self, body: str) -> None:
+        self.sqs.client().send_message(
+            QueueUrl=self.platform_url(),
+            MessageBody=body,
+            MessageGroupId='default',
+            MessageDeduplicationId=uuid.uuid4().hex,
+        )
+
+    def platform_url(self) -> str:
+        wait_until(lambda: self.platform in self.sqs.queue_names(), 'the platform queue exists')
+        url: str = self.sqs.client().get_queue_url(QueueName=self.platform)['QueueUrl']
+        return url
+
+    def rows(self, *task_ids: str) -> list[dict[str, Any]]:
+        with self.postgres.connect() as connection:
+            if connection.execute("SELECT to_regclass('tasks')").fetchone() == (None,):
+                return []
+            cursor = connection.cursor(row_factory=dict_row)
+            query = 'SELECT * FROM tasks WHERE task_id = ANY(%s)'
+            return cursor.execute(query, [list(task_ids)]).fetchall()
+
+    def wait_for_row(self, task_id: str, **values: Any) -> dict[str, Any]:
+        def found() -> dict[str, Any] | None:
+            for row in self.rows(task_id):
+                if values.items() <= row.items():
+                    return row
+            return None
+
+        return wait_until(found, f'task {task_id} has a row with {values}')
+
+    def wait_for_empty_queue(self) -> None:
+        wait_until(
+            lambda: self.sqs.visible(self.platform) == self.sqs.in_flight(self.platform) == 0,
+            'every message is deleted',
+        )
+
+
+@pytest.fixture
+def scene(sqs: SqsServer, postgres: PostgresServer, tmp_path: Path) -> Scene:
+    return Scene(sqs, postgres, tmp_path)
+
+
+@pytest.fixture(scope='module')
+def shared(
+    sqs: SqsServer, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Scene, Program]]:
+    """A monitor that several tests share."""
+    scene = Scene(sqs, postgres, tmp_path_factory.mktemp('monitor'))
+    with scene.monitor() as monitor:
+        yield scene, monitor
+
+
+def test_a_task_becomes_a_row(shared: tuple[Scene, Program]) -> None:
+    scene, _ = shared
+    before = datetime.now(timezone.utc)
+    eta = before.replace(microsecond=0) + timedelta(hours=2)
+    task_id = scene.send(
+        'add', 1, 'x' * 5000, eta=eta, expires=3600, parent_id='the parent', group_id='the group'
+    )
+    row = scene.wait_for_row(task_id)
+    assert row['name'] == 'add'
+    assert row['queue'] == f'{scene.username}-local-add'
+    assert row['args'].startswith("(1, 'xxx")
+    assert len(row['args']) <= 1024
+    assert row['kwargs'] == '{}'
+    assert row['retries'] == 0
+    assert (row['parent_id'], row['root_id']) == ('the parent', task_id)
+    assert row['group_id'] == 'the group'
+    assert row['eta'] == eta
+    assert before < row['expires'] < before + timedelta(hours=2)
+    assert '@' in row['origin']
+    # SQS tells whole milliseconds.
+    assert before - timedelta(milliseconds=1) <= row['sent_at'] <= row['seen_at']
+    scene.wait_for_empty_queue()
+
+
+def test_a_retry_updates_the_row_and_an_older_message_does_not(
+    shared: tuple[Scene, Program],
+) -> None:
+    scene, _ = shared
+    task_id = scene.send('flaky')
+    first = scene.wait_for_row(task_id)
+    scene.send('flaky', task_id=task_id, retries=2, countdown=60)
+    second = scene.wait_for_row(task_id, retries=2)
+    assert second['eta'] is not None
+    assert second['sent_at'] == first['sent_at']
+    assert second['seen_at'] > first['seen_at']
+
+    scene.send('flaky', task_id=task_id, retries=1)
+    scene.wait_for_empty_queue()
+    (last,) = scene.rows(task_id)
+    assert last['seen_at'] > second['seen_at']
+    assert (last['retries'], last['eta']) == (2, second['eta'])
+
+
+def test_messages_of_one_receive_are_all_stored(shared: tuple[Scene, Program]) -> None:
+    scene, _ = shared
+    ids = [scene.send('add', n) for n in range(25)]
+    wait_until(lambda: len(scene.rows(*ids)) == len(ids), 'every task has a row')
+    scene.wait_for_empty_queue()
+
+
+def test_what_is_not_a_task_is_rejected_and_reported(shared: tuple[Scene, Program]) -> None:
+    scene, monitor = shared
+    scene.wait_for_row(scene.send())
+    envelope = {'properties': {'body_encoding': 'base64', 'delivery_info': {}}}
+    broken = [
+        'hello',
+        json.dumps({'order': 5}),
+        json.dumps(envelope | {'body': '%%% not base64'}),
+        json.dumps(envelope | {'headers': ['no', 'dict']}),
+        json.dumps(envelope | {'headers': {'task': 'add'}}),
+        json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x', 'retries': 'many'}}),
+        json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x', 'eta': 'tomorrow'}}),
+        json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x' * 156}}),
+        base64.b64encode(b'\xff\xfe').decode(),
+        json.dumps({'properties': 5}),
+        json.dumps({'properties': {'delivery_info': 'none'}}),
+        json.dumps(envelope | {'headers': {'__type__': 'unheard of', '__value__': 1}}),
+    ]
+    for body in broken:
+        scene.send_raw(body)
+    scene.wait_for_row(scene.send())
+    scene.wait_for_empty_queue()
+    assert monitor.log.count('rejected what is not a task') == len(broken)
+    assert "fault=header 'id' must be a text of 1 to 155 characters" in monitor.log
+    assert 'hello' in monitor.log
+    assert 'Traceback' not in monitor.log
+
+
+def test_characters_that_a_database_refuses_are_replaced(shared: tuple[Scene, Program]) -> None:
+    scene, _ = shared
+    task_id = uuid.uuid4().hex
+    headers = {'id': task_id, 'task': 'nul\0 half \ud800 quote \' "'}
+    scene.send_raw(json.dumps({'headers': headers, 'properties': {'delivery_info': {}}}))
+    assert scene.wait_for_row(task_id)['name'] == 'nul\N{REPLACEMENT CHARACTER} half ? quote \' "'
+
+
+def test_a_database_that_is_away_loses_nothing(scene: Scene) -> None:
+    with scene.monitor() as monitor:
+        first = scene.send()
+        scene.wait_for_row(first)
+        scene.postgres.proxy.cut()
+        try:
+            missed = [scene.send('add', n) for n in range(3)]
+            wait_until(lambda: 'the result database is away' in monitor.log, 'it is noticed')
+        finally:
+            scene.postgres.proxy.restore()
+        wait_until(lambda: len(scene.rows(*missed)) == 3, 'the rows are there after all')
+        scene.wait_for_empty_queue()
+        assert monitor.log.count('the result database is away') == 1
+        assert monitor.log.count('the result database is back') == 1
+        assert f'{scene.postgres.user}:***@' in monitor.log
+        assert f':{scene.postgres.password}@' not in monitor.log
+
+
+def test_a_stop_while_the_database_is_away_hands_the_messages_back(scene: Scene) -> None:
+    with scene.monitor() as monitor:
+        scene.wait_for_row(scene.send())
+        scene.postgres.proxy.cut()
+        try:
+            missed = scene.send()
+            wait_until(lambda: 'the result database is away' in monitor.log, 'it is noticed')
+            assert monitor.ends(signal.SIGINT) == 0
+        finally:
+            scene.postgres.proxy.restore()
+    with scene.monitor():
+        scene.wait_for_row(missed)
+        scene.wait_for_empty_queue()
+
+
+def test_a_broker_that_is_away_loses_nothing(scene: Scene) -> None:
+    proxy = Proxy(('127.0.0.1', scene.sqs.port))
+    with scene.monitor(SQS_ENDPOINT_URL=f'http://test:test@127.0.0.1:{proxy.port}') as monitor:
+        # SQS may answer a receive that was cut off, and hides for so long what it answered.
+        scene.sqs.client().set_queue_attributes(
+            QueueUrl=scene.platform_url(), Attributes={'VisibilityTimeout': '1'}
+        )
+        scene.wait_for_row(scene.send())
+        scene.wait_for_empty_queue()  # the next receive goes by the new timeout
+        proxy.cut()
+        missed = scene.send()
+        wait_until(lambda: 'the broker is away' in monitor.log, 'it is noticed')
+        proxy.restore()
+        scene.wait_for_row(missed)
+        scene.wait_for_empty_queue()
+        assert monitor.log.count('the broker is away') == 1
+        assert monitor.log.count('the broker is back') == 1
+        proxy.cut()
+        assert monitor.ends(signal.SIGTERM) == 0
+
+
+def test_a_signal_ends_it_long_before_a_long_poll(scene: Scene) -> None:
+    with scene.monitor() as monitor:
+        scene.wait_for_row(scene.send())
+        # The longest poll takes 20 seconds.
+        assert monitor.ends(signal.SIGTERM, timeout=10) == 0
+        assert 'Traceback' not in monitor.log
+
+
+def test_rows_go_to_sqlite_as_well(scene: Scene) -> None:
+    path = scene.folder / 'results.sqlite'
+
+    def retries(task_id: str) -> list[int]:
+        with closing(sqlite3.connect(path)) as connection:
+            tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'tasks'")
+            if not tables.fetchall():
+                return []
+            query = 'SELECT retries FROM tasks WHERE task_id = ?'
+            return [row[0] for row in connection.execute(query, [task_id])]
+
+    with scene.monitor(CELERY_RESULT_BACKEND=f'db+sqlite:///{path}'):
+        task_id = scene.send('flaky')
+        wait_until(lambda: retries(task_id) == [0], 'the task has a row')
+        scene.send('flaky', task_id=task_id, retries=1)
+        wait_until(lambda: retries(task_id) == [1], 'the retry is in the same row')
+
+
+@pytest.mark.parametrize(
+    ('variables', 'message'),
+    [
+        ({'PLATFORM_QUEUE_NAME': ''}, "PLATFORM_QUEUE_NAME='': the platform queue is switched off"),
+        ({'SERVER_PORT': 'high'}, "SERVER_PORT='high': must be a whole number"),
+        ({'PLATFORM_QUEUE_NAME': 'no spaces'}, "queue_name 'no spaces' may hold letters"),
+        (
+            {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'},
+            "result_backend='redis://me:***@127.0.0.1/0': the table of tasks needs db+postgresql",
+        ),
+        ({'CELERY_RESULT_BACKEND': 'db+oracle://h/d'}, 'the table of tasks needs db+postgresql'),
+    ],
+)
+def test_a_setting_that_cannot_be_used_ends_it_with_one_line(
+    scene: Scene, variables: dict[str, str], message: str
+) -> None:
+    with scene.monitor(**variables) as monitor:
+        assert monitor.ends(timeout=30) == 1
+        assert message in monitor.log
+        assert len(monitor.log.splitlines()) == 1
+        assert 'hunter2' not in monitor.log
