@@ -54,7 +54,7 @@ def _run(config: Config, supervisor: Supervisor) -> int:
 
         preflight.declare_queues(app)
         supervisor.start(_web(listener))
-    if config.is_local and _has_monitor(worker_config):
+    if config.is_local and _has_monitor(worker_config, app.conf.result_backend):
         supervisor.start(_monitor())
     supervisor.start(_worker(config))
     if supervisor.wait_until(lambda: _is_ready(url)):
@@ -103,9 +103,8 @@ def _worker(config: Config) -> Child:
     return Child('worker', [*command, level, *flags], folder=ROOT, grace=None)
 
 
-def _has_monitor(worker_config: WorkerConfig) -> bool:
-    backend = str(worker_config.result_backend)
-    return bool(worker_config.PLATFORM_QUEUE_NAME) and backend.startswith('db+')
+def _has_monitor(worker_config: WorkerConfig, result_backend: str) -> bool:
+    return bool(worker_config.PLATFORM_QUEUE_NAME) and result_backend.startswith('db+')
 
 
 def _monitor() -> Child:

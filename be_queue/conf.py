@@ -87,17 +87,19 @@ class Config:
         Override it, and extend what ``super()`` returns, to give an application its own defaults.
         """
         topology = self.TOPOLOGY
+        result_backend = self.given('result_backend') or results.default_backend(
+            user=self.RESULT_DB_USER,
+            password=self.RESULT_DB_PASS,
+            host=self.RESULT_DB_HOST,
+            port=self.RESULT_DB_PORT,
+            name=self.RESULT_DB_NAME,
+        )
         return {
             'broker_url': self._broker_url(),
             'broker_transport': 'sqs',
             'broker_transport_options': self._transport_options(),
-            'result_backend': results.default_backend(
-                user=self.RESULT_DB_USER,
-                password=self.RESULT_DB_PASS,
-                host=self.RESULT_DB_HOST,
-                port=self.RESULT_DB_PORT,
-                name=self.RESULT_DB_NAME,
-            ),
+            'result_backend': result_backend,
+            'database_engine_options': results.engine_options(result_backend),
             'result_extended': True,
             'task_queues': set(topology.queues()),
             'task_routes': self._routes(),

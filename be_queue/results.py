@@ -10,7 +10,7 @@ from celery.backends.base import DisabledBackend
 
 from be_queue.errors import BeQueueError
 
-__all__ = ['NotInstalled', 'ResultsExtraMissingError', 'default_backend']
+__all__ = ['NotInstalled', 'ResultsExtraMissingError', 'default_backend', 'engine_options']
 
 
 def default_backend(*, user: str, password: str, host: str, port: str, name: str) -> str:
@@ -24,6 +24,24 @@ def default_backend(*, user: str, password: str, host: str, port: str, name: str
     login = f'{quote(user, safe="")}:{quote(password, safe="")}'
     # SQLAlchemy takes the database's name as it stands.
     return f'db+postgresql+psycopg://{login}@{host}:{port}/{name}'
+
+
+def engine_options(result_backend: str) -> dict[str, Any]:
+    """Return the value for Celery's ``database_engine_options``, the arguments of the engine."""
+    if 'sqlite' in result_backend:
+        # Seconds to wait for another process's write.
+        return {'connect_args': {'timeout': 30}}
+    # Celery's own: connections are tried before use, and renewed every so many seconds.
+    options: dict[str, Any] = {'pool_pre_ping': True, 'pool_recycle': 3600}
+    if 'psycopg' in result_backend:
+        options['connect_args'] = {
+            # A server that does not answer is given up after as many seconds, and milliseconds.
+            'connect_timeout': 5,
+            'tcp_user_timeout': 5000,
+            # Celery keeps times without a zone: in a session of another zone they would be local.
+            'options': '-c timezone=UTC',
+        }
+    return options
 
 
 class ResultsExtraMissingError(BeQueueError):

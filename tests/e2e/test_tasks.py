@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
@@ -17,7 +18,7 @@ from tests.support.worker import Site
 def row(postgres: PostgresServer, task_id: str) -> dict:
     with postgres.connect() as connection:
         cursor = connection.execute(
-            'SELECT status, name, args, kwargs, worker, retries, queue, traceback '
+            'SELECT status, name, args, kwargs, worker, retries, queue, traceback, date_done '
             'FROM celery_taskmeta WHERE task_id = %s',
             [task_id],
         )
@@ -39,6 +40,8 @@ def test_a_task_becomes_a_row_and_counts(site: Site, postgres: PostgresServer) -
         assert stored['retries'] == 0
         assert stored['worker'].startswith('celery@')
         assert bytes(stored['args']) == b'[3, 1]'
+        age = datetime.now(timezone.utc) - stored['date_done'].replace(tzinfo=timezone.utc)
+        assert timedelta(0) <= age < timedelta(hours=1)
 
         label = {'name': 'add', 'queue': queue}
         count = 'tasks_count_total'

@@ -97,7 +97,7 @@ class Results:
         url = backend_url.removeprefix('db+')
         self._table = TaskTable(create_engine(url, poolclass=NullPool))
         app = Celery(set_as_current=False)
-        app.conf.update(result_backend=backend_url, result_extended=True)
+        app.config_from_object(Config(['unused'], result_backend=backend_url))
         self._backend = app.backend
 
     def sent(self, name: str, **values: Any) -> str:

