@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ def test_every_file_that_the_readme_names_exists() -> None:
     named += re.findall(r'^((?:app|be_queue|examples|tests)/\S*)  ', README, re.MULTILINE)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_readme_has_every_metric_and_every_setting() -> None:
+    # In a process of its own: metrics are registered when their module is imported.
+    program = (
+        'from app.config.configuration import Config\n'
+        'from app.utils.metrics.metrics import REGISTRY\n'
+        'print(*(name.upper() for name in Config.model_fields))\n'
+        "print(*(m.name for m in REGISTRY.collect() if 'template' in m.name))\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, '-c', program], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    settings, metrics = (line.split() for line in shown.splitlines())
+    assert len(settings) > 10
+    for name in settings:
+        assert name in README or name.rpartition('_')[2] in README
+    assert len(metrics) == 4
+    for name in metrics:
+        assert name.replace('python_backend_worker_template', '{prefix}') in README
 
 
 @pytest.fixture

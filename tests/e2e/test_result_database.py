@@ -132,3 +132,19 @@ def test_a_failure_that_the_parent_must_store_is_stored_later(
             lambda: stored(postgres, [killed.id]) == {killed.id: 'FAILURE'}, 'the failure is stored'
         )
         assert producer.send_task('add', (1, 1)).get(timeout=30) == 2
+
+
+def test_expired_results_are_deleted(site: Site, postgres: PostgresServer) -> None:
+    with site.server(CELERY_RESULT_EXPIRES=3600):
+        producer = site.producer()
+        old, new = (producer.send_task('add', (1, 1)) for _ in range(2))
+        assert [old.get(timeout=30), new.get(timeout=30)] == [2, 2]
+        with postgres.connect() as connection:
+            connection.execute(
+                "UPDATE celery_taskmeta SET date_done = date_done - interval '2 hours' "
+                'WHERE task_id = %s',
+                [old.id],
+            )
+        producer.send_task('celery.backend_cleanup', ignore_result=True)
+        wait_until(lambda: old.id not in stored(postgres, [old.id]), 'the old row is deleted')
+        assert stored(postgres, [new.id]) == {new.id: 'SUCCESS'}

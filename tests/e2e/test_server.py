@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -47,6 +48,17 @@ def test_sigterm_lets_running_tasks_finish(site: Site, sqs: SqsServer) -> None:
         assert [result.get(timeout=5) for result in results] == [3, 3]
         assert sqs.in_flight(site.queue('slow')) == sqs.visible(site.queue('slow')) == 0
         assert_all_gone(pids)
+
+
+def test_errors_of_the_web_server_are_json(site: Site) -> None:
+    with site.server() as server:
+        for path, status, error in (
+            ('/nowhere', 404, 'Not Found'),
+            ('/healthz/', 404, 'Not Found'),
+        ):
+            found, body = server.get(path)
+            assert found == status
+            assert json.loads(body) == {'status': status, 'error': error, 'path': path}
 
 
 def test_waiting_messages_are_left_to_other_workers(site: Site) -> None:

@@ -27,9 +27,9 @@ from app.config.configuration import load_config
 from app.utils import metrics as _directory_first  # noqa: F401  (see its docstring)
 
 # isort: split
-from prometheus_client import Counter, Histogram
+from prometheus_client import REGISTRY, Counter, Histogram
 
-__all__ = ['CONSUMER_TASKS', 'LATENCY', 'RUNTIME', 'RUNTIME_BUCKETS', 'WORKER_TASKS']
+__all__ = ['CONSUMER_TASKS', 'LATENCY', 'REGISTRY', 'RUNTIME', 'RUNTIME_BUCKETS', 'WORKER_TASKS']
 
 #: Seconds, from a cached look-up to a batch job at the default time limit of ten minutes.
 RUNTIME_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)

@@ -122,7 +122,10 @@ def nothing() -> None:
 
 def in_own_memory() -> dict[str, str]:
     """Return settings for a broker of the app's own: kombu shares connections by URL."""
-    return {'broker_transport': 'be_queue.testing.memory:MemoryTransport', 'broker_url': f'sqs://{uuid4()}'}
+    return {
+        'broker_transport': 'be_queue.testing.memory:MemoryTransport',
+        'broker_url': f'sqs://{uuid4()}',
+    }
 
 
 def in_memory(app: Celery) -> list[str]:
