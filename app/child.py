@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ['Child']
+from app.linux import die_with_parent
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+__all__ = ['Child']
 
 
 @dataclass
@@ -49,7 +47,7 @@ class Child:
             env={**os.environ, **self.environment},
             pass_fds=self.pass_fds,
             start_new_session=True,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=die_with_parent(),
         )
 
     @property
@@ -87,18 +85,3 @@ class Child:
         if status < 0:
             return f'was killed by {signal.Signals(-status).name}'
         return f'exited with status {status}'
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what makes Linux end the child when we are killed; None elsewhere."""
-    if not sys.platform.startswith('linux'):
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed before we asked
-            os._exit(1)
-
-    return ask

@@ -6,11 +6,18 @@ python3 app/server.py
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+if __name__ == '__main__':
+    # Until the supervisor is there. Process 1 of a container has no default action for signals:
+    # one that came during the imports would be lost.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 # Run as a script, Python looks for modules in app/, where config, web and tasks would be found as
 # top-level names and app would not.

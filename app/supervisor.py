@@ -17,10 +17,11 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from app.child import Child
+from app.linux import adopt_orphans
 
 __all__ = ['State', 'Supervisor']
 
@@ -53,6 +54,7 @@ class Supervisor:
         self._deadline: float | None = None
 
     def __enter__(self) -> Supervisor:
+        adopt_orphans()
         self._wake_reader, self._wake_writer = socket.socketpair()
         for end in (self._wake_reader, self._wake_writer):
             end.setblocking(False)
@@ -152,10 +154,8 @@ def _signals_wake(descriptor: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _reap_orphans(ours: Sequence[int] | set[int]) -> None:
-    """As process 1 of a container, collect the processes that nobody else waits for."""
-    if os.getpid() != 1:
-        return
+def _reap_orphans(ours: set[int]) -> None:
+    """Collect the processes whose parents have ended, which nobody else waits for."""
     with contextlib.suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if ended.si_pid in ours:
