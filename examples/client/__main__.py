@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery, states
 from celery.exceptions import TimeoutError as NoResultError
@@ -50,6 +51,7 @@ class ClientError(Exception):
 def main() -> int:
     """Do what the command line asks for; return the exit status."""
     chosen = options()
+    signal.signal(signal.SIGINT, stop)
     try:
         if IN_CHECKOUT:
             # As the worker does. A service of your own has its variables from where it runs.
@@ -58,16 +60,19 @@ def main() -> int:
 
                 load_dotenv(CHECKOUT / '.env')
         producer = Producer(chosen.env or os.environ.get('ENV') or 'local', chosen.timeout)
-        print(f'sending to {producer.broker}')
+        print(f'sending to {producer.broker}', flush=True)
         if chosen.count is None:
             return one_of_each(producer, chosen.wait)
         return many(producer, chosen.count, chosen.wait)
-    except KeyboardInterrupt:
-        print('\nstopped', file=sys.stderr)
-        return 130
     except (BeQueueError, ClientError) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def stop(*_: Any) -> NoReturn:
+    """End at once: an exception could come in the middle of an import, which takes it badly."""
+    os.write(sys.stderr.fileno(), b'\nstopped\n')
+    os._exit(130)
 
 
 def options() -> argparse.Namespace:
@@ -105,7 +110,7 @@ def one_of_each(producer: Producer, wait: bool) -> int:
             producer.wait(task, result)
             seconds = time.monotonic() - started
             line += f'  {result.state}  {seconds:.2f} s  {result.result!r}'
-        print(line)
+        print(line, flush=True)
     return 0 if not wait or all(result.successful() for _, result in sent) else 1
 
 
