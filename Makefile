@@ -21,7 +21,7 @@ run: $(READY)  ## Start the web server, the worker and, locally, an embedded SQS
 	@exec $(BIN)/python app/server.py
 
 test: $(READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(READY)  ## Check style, types and YAML
 	$(BIN)/ruff check .

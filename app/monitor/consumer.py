@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.monitor.messages import TRANSPORT_OPTIONS, NotATaskError, accept_broken_messages, task_row
 from app.monitor.table import TaskTable
-from app.utils.outage import Outage
+from be_queue.outage import Outage
 
 __all__ = ['Monitor']
 

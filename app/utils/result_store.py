@@ -12,7 +12,7 @@ from celery.exceptions import BackendStoreError, Reject
 from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
 
-from app.utils.outage import Outage
+from be_queue.outage import Outage
 
 __all__ = ['ResultStore', 'Role']
 

@@ -229,13 +229,12 @@ def test_a_stop_while_the_database_is_away_hands_the_messages_back(scene: Scene)
 
 def test_a_broker_that_is_away_loses_nothing(scene: Scene) -> None:
     proxy = Proxy(('127.0.0.1', scene.sqs.port))
-    with scene.monitor(SQS_ENDPOINT_URL=f'http://test:test@127.0.0.1:{proxy.port}') as monitor:
-        # SQS may answer a receive that was cut off, and hides for so long what it answered.
-        scene.sqs.client().set_queue_attributes(
-            QueueUrl=scene.platform_url(), Attributes={'VisibilityTimeout': '1'}
-        )
+    url = f'http://test:test@127.0.0.1:{proxy.port}'
+    # SQS may answer a receive that was cut off, and hides for so long what it answered.
+    options = "{'visibility_timeout': 1}"
+    with scene.monitor(SQS_ENDPOINT_URL=url, CELERY_BROKER_TRANSPORT_OPTIONS=options) as monitor:
         scene.wait_for_row(scene.send())
-        scene.wait_for_empty_queue()  # the next receive goes by the new timeout
+        scene.wait_for_empty_queue()
         proxy.cut()
         missed = scene.send()
         wait_until(lambda: 'the broker is away' in monitor.log, 'it is noticed')

@@ -210,13 +210,12 @@ class WorkerConfig(be_queue.Config):
             settings['result_backend'] = self.given('result_backend', results_file)
             settings['database_engine_options'] = engine_options(settings['result_backend'])
         settings['broker_transport_options'] |= {
-            # A message that is not deleted by then is delivered again, so it must outlast a full
-            # prefetch of tasks that all take their whole time limit.
-            'visibility_timeout': int(time_limit * (PREFETCH_MULTIPLIER + 1)),
+            # What a worker that died has held is delivered again after these seconds. A worker that
+            # lives extends them, however long its tasks take.
+            'visibility_timeout': 60,
             # The longest poll that SQS offers: an idle worker costs three requests a minute.
             'wait_time_seconds': 20,
-            # The pause after an empty poll or a full prefetch. kombu's second of it would limit a
-            # busy worker to one prefetch of tasks a second.
+            # The pause after an empty poll, in seconds.
             'polling_interval': 0.05,
             'client-config': {'connect_timeout': 5, 'retries': {'max_attempts': 3}},
         }

@@ -131,12 +131,9 @@ def test_reliability_is_the_default(configured):
     assert settings.worker_max_tasks_per_child == 1000
 
 
-def test_a_full_prefetch_of_slow_tasks_fits_the_visibility_timeout(configured):
-    settings = worker_config(configured())
-    longest = TASK_TIME_LIMIT * PREFETCH_MULTIPLIER
-    assert settings.broker_transport_options['visibility_timeout'] > longest
-    longer = worker_config(configured(), task_time_limit=7200)
-    assert longer.broker_transport_options['visibility_timeout'] > 7200 * PREFETCH_MULTIPLIER
+def test_what_a_dead_worker_held_is_back_within_a_minute(configured):
+    settings = worker_config(configured(), task_time_limit=7200)
+    assert settings.broker_transport_options['visibility_timeout'] == 60
 
 
 def test_the_soft_time_limit_comes_before_the_hard_one(configured):

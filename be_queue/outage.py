@@ -24,12 +24,19 @@ class Outage:
 
     Arguments:
         server: what the log calls it.
+        max_wait: the longest wait before another try, in seconds.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, max_wait: float = MAX_WAIT) -> None:
         self._server = server
+        self._max_wait = max_wait
         self._failures = 0
         self._since = 0.0
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the last try failed."""
+        return self._failures > 0
 
     def failed(self, error: BaseException) -> float:
         """Count a failure; return the seconds to wait before the next try.
@@ -42,7 +49,7 @@ class Outage:
             logger.warning('%s is away, trying until it is back: %s', self._server, _brief(error))
         self._failures += 1
         # The exponent is bounded: a float overflows after a day of failures.
-        return random.uniform(0, min(MAX_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 10)))
+        return random.uniform(0, min(self._max_wait, FIRST_WAIT * 2 ** min(self._failures - 1, 10)))
 
     def ended(self) -> None:
         """Say so if there was an outage."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 
-from app.utils.outage import MAX_WAIT, Outage
+from be_queue.outage import MAX_WAIT, Outage
 
 
 def test_an_outage_is_two_lines_in_the_log(caplog):

@@ -1,0 +1,122 @@
+"""Deletes the messages of finished tasks, in batches, without making the event loop wait."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from be_queue.outage import Outage
+
+__all__ = ['BATCH', 'DELAY', 'Acks']
+
+logger = logging.getLogger(__name__)
+
+#: Messages of one DeleteMessageBatch, a limit of SQS.
+BATCH = 10
+#: Seconds that an ack waits for others to go with it.
+DELAY = 0.03
+#: Seconds until what SQS could not delete is tried again.
+RETRY_DELAY = 1.0
+
+
+class Acks:
+    """The receipt handles of one queue that are to be deleted, until SQS confirms each.
+
+    A delete that fails is tried again, however often. One that SQS refuses for good, since the
+    message was visible again meanwhile, is counted in ``expired``: its task runs once more.
+
+    Arguments:
+        channel: the `Channel` that received the messages.
+        queue: the queue's name in kombu.
+        url: its URL on SQS.
+    """
+
+    def __init__(self, channel: Any, queue: str, url: str) -> None:
+        self.expired = 0
+        self._channel = channel
+        self._queue = queue
+        self._url = url
+        self._waiting: list[str] = []
+        #: Asked for and not yet answered.
+        self._sent: list[str] = []
+        self._planned = False
+        self._outage = Outage(f'deleting from SQS queue {queue}')
+
+    def add(self, handle: str) -> None:
+        """Delete a message soon."""
+        self._waiting.append(handle)
+        if len(self._waiting) >= BATCH and not self._outage.lasts:
+            self._send()
+        else:
+            self._plan(DELAY)
+
+    def flush(self) -> None:
+        """Delete at once and wait for it: the event loop has ended, or the channel closes."""
+        handles, self._waiting, self._sent = [*self._sent, *self._waiting], [], []
+        while handles:
+            part, handles = handles[:BATCH], handles[BATCH:]
+            try:
+                answer = self._channel.blocking_sqs(self._queue).delete_message_batch(
+                    QueueUrl=self._url, Entries=_entries(part)
+                )
+            except (ClientError, BotoCoreError, OSError) as error:
+                self._report_undeleted(len(part) + len(handles), error)
+                return
+            failed = self._failed_by_sqs(part, answer)
+            if failed:
+                self._report_undeleted(len(failed), answer['Failed'])
+
+    def _plan(self, delay: float) -> None:
+        if not self._planned:
+            self._planned = True
+            self._channel.hub.call_later(delay, self._send_all)
+
+    def _send_all(self) -> None:
+        self._planned = False
+        while self._waiting:
+            self._send()
+
+    def _send(self) -> None:
+        part, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        self._sent += part
+
+        def answered(answer: dict[str, Any]) -> None:
+            self._outage.ended()
+            self._try_again(part, self._failed_by_sqs(part, answer), RETRY_DELAY)
+
+        def failed(error: Exception) -> None:
+            self._try_again(part, part, self._outage.failed(error))
+
+        self._channel.async_sqs(self._queue).call(
+            'DeleteMessageBatch',
+            {'QueueUrl': self._url, 'Entries': _entries(part)},
+            answered,
+            failed,
+        )
+
+    def _try_again(self, part: list[str], failed: list[str], delay: float) -> None:
+        self._sent = [handle for handle in self._sent if handle not in part]
+        if failed:
+            self._waiting += failed
+            self._plan(delay)
+
+    def _failed_by_sqs(self, part: list[str], answer: dict[str, Any]) -> list[str]:
+        """Return the handles that SQS could not delete, but may another time."""
+        refused = answer.get('Failed') or []
+        again = [part[int(entry['Id'])] for entry in refused if not entry.get('SenderFault')]
+        self.expired += len(refused) - len(again)
+        return again
+
+    def _report_undeleted(self, count: int, error: object) -> None:
+        logger.warning(
+            'finished tasks were not deleted and will run again: queue=%s messages=%d error=%s',
+            self._queue,
+            count,
+            error,
+        )
+
+
+def _entries(handles: list[str]) -> list[dict[str, str]]:
+    return [{'Id': str(i), 'ReceiptHandle': handle} for i, handle in enumerate(handles)]

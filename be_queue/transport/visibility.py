@@ -1,0 +1,120 @@
+"""Keeps the messages that a worker holds hidden from other workers, for as long as it holds them.
+
+A held message runs, or waits for a child, for its time or for a retry. Its visibility timeout can
+then be short: what a worker that died has held is delivered again soon.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from be_queue.outage import Outage
+
+__all__ = ['LONGEST', 'Visibility']
+
+logger = logging.getLogger(__name__)
+
+#: Messages of one ChangeMessageVisibilityBatch, a limit of SQS.
+BATCH = 10
+#: Seconds after its receipt beyond which SQS hides no message.
+LONGEST = 12 * 3600
+#: Extensions in one visibility timeout: two may fail.
+TRIES = 3
+
+
+class Visibility:
+    """Extends the visibility of a channel's messages.
+
+    While the event loop runs, from its timer; once it has ended and running tasks are waited for,
+    from a thread.
+
+    Arguments:
+        channel: the `Channel` that holds the messages.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._interval = max(channel.visibility_timeout / TRIES, 0.2)
+        self._outage = Outage('extending visibility on SQS')
+        self._timer: Any = None
+        self._stopped = threading.Event()
+        self._too_old: set[str] = set()
+
+    def start(self) -> None:
+        """Extend from the event loop's timer."""
+        if self._timer is None:
+            self._timer = self._channel.hub.call_repeatedly(self._interval, self._extend)
+
+    def go_on_in_thread(self) -> None:
+        """Extend from a thread: the event loop has had its last turn."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            threading.Thread(target=self._extend_in_thread, name='visibility', daemon=True).start()
+
+    def stop(self) -> None:
+        """Extend no more."""
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _extend(self) -> None:
+        for queue, url, handles in self._batches():
+            self._channel.async_sqs(queue).call(
+                'ChangeMessageVisibilityBatch',
+                {'QueueUrl': url, 'Entries': self._entries(handles)},
+                lambda _: self._outage.ended(),
+                self._outage.failed,  # the next turn of the timer is the next try
+            )
+
+    def _extend_in_thread(self) -> None:
+        while not self._stopped.wait(self._interval):
+            for queue, url, handles in self._batches():
+                try:
+                    self._channel.blocking_sqs(queue).change_message_visibility_batch(
+                        QueueUrl=url, Entries=self._entries(handles)
+                    )
+                except (ClientError, BotoCoreError, OSError) as error:
+                    self._outage.failed(error)
+                else:
+                    self._outage.ended()
+
+    def _batches(self) -> list[tuple[str, str, list[str]]]:
+        """Return queue, URL and receipt handles of the held messages, ten at a time."""
+        held: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for handle, message in self._channel.held():
+            info = message.delivery_info
+            if self._can_be_extended(handle, info):
+                held[info['routing_key'], info['sqs_queue']].append(handle)
+        return [
+            (queue, url, handles[start : start + BATCH])
+            for (queue, url), handles in held.items()
+            for start in range(0, len(handles), BATCH)
+        ]
+
+    def _can_be_extended(self, handle: str, info: dict[str, Any]) -> bool:
+        age = time.monotonic() - info['received_at']
+        if age + self._channel.visibility_timeout <= LONGEST:
+            return True
+        if handle not in self._too_old:
+            self._too_old.add(handle)
+            logger.warning(
+                'a message is held for almost twelve hours, the longest that SQS hides it: it '
+                'will be delivered again while its task still runs: queue=%s message_id=%s',
+                info['routing_key'],
+                info['sqs_message'].get('MessageId'),
+            )
+        return False
+
+    def _entries(self, handles: list[str]) -> list[dict[str, Any]]:
+        timeout = self._channel.visibility_timeout
+        return [
+            {'Id': str(i), 'ReceiptHandle': handle, 'VisibilityTimeout': timeout}
+            for i, handle in enumerate(handles)
+        ]

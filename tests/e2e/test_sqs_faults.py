@@ -1,0 +1,134 @@
+"""Faults of SQS: the worker outlives each, and goes on by itself when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import faulty
+from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+from tests.support.worker import Server, Site
+
+FAULTS = {
+    '503': faulty.status(503, 'ServiceUnavailable'),
+    '500': faulty.status(500, 'InternalError'),
+    '403': faulty.status(403, 'AccessDeniedException'),
+    '429': faulty.status(429, 'RequestThrottled'),
+    'throttled': faulty.status(400, 'RequestThrottled'),
+    'not JSON': faulty.not_json,
+    'reset': faulty.reset,
+    'truncated': faulty.truncated,
+    'no answer': faulty.no_answer,
+}
+OPTIONS = {'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1}, 'PLATFORM_QUEUE_NAME': ''}
+
+
+@pytest.fixture
+def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    with faulty_sqs(sqs.port) as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, sqs: SqsServer, postgres: PostgresServer) -> Site:
+    """Its producers go to the SQS server without the detour."""
+    return Site(tmp_path, sqs.url, postgres.environment)
+
+
+def assert_works(site: Site, server: Server) -> None:
+    results = [site.producer().send_task('add', (n, 1)) for n in range(20)]
+    assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
+
+
+def test_receiving_goes_on_after_every_fault(site: Site, proxy: FaultySqs) -> None:
+    with site.server(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
+        worker = server.pid_of('celery')
+        queue = f'SQS queue {site.queue("add")}'
+        for nth, (name, fault) in enumerate(FAULTS.items(), 1):
+            proxy.fail('ReceiveMessage', fault)
+            wait_until(
+                lambda nth=nth: server.log.count(f'{queue} is away') == nth,
+                f'the log says once that the queue is away: {name}',
+                timeout=40,
+            )
+            assert server.health('/healthz')[0] == 200
+            proxy.mend()
+            assert_works(site, server)
+            wait_until(
+                lambda nth=nth: server.log.count(f'{queue} is back') == nth,
+                f'the log says once that it is back: {name}',
+            )
+        assert server.pid_of('celery') == worker
+
+
+def test_a_failing_receive_is_tried_again_less_and_less_often(site: Site, proxy: FaultySqs) -> None:
+    with site.server(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
+        proxy.fail('ReceiveMessage', FAULTS['503'])
+        wait_until(lambda: 'is away' in server.log, 'the log says so')
+        before = proxy.requests['ReceiveMessage']
+        wait_until(lambda: proxy.requests['ReceiveMessage'] > before + 8, 'it tries again')
+        # Four queues are polled; without a pause they would ask hundreds of times meanwhile.
+        assert proxy.requests['ReceiveMessage'] < before + 40
+
+
+def test_receiving_goes_on_after_the_server_was_away(site: Site, sqs: SqsServer) -> None:
+    proxy = Proxy(('127.0.0.1', sqs.port))
+    url = f'http://test:test@127.0.0.1:{proxy.port}'
+    # The server may answer a receive that was cut off: what it gave is hidden for this time.
+    options = {'wait_time_seconds': 1, 'visibility_timeout': 5}
+    variables = OPTIONS | {'CELERY_BROKER_TRANSPORT_OPTIONS': options}
+    with site.server(SQS_ENDPOINT_URL=url, **variables) as server:
+        worker = server.pid_of('celery')
+        proxy.cut()
+        wait_until(lambda: 'SQS queue' in server.log and 'is away' in server.log, 'it is away')
+        assert server.health('/healthz')[0] == 200
+        proxy.restore()
+        assert_works(site, server)
+        assert server.pid_of('celery') == worker
+    proxy.cut()
+
+
+def test_finished_tasks_are_deleted_after_every_fault(
+    site: Site, proxy: FaultySqs, sqs: SqsServer
+) -> None:
+    name = site.queue('add')
+    with site.server(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
+        worker = server.pid_of('celery')
+        for nth, fault in enumerate(FAULTS.values(), 1):
+            proxy.fail('DeleteMessageBatch', fault)
+            # More than the worker may hold: deletes that fail keep no room.
+            assert_works(site, server)
+            wait_until(
+                lambda nth=nth: server.log.count(f'deleting from SQS queue {name} is away') == nth,
+                'the log says so once',
+                timeout=40,
+            )
+            proxy.mend()
+            wait_until(
+                lambda nth=nth: server.log.count(f'deleting from SQS queue {name} is back') == nth,
+                'the log says that it is over',
+                timeout=40,
+            )
+            wait_until(lambda: sqs.in_flight(name) == 0, 'every message is deleted')
+        assert sqs.visible(name) == 0
+        count = 20 * len(FAULTS)
+        assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == count
+        assert server.pid_of('celery') == worker
+
+
+def test_a_backlog_costs_few_requests(site: Site, proxy: FaultySqs, sqs: SqsServer) -> None:
+    producer = site.producer()
+    with site.server(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
+        results = [producer.send_task('add', (n, 1)) for n in range(200)]
+        for result in results:
+            result.get(timeout=60)
+        wait_until(lambda: sqs.in_flight(site.queue('add')) == 0, 'every message is deleted')
+        assert proxy.requests['DeleteMessage'] == 0
+        assert proxy.requests['DeleteMessageBatch'] < 200
+        assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == 200

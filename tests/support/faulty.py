@@ -1,0 +1,128 @@
+"""An HTTP proxy before the SQS server that makes chosen requests fail."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Fault = Callable[['Handler'], None]
+
+
+def status(number: int, code: str) -> Fault:
+    """Answer with an HTTP status and SQS's name for the fault."""
+
+    def answer(handler: Handler) -> None:
+        body = json.dumps({'__type': f'com.amazonaws.sqs#{code}', 'message': 'on purpose'})
+        handler.answer(number, body.encode())
+
+    return answer
+
+
+def not_json(handler: Handler) -> None:
+    """Answer as a captive portal does."""
+    handler.answer(200, b'<html>Please log in</html>')
+
+
+def reset(handler: Handler) -> None:
+    """Close the connection without an answer."""
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def truncated(handler: Handler) -> None:
+    """Promise more than is sent."""
+    handler.send_response(200)
+    handler.send_header('Content-Length', '1000')
+    handler.end_headers()
+    handler.wfile.write(b'{"Messages": [')
+    handler.close_connection = True
+
+
+def no_answer(handler: Handler) -> None:
+    """Keep the connection and say nothing until the fault is mended."""
+    handler.server.mended.wait()
+    handler.close_connection = True
+
+
+class FaultySqs(ThreadingHTTPServer):
+    """Passes requests on to ``port`` but for those of operations that are in ``faults``."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(('127.0.0.1', 0), Handler)
+        self.upstream = port
+        self.faults: dict[str, Fault] = {}
+        self.mended = threading.Event()
+        #: Requests by operation, the failed ones included.
+        self.requests: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        return f'http://test:test@127.0.0.1:{self.server_address[1]}'
+
+    def fail(self, operation: str, fault: Fault) -> None:
+        """Have every request of an operation fail from now on."""
+        self.mended.clear()
+        self.faults[operation] = fault
+
+    def mend(self) -> None:
+        """Let everything through again."""
+        self.faults.clear()
+        self.mended.set()
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that hang up: some are made to."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
+    protocol_version = 'HTTP/1.1'
+    server: FaultySqs
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        operation = self.headers.get('X-Amz-Target', '').rpartition('.')[2]
+        self.server.requests[operation] += 1
+        fault = self.server.faults.get(operation)
+        if fault is not None:
+            fault(self)
+            return
+        upstream = http.client.HTTPConnection('127.0.0.1', self.server.upstream, timeout=60)
+        try:
+            upstream.request('POST', self.path, body, dict(self.headers.items()))
+            answer = upstream.getresponse()
+            self.answer(answer.status, answer.read())
+        finally:
+            upstream.close()
+
+    def answer(self, number: int, body: bytes) -> None:
+        self.send_response(number)
+        self.send_header('Content-Type', 'application/x-amz-json-1.0')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing of each request."""
+
+
+@contextmanager
+def faulty_sqs(port: int) -> Iterator[FaultySqs]:
+    """Run a proxy before the SQS server on ``port``."""
+    server = FaultySqs(port)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.mend()
+        server.shutdown()
+        server.server_close()
