@@ -32,18 +32,24 @@ class Outage:
         self._max_wait = max_wait
         self._failures = 0
         self._since = 0.0
+        self._answered_at = float('-inf')
 
     @property
     def lasts(self) -> bool:
         """Whether the last try failed."""
         return self._failures > 0
 
-    def failed(self, error: BaseException) -> float:
+    def failed(self, error: BaseException, asked_at: float = float('inf')) -> float:
         """Count a failure; return the seconds to wait before the next try.
+
+        One that was ``asked_at`` a time, by the monotonic clock, before the server's last answer
+        is late and no new outage: requests side by side end in any order.
 
         They are drawn by lot up to a bound that doubles, so that processes that lost the same
         server do not come back together.
         """
+        if asked_at < self._answered_at:
+            return random.uniform(0, FIRST_WAIT)
         if not self._failures:
             self._since = time.monotonic()
             logger.warning('%s is away, trying until it is back: %s', self._server, _brief(error))
@@ -53,6 +59,7 @@ class Outage:
 
     def ended(self) -> None:
         """Say so if there was an outage."""
+        self._answered_at = time.monotonic()
         if self._failures:
             lasted = time.monotonic() - self._since
             logger.warning(

@@ -14,8 +14,8 @@ from be_queue.redact import redact
 
 __all__ = ['STUCK_AFTER', 'health', 'stuck']
 
-#: Seconds without a turn of the worker's event loop after which it counts as stuck. The stock
-#: transport waits for SQS inside the loop now and then, for at most three tries of five seconds.
+#: Seconds without a turn of the worker's event loop after which it counts as stuck. Handing a
+#: message back to SQS is waited for inside the loop, for at most three tries of five seconds.
 STUCK_AFTER = 30.0
 
 

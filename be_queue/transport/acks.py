@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -81,13 +82,14 @@ class Acks:
     def _send(self) -> None:
         part, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         self._sent += part
+        asked_at = time.monotonic()
 
         def answered(answer: dict[str, Any]) -> None:
             self._outage.ended()
             self._try_again(part, self._failed_by_sqs(part, answer), RETRY_DELAY)
 
         def failed(error: Exception) -> None:
-            self._try_again(part, part, self._outage.failed(error))
+            self._try_again(part, part, self._outage.failed(error, asked_at))
 
         self._channel.async_sqs(self._queue).call(
             'DeleteMessageBatch',

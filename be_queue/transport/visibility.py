@@ -65,12 +65,14 @@ class Visibility:
             self._timer.cancel()
 
     def _extend(self) -> None:
+        asked_at = time.monotonic()
         for queue, url, handles in self._batches():
             self._channel.async_sqs(queue).call(
                 'ChangeMessageVisibilityBatch',
                 {'QueueUrl': url, 'Entries': self._entries(handles)},
                 lambda _: self._outage.ended(),
-                self._outage.failed,  # the next turn of the timer is the next try
+                # The next turn of the timer is the next try.
+                lambda error: self._outage.failed(error, asked_at),
             )
 
     def _extend_in_thread(self) -> None:

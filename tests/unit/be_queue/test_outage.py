@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from be_queue.outage import MAX_WAIT, Outage
 
@@ -16,3 +17,15 @@ def test_an_outage_is_two_lines_in_the_log(caplog):
     assert caplog.messages[0].startswith('the server is away, trying until it is back: OSError')
     assert caplog.messages[1].startswith('the server is back: failures=2000')
     assert 'hush' not in caplog.text
+
+
+def test_a_failure_that_was_asked_for_before_an_answer_is_no_new_outage(caplog):
+    outage = Outage('the server')
+    asked_at = time.monotonic()
+    outage.failed(OSError('gone'), asked_at)
+    outage.ended()
+    assert outage.failed(OSError('late'), asked_at) <= MAX_WAIT
+    assert not outage.lasts
+    assert len(caplog.messages) == 2
+    outage.failed(OSError('gone again'), time.monotonic())
+    assert outage.lasts
