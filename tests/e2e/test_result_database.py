@@ -58,7 +58,7 @@ def test_results_are_stored_once_the_database_is_back(
             'every result is stored',
         )
         assert server.pool_pids() == pool
-        assert server.health('/readyz')[0] == 200
+        server.wait_ready()
         for queue in ('add', 'slow'):
             name = site.queue(queue)
             wait_until(
