@@ -19,6 +19,9 @@ from tests.support.waiting import wait_until
 def web(configured, tmp_path):
     config = configured(PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
     celery_app = Celery(broker='memory://', backend='cache+memory://', set_as_current=False)
+    with celery_app.connection_for_write() as connection, connection.channel() as channel:
+        for queue in celery_app.amqp.queues.values():
+            queue(channel).declare()
     app = Flask(__name__)
     servers = [
         Check('broker', BrokerProbe(celery_app)),
