@@ -45,8 +45,9 @@ def test_results_are_stored_once_the_database_is_back(
         ids = [running.id] + [producer.send_task('add', (n, n)).id for n in range(10)]
 
         wait_until(lambda: 'is away' in server.log, 'the log says so')
-        status, checks = server.health('/readyz')
-        assert status == 503
+        # An answer is used again for a second.
+        wait_until(lambda: server.health('/readyz')[0] == 503, 'not ready without the database')
+        checks = server.health('/readyz')[1]
         assert checks['results'] != 'ok'
         assert checks['worker'] == 'ok'
         assert server.health('/healthz')[0] == 200
