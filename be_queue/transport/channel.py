@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from kombu.transport import SQS, virtual
 
 from be_queue.transport.acks import Acks
-from be_queue.transport.polling import Poller
+from be_queue.transport.capacity import SECONDS, Capacity
+from be_queue.transport.qos import QoS
+from be_queue.transport.receiving import Receiving
+from be_queue.transport.release import release
 from be_queue.transport.requests import AsyncSqs, OnError, OnSuccess
+from be_queue.transport.stopping import await_receives, release_unstarted
 from be_queue.transport.visibility import Visibility
 
 __all__ = ['Channel', 'Transport']
@@ -23,28 +27,43 @@ logger = logging.getLogger(__name__)
 class Channel(SQS.Channel):
     """kombu's, with its receiving and acknowledging replaced where an event loop runs."""
 
+    QoS = QoS
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._pollers: dict[str, Poller] = {}
+        self.capacity = Capacity()
+        #: The pollers, once the event loop consumes.
+        self.receiving: Receiving | None = None
         self._acks: dict[str, Acks] = {}
         self._async_clients: dict[Any, AsyncSqs] = {}
         self._visibility: Visibility | None = None
+        #: The event loop calls us back.
+        self._loop_turns = False
         self._closing = False
         super().__init__(*args, **kwargs)
-
-    @property
-    def pollers(self) -> Mapping[str, Poller]:
-        """The poller of each queue that is, or was, consumed."""
-        return self._pollers
+        self.capacity.seconds = float(self.transport_options.get('prefetch_seconds', SECONDS))
 
     def consumes(self, queue: str) -> bool:
         """Return whether there is a consumer of the queue."""
         return queue in self._active_queues
 
-    def receive(self, queue: str, on_success: OnSuccess, on_error: OnError) -> None:
-        """Ask SQS for as many messages of the queue as there is room for."""
-        params = self._receive_params(queue, self._get_message_estimate(), self.wait_time_seconds)
-        takes = self.wait_time_seconds
+    def receive(
+        self, queue: str, count: int, wait: bool, on_success: OnSuccess, on_error: OnError
+    ) -> None:
+        """Ask SQS for messages of the queue.
+
+        Arguments:
+            count: how many, 10 at most.
+            wait: wait for the first if there is none.
+        """
+        takes = self.wait_time_seconds if wait else 0
+        params = self._receive_params(queue, count, takes)
         self.async_sqs(queue).call('ReceiveMessage', params, on_success, on_error, takes=takes)
+
+    @property
+    def drain_timeout(self) -> float:
+        """Seconds that the end waits for receives in flight: by default until SQS answers them."""
+        given = self.transport_options.get('drain_timeout')
+        return self.wait_time_seconds + 1.0 if given is None else float(given)
 
     def held(self) -> list[tuple[str, Any]]:
         """Return receipt handle and message of all that is received and not yet settled."""
@@ -56,7 +75,7 @@ class Channel(SQS.Channel):
         callback: Callable[[Any], object] | None = self.connection._callbacks.get(queue)
         url = self._new_queue(queue)
         if callback is None:
-            self._release_messages(url, queue, messages)
+            release(self, [(queue, url, message['ReceiptHandle']) for message in messages])
             return
         received_at = time.monotonic()
         for message in messages:
@@ -85,12 +104,14 @@ class Channel(SQS.Channel):
         return self.sqs(queue=self.canonical_queue_name(queue) if self.predefined_queues else None)
 
     def _schedule_queue(self, queue: str) -> None:
-        if queue not in self._pollers:
-            self._pollers[queue] = Poller(self, queue)
+        if self.receiving is None:
+            weights = self.transport_options.get('weights') or {}
+            self.receiving = Receiving(self, self.capacity, weights)
         if self._visibility is None:
             self._visibility = Visibility(self)
         self._visibility.start()
-        self._pollers[queue].poll()
+        self._loop_turns = True
+        self.receiving.start(queue)
 
     def _receive_message(
         self, queue: str, max_number_of_messages: int = 1, wait_time_seconds: int | None = None
@@ -131,21 +152,31 @@ class Channel(SQS.Channel):
 
     def basic_cancel(self, consumer_tag: str) -> None:
         super().basic_cancel(consumer_tag)
-        if not self._consumers:  # the event loop may have had its last turn
-            self._flush_acks()
-            if self._visibility is not None:
-                self._visibility.go_on_in_thread()
+        if not self._consumers and self.receiving is not None and not self._closing:
+            self._stop_consuming(self.receiving)
+
+    def _stop_consuming(self, receiving: Receiving) -> None:
+        """Do what needs the event loop, which may not turn any more."""
+        receiving.stop()
+        release_unstarted(self)
+        await_receives(self, self.drain_timeout)
+        self._loop_turns = False
+        self._flush_acks()
+        if self._visibility is not None:
+            self._visibility.go_on_in_thread()
 
     def close(self) -> None:
         self._closing = True
         if self._visibility is not None:
             self._visibility.stop()
+        if self.receiving is not None:
+            self.receiving.stop()
         self._flush_acks()
         super().close()
 
     def _acks_of(self, delivery_tag: str) -> Acks | None:
         """Return where to leave a message to be deleted; None when no event loop would do it."""
-        if not self.hub or not self._consumers:
+        if not self._loop_turns:
             return None
         try:
             info = self.qos.get(delivery_tag).delivery_info
@@ -161,8 +192,8 @@ class Channel(SQS.Channel):
             acks.flush()
 
     def _wake(self) -> None:
-        for poller in self._pollers.values():
-            poller.wake()
+        if self.receiving is not None:
+            self.receiving.wake()
 
     def _restore(self, message: Any, *args: Any) -> None:
         """Hand a message back to the queue that it came from.

@@ -1,4 +1,4 @@
-"""When to receive from a queue.
+"""Receives from one queue, again and again.
 
     IDLE -> RECEIVING -> IDLE            messages, or none: the next receive follows
               |    ^
@@ -7,7 +7,7 @@
 
     IDLE -> FULL -> IDLE                 no room for a message; the ack that makes room wakes it
 
-Whatever the outcome of a receive, another follows.
+Whatever the outcome of a receive, another follows. `receiving` says when.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from typing import Any
 
 from be_queue.outage import Outage
 
-__all__ = ['MAX_WAIT', 'Poller', 'State']
+__all__ = ['BATCH', 'MAX_WAIT', 'Poller', 'State']
 
 logger = logging.getLogger(__name__)
 
+#: Messages of one ReceiveMessage, a limit of SQS.
+BATCH = 10
 #: Seconds of the longest wait after a failed receive.
 MAX_WAIT = 20.0
+#: Receives in flight for one queue, while they come back filled.
+MAX_RECEIVES = 4
+#: Seconds within which SQS answers when a queue has messages.
+QUICK = 0.5
 
 
 class State(Enum):
@@ -37,59 +43,115 @@ class State(Enum):
 
 
 class Poller:
-    """Receives from one queue for as long as the channel consumes from it.
+    """Receives from one queue when it is told to.
 
     Arguments:
-        channel: the `Channel` that takes the messages.
+        receiving: the `Receiving` that says when.
         queue: the queue's name in kombu.
+        weight: the queue's share of the worker's time beside other queues with a backlog.
     """
 
-    def __init__(self, channel: Any, queue: str) -> None:
+    def __init__(self, receiving: Any, queue: str, weight: float = 1.0) -> None:
+        self.queue = queue
         self.state = State.IDLE
         #: When the last receive ended, well or badly, by the monotonic clock.
         self.last_receive = time.monotonic()
-        self._channel = channel
-        self._queue = queue
+        #: The last receive brought messages: there are probably more.
+        self.backlog = False
+        #: Seconds of work received, by weight. The poller that had the least comes first.
+        self.used = 0.0
+        self._weight = weight
+        self._receiving = receiving
+        #: Start of each receive in flight, and how many messages it is expected to bring.
+        self._in_flight: dict[int, tuple[float, int]] = {}
+        self._serial = 0
+        self._at_once = 1
         self._outage = Outage(f'SQS queue {queue}', max_wait=MAX_WAIT)
 
-    def poll(self) -> None:
-        """Receive, unless that is being done or has to wait."""
-        if self.state in (State.RECEIVING, State.BACKING_OFF):
-            return
-        self.state = State.IDLE
-        if not self._channel.consumes(self._queue):
-            return
-        if not self._channel.qos.can_consume():
-            self.state = State.FULL
-            return
+    @property
+    def in_flight(self) -> int:
+        """Receives without an answer yet."""
+        return len(self._in_flight)
+
+    def wants(self) -> bool:
+        """Return whether another receive makes sense, if there is room for what it brings."""
+        return self.state is not State.BACKING_OFF and self.in_flight < (
+            self._at_once if self.backlog else 1
+        )
+
+    def receive(self, count: int) -> None:
+        """Ask for messages."""
         self.state = State.RECEIVING
-        self._channel.receive(self._queue, self._received, self._failed)
+        self._serial += 1
+        serial, asked_at = self._serial, time.monotonic()
+        expected = count if self.backlog else 0
+        # Beside another receive it only fetches what is there, and does not stay to wait.
+        waits = not self._in_flight
+        self._in_flight[serial] = asked_at, expected
+        self._receiving.capacity.expect(self.queue, expected)
 
-    def wake(self) -> None:
-        """Receive soon: there is room for a message again."""
-        if self.state is State.FULL:
-            self.state = State.IDLE
-            self._channel.hub.call_soon(self.poll)
+        def received(answer: dict[str, Any]) -> None:
+            self._ended(serial)
+            self._outage.ended()
+            self._deliver(answer.get('Messages') or [], count, time.monotonic() - asked_at)
 
-    def _received(self, answer: dict[str, Any]) -> None:
-        self._ended()
-        self._outage.ended()
-        messages = answer.get('Messages') or []
+        def failed(error: Exception) -> None:
+            self._ended(serial)
+            if self.state is not State.BACKING_OFF:
+                self.state = State.BACKING_OFF
+                self._at_once = 1
+                wait = self._outage.failed(error, asked_at)
+                self._receiving.hub.call_later(wait, self._try_again)
+
+        self._receiving.channel.receive(self.queue, count, waits, received, failed)
+
+    def full(self) -> None:
+        """There is no room for what a receive would bring."""
+        if self.state is State.IDLE:
+            self.state = State.FULL
+
+    def look_again(self) -> bool:
+        """Return whether a receive turns out to wait: the queue is empty, its room is free."""
+        now = time.monotonic()
+        waiting = False
+        for serial, (asked_at, expected) in self._in_flight.items():
+            if expected and now - asked_at > QUICK:
+                self._in_flight[serial] = asked_at, 0
+                self._receiving.capacity.expect(self.queue, -expected)
+                self._set_backlog(False)
+                waiting = True
+        return waiting
+
+    def _deliver(self, messages: list[dict[str, Any]], asked: int, took: float) -> None:
+        self._set_backlog(bool(messages))
+        if 2 * len(messages) >= asked:
+            self._at_once = min(self._at_once + 1, MAX_RECEIVES)
+        else:
+            self._at_once = max(self._at_once - 1, 1)
+        self.used += len(messages) * self._receiving.price(self.queue) / self._weight
         try:
-            self._channel.deliver(self._queue, messages)
+            if messages:
+                self._receiving.channel.deliver(self.queue, messages)
         finally:
-            pause = 0.0 if messages else self._channel.connection.polling_interval or 0.0
-            self._channel.hub.call_later(pause, self.poll)
+            pause = self._receiving.channel.connection.polling_interval or 0.0
+            if messages or took > pause:
+                self._receiving.wake()
+            else:  # a server that does not wait is not asked in a tight loop
+                self._receiving.hub.call_later(pause, self._receiving.wake)
 
-    def _failed(self, error: Exception) -> None:
-        self._ended()
-        self.state = State.BACKING_OFF
-        self._channel.hub.call_later(self._outage.failed(error), self._try_again)
+    def _set_backlog(self, backlog: bool) -> None:
+        if backlog and not self.backlog:
+            # An idle queue saves up no time for later.
+            self.used = max(self.used, self._receiving.least_used())
+        self.backlog = backlog
 
     def _try_again(self) -> None:
-        self.state = State.IDLE
-        self.poll()
+        self.state = State.IDLE if not self._in_flight else State.RECEIVING
+        self._receiving.wake()
 
-    def _ended(self) -> None:
-        self.state = State.IDLE
+    def _ended(self, serial: int) -> None:
+        _, expected = self._in_flight.pop(serial)
+        self._receiving.capacity.expect(self.queue, -expected)
         self.last_receive = time.monotonic()
+        if self.state is State.RECEIVING and not self._in_flight:
+            self.state = State.IDLE

@@ -40,8 +40,6 @@ TASK_TIME_LIMIT = 600
 #: The part of it after which SoftTimeLimitExceeded is raised in the task, which may then clean up.
 #: Celery starts the clock of the hard limit when the soft one is over: it must come first.
 SOFT_PART = 0.9
-#: Messages that a worker holds per child, the running one included.
-PREFETCH_MULTIPLIER = 4
 
 LOG_FORMAT = '%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s'
 
@@ -213,8 +211,9 @@ class WorkerConfig(be_queue.Config):
             # What a worker that died has held is delivered again after these seconds. A worker that
             # lives extends them, however long its tasks take.
             'visibility_timeout': 60,
-            # The longest poll that SQS offers: an idle worker costs three requests a minute.
-            'wait_time_seconds': 20,
+            # A worker that is told to stop lets its last poll end, since SQS may still answer it.
+            # Idle, a queue costs twelve requests a minute, and locally Ctrl-C is quick.
+            'wait_time_seconds': 1 if self.APP.is_local else 5,
             # The pause after an empty poll, in seconds.
             'polling_interval': 0.05,
             'client-config': {'connect_timeout': 5, 'retries': {'max_attempts': 3}},
@@ -226,9 +225,8 @@ class WorkerConfig(be_queue.Config):
             # Neither has a meaning on SQS, which has no fanout.
             'worker_enable_remote_control': False,
             'worker_send_task_events': False,
-            # Enough that a child of short tasks seldom waits for SQS, few enough that a busy
-            # worker does not sit on what an idle one could run.
-            'worker_prefetch_multiplier': PREFETCH_MULTIPLIER,
+            # A message for each child. The transport adds to that while tasks are short.
+            'worker_prefetch_multiplier': 1,
             # Bounds what a leak can grow to; at a task a second a new child every 17 minutes.
             'worker_max_tasks_per_child': 1000,
             # In KiB. Four children fit a 2 GiB container with room for the other processes.

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from app.config.configuration import ConfigError, WorkerConfig
-from app.config.configuration.configuration import PREFETCH_MULTIPLIER, TASK_TIME_LIMIT
+from app.config.configuration.configuration import TASK_TIME_LIMIT
 from be_queue import Queue, Queues
 
 QUEUES = [Queue(queue_name='add', task='add')]
@@ -127,7 +127,7 @@ def test_reliability_is_the_default(configured):
     settings = worker_config(configured())
     assert settings.task_acks_late is True
     assert settings.task_reject_on_worker_lost is True
-    assert settings.worker_prefetch_multiplier == PREFETCH_MULTIPLIER
+    assert settings.worker_prefetch_multiplier == 1
     assert settings.worker_max_tasks_per_child == 1000
 
 
@@ -144,14 +144,14 @@ def test_the_soft_time_limit_comes_before_the_hard_one(configured):
 
 def test_a_variable_overrides_any_celery_setting(configured):
     config = configured(
-        CELERY_WORKER_PREFETCH_MULTIPLIER='1',
+        CELERY_WORKER_PREFETCH_MULTIPLIER='2',
         CELERY_BROKER_TRANSPORT_OPTIONS="{'visibility_timeout': 7}",
     )
     settings = worker_config(config)
-    assert settings.worker_prefetch_multiplier == 1
+    assert settings.worker_prefetch_multiplier == 2
     assert settings.broker_transport_options['visibility_timeout'] == 7
     assert settings.broker_transport_options['region'] == 'us-west-2'
-    assert worker_config(config, worker_prefetch_multiplier=2).worker_prefetch_multiplier == 2
+    assert worker_config(config, worker_prefetch_multiplier=3).worker_prefetch_multiplier == 3
 
 
 @pytest.mark.parametrize(

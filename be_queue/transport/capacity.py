@@ -1,0 +1,116 @@
+"""How much a worker holds: about a second of work, and at least a message for each child.
+
+Tens of messages of millisecond tasks are a second of work, and fetching them one by one would
+leave the children idle. Two messages of a minute's task are one too many: an idle worker could run
+it. Hence work is counted in seconds, by the run time that each queue's tasks have shown.
+
+Run times are seen from outside: a message that is received starts at once while a child is free,
+else the oldest that waits starts when another is settled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+__all__ = ['MOST_PER_CHILD', 'SECONDS', 'Capacity']
+
+#: Seconds of work for each child that a worker holds.
+SECONDS = 1.0
+#: Messages for each child beyond which holding more makes nothing faster.
+MOST_PER_CHILD = 50
+#: Part of a new run time in the mean.
+NEWEST = 0.1
+
+
+class Capacity:
+    """What a worker holds, and how much more it may.
+
+    Arguments:
+        seconds: seconds of work for each child; 0 is one message for each.
+    """
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        #: Messages that may always be held: kombu's prefetch count; 0 is without limit.
+        self.children = 0
+        self.seconds = seconds
+        #: Queue and start of each message that runs, as far as can be seen from here.
+        self._running: dict[str, tuple[str, float]] = {}
+        self._waiting: dict[str, str] = {}
+        self._waiting_of: Counter[str] = Counter()
+        #: Messages that receives in flight are expected to bring.
+        self._expected: Counter[str] = Counter()
+        self._run_times: dict[str, float] = {}
+
+    @property
+    def held(self) -> int:
+        """Messages held or expected."""
+        return len(self._running) + len(self._waiting) + self._expected.total()
+
+    def run_time(self, queue: str) -> float | None:
+        """Return the mean run time of the queue's tasks, in seconds; None when none has ended."""
+        return self._run_times.get(queue)
+
+    def received(self, tag: str, queue: str) -> None:
+        """Count a message in."""
+        if len(self._running) < self.children:
+            self._running[tag] = queue, time.monotonic()
+        else:
+            self._waiting[tag] = queue
+            self._waiting_of[queue] += 1
+
+    def settled(self, tag: str) -> None:
+        """Count a message out: acknowledged, rejected or handed back."""
+        started = self._running.pop(tag, None)
+        if started is None:
+            queue = self._waiting.pop(tag, None)
+            if queue is not None:
+                self._waiting_of[queue] -= 1
+            return
+        queue, since = started
+        now = time.monotonic()
+        mean = self._run_times.setdefault(queue, now - since)
+        self._run_times[queue] = mean + NEWEST * (now - since - mean)
+        if self._waiting:
+            tag = next(iter(self._waiting))
+            queue = self._waiting.pop(tag)
+            self._waiting_of[queue] -= 1
+            self._running[tag] = queue, now
+
+    def expect(self, queue: str, count: int) -> None:
+        """Count messages in that are asked for; a negative number takes that back."""
+        self._expected[queue] += count
+
+    def room(self, queue: str) -> int:
+        """Return how many more messages of the queue may be asked for."""
+        if not self.children:
+            return MOST_PER_CHILD
+        held = self.held
+        by_work = self._work_left() / self._at_least(self._run_times.get(queue))
+        # What is left of the second takes one message more, be its task long.
+        wanted = max(self.children - held, int(by_work), int(by_work > 0))
+        return max(0, min(wanted, self.children * MOST_PER_CHILD - held))
+
+    def worth_asking(self, queue: str) -> int:
+        """Return the room from which on a receive comes back well filled."""
+        run_time = self._at_least(self._run_times.get(queue))
+        return max(1, int(self.children * self.seconds / run_time / 2))
+
+    def _work_left(self) -> float:
+        """Seconds of work that may come on top."""
+        now = time.monotonic()
+        slowest = dict(self._run_times)
+        work = 0.0
+        for queue, since in self._running.values():
+            # One that takes longer than its like has shown that they all may.
+            slowest[queue] = max(slowest.get(queue, self.seconds), now - since)
+            # However long it runs, it keeps one child and leaves the others.
+            work += min(self._at_least(slowest[queue]), self.seconds)
+        for counts in (self._waiting_of, self._expected):
+            for queue, count in counts.items():
+                work += count * self._at_least(slowest.get(queue))
+        return self.children * self.seconds - work
+
+    def _at_least(self, run_time: float | None) -> float:
+        # A task not seen yet may be long.
+        return max(self.seconds if run_time is None else run_time, 1e-4)

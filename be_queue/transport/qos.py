@@ -1,0 +1,30 @@
+"""Tells the capacity of each message that comes and goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import SQS
+
+__all__ = ['QoS']
+
+
+class QoS(SQS.QoS):
+    """kombu's, counted by the channel's `Capacity`."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        super().append(message, delivery_tag)
+        self.channel.capacity.received(delivery_tag, message.delivery_info['routing_key'])
+
+    def ack(self, delivery_tag: str) -> None:
+        super().ack(delivery_tag)
+        self.channel.capacity.settled(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        super().reject(delivery_tag, requeue=requeue)
+        self.channel.capacity.settled(delivery_tag)
+
+    def forget(self, delivery_tag: str) -> None:
+        """Drop a message that was handed back."""
+        self._delivered.pop(delivery_tag, None)
+        self.channel.capacity.settled(delivery_tag)

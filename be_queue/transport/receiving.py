@@ -1,0 +1,105 @@
+"""Which queue is asked for messages next, and for how many.
+
+Each queue has a receive waiting on SQS. Those that bring messages are asked again as far as the
+worker's `capacity` goes, the queue first that has had the least of the worker's time: by its
+weight, queues with a backlog share that equally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from be_queue.transport.capacity import Capacity
+from be_queue.transport.polling import BATCH, Poller
+
+__all__ = ['Receiving']
+
+#: Seconds between two looks at receives that wait.
+LOOK_INTERVAL = 0.25
+
+
+class Receiving:
+    """The pollers of a channel, and the room that they share.
+
+    Arguments:
+        channel: the `Channel` that takes the messages.
+        capacity: what it holds.
+        weights: share of the worker's time by queue, where it is not 1.
+    """
+
+    def __init__(self, channel: Any, capacity: Capacity, weights: Mapping[str, float]) -> None:
+        self.channel = channel
+        self.hub = channel.hub
+        self.capacity = capacity
+        self.pollers: dict[str, Poller] = {}
+        self._weights = weights
+        self._woken = False
+        self._stopped = False
+        self._timer = self.hub.call_repeatedly(LOOK_INTERVAL, self._look_again)
+
+    @property
+    def in_flight(self) -> int:
+        """Receives without an answer yet."""
+        return sum(poller.in_flight for poller in self.pollers.values())
+
+    def start(self, queue: str) -> None:
+        """Receive from a queue."""
+        if queue not in self.pollers:
+            self.pollers[queue] = Poller(self, queue, self._weights.get(queue, 1.0))
+        self.wake()
+
+    def stop(self) -> None:
+        """Start no more receives."""
+        self._stopped = True
+        self._timer.cancel()
+
+    def wake(self) -> None:
+        """Receive soon: there is room, or a receive has ended."""
+        if not self._woken and not self._stopped:
+            self._woken = True
+            self.hub.call_soon(self._dispatch)
+
+    def price(self, queue: str) -> float:
+        """Return the seconds of work that a message of the queue is taken for."""
+        run_time = self.capacity.run_time(queue)
+        return 1.0 if run_time is None else max(run_time, 1e-4)
+
+    def least_used(self) -> float:
+        """Return the least time that a queue with a backlog has had."""
+        return min((p.used for p in self.pollers.values() if p.backlog), default=0.0)
+
+    def _dispatch(self) -> None:
+        self._woken = False
+        if self._stopped:
+            return
+        self.capacity.children = self.channel.qos.prefetch_count
+        for poller in sorted(self.pollers.values(), key=lambda poller: poller.used):
+            if not self.channel.consumes(poller.queue):
+                continue
+            while poller.wants():
+                count = self._may_ask(poller)
+                if count:
+                    poller.receive(count)
+                    continue
+                poller.full()
+                if poller.backlog:
+                    # It is its turn: the others would take the room that it waits for.
+                    return
+                break
+
+    def _may_ask(self, poller: Poller) -> int:
+        room = self.capacity.room(poller.queue)
+        if not poller.backlog:
+            # It will most likely bring nothing, or the first of many.
+            idle = sum(not p.backlog and not p.in_flight for p in self.pollers.values())
+            return min(BATCH, max(room // max(idle, 1), int(room > 0)))
+        if self.capacity.held < self.capacity.children:
+            return min(BATCH, room)
+        enough = min(BATCH, self.capacity.worth_asking(poller.queue))
+        return min(BATCH, room) if room >= enough else 0
+
+    def _look_again(self) -> None:
+        waiting = [poller for poller in self.pollers.values() if poller.look_again()]
+        if waiting:
+            self.wake()

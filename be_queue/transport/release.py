@@ -1,0 +1,55 @@
+"""Hands messages back: SQS gives them to other workers at once."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+__all__ = ['release']
+
+logger = logging.getLogger(__name__)
+
+#: Messages of one ChangeMessageVisibilityBatch, a limit of SQS.
+BATCH = 10
+
+
+def release(channel: Any, messages: Iterable[tuple[str, str, str]]) -> None:
+    """Make messages visible at once, and wait for it.
+
+    What SQS cannot be told comes back after the visibility timeout.
+
+    Arguments:
+        channel: the `Channel` that holds them.
+        messages: queue, its URL and receipt handle of each.
+    """
+    handles: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for queue, url, handle in messages:
+        handles[queue, url].append(handle)
+    for (queue, url), of_queue in handles.items():
+        back = 0
+        for start in range(0, len(of_queue), BATCH):
+            part = of_queue[start : start + BATCH]
+            try:
+                answer = channel.blocking_sqs(queue).change_message_visibility_batch(
+                    QueueUrl=url,
+                    Entries=[
+                        {'Id': str(i), 'ReceiptHandle': handle, 'VisibilityTimeout': 0}
+                        for i, handle in enumerate(part)
+                    ],
+                )
+            except (ClientError, BotoCoreError, OSError) as error:
+                logger.warning(
+                    'messages were not handed back and come back after their visibility timeout '
+                    'of %d s: queue=%s messages=%d error=%s',
+                    channel.visibility_timeout,
+                    queue,
+                    len(of_queue) - back,
+                    error,
+                )
+                break
+            back += len(part) - len(answer.get('Failed') or [])
+        logger.info('handed back: queue=%s messages=%d', queue, back)
