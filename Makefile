@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.requirements-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock clean
+.PHONY: help run test soak bench lint format lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,12 @@ run: $(READY)  ## Start the web server, the worker and, locally, an embedded SQS
 
 test: $(READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+soak: $(READY)  ## Kill, stop and starve workers for an hour, and count every task (ARGS='--rounds 5 kills')
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+bench: $(READY)  ## Compare with stock Celery on SQS, and on Redis where there is one (ARGS=--quick)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(READY)  ## Check style, types and YAML
 	$(BIN)/ruff check .

@@ -7,11 +7,14 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
 
 from app.start_error import StartError
+from be_queue import BeQueueError
 from be_queue.redact import redact
+from be_queue.transport import Channel
 
 __all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
 
@@ -55,16 +58,42 @@ def listen(host: str, port: int) -> socket.socket:
 def declare_queues(celery_app: Celery) -> None:
     """Declare every queue of the mapping, and so see that the broker answers and lets us in.
 
-    Raises `StartError` when it does not.
+    Queues of ours that are there get their redrive policy. Where queues must not be made, they
+    are compared with what they must be.
+
+    Raises `StartError` when the broker does not answer, and with one line for each difference.
     """
     connection = celery_app.connection_for_write()
     try:
         with connection, connection.channel() as channel:
-            for queue in celery_app.amqp.queues.values():
+            differences = _differences(celery_app, channel)
+            for queue in () if differences else celery_app.amqp.queues.values():
                 queue(channel).declare()
+                if isinstance(channel, Channel) and _is_ours(celery_app, queue.name):
+                    channel.redrive.ensure(queue.name)
+    except BeQueueError:
+        raise
     except Exception as error:  # noqa: BLE001  (each transport has exceptions of its own)
         reason = ' '.join(redact(f'{type(error).__name__}: {error}').split())
         raise StartError(
             f'cannot reach the broker {connection.as_uri()}: {reason}: '
             'check SQS_ENDPOINT_URL, AWS_REGION, the AWS credentials and their rights on the queues'
         ) from None
+    if differences:
+        raise StartError('\n'.join(differences))
+
+
+def _differences(celery_app: Celery, channel: Any) -> list[str]:
+    if not isinstance(channel, Channel) or channel.redrive.creates:
+        return []
+    ours = [name for name in celery_app.amqp.queues if _is_ours(celery_app, name)]
+    lines = [line for name in ours for line in channel.differences(name)]
+    if lines and not channel.predefined_queues:
+        lines.append('or set SQS_CREATE_QUEUES=true to have all this made and mended')
+    return lines
+
+
+def _is_ours(celery_app: Celery, name: str) -> bool:
+    """Return whether it is for this worker to say what a queue must be, and not for another."""
+    mapping = celery_app.conf.QUEUES
+    return name not in {mapping.sqs_name(queue) for queue in mapping if not queue.consume}

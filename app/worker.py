@@ -5,7 +5,7 @@ from celery import Celery
 from app.config.configuration import WorkerConfig, load_config
 from app.config.queues import QUEUES
 from app.tasks import tasks  # noqa: F401  (registers them)
-from app.utils import celery_signals, heartbeat, result_expiry  # noqa: F401
+from app.utils import celery_signals, heartbeat, idempotency, result_expiry  # noqa: F401
 
 config = load_config()
 worker_config = WorkerConfig(config)
@@ -20,3 +20,5 @@ for _name in worker_config.not_consumed():
 
 heartbeat.install(app, config.heartbeat_path)
 result_expiry.install(app)
+if config.idempotency_guard:
+    idempotency.install(app)

@@ -1,7 +1,25 @@
 """What producers and workers of one service share: the queue-task mapping and its settings."""
 
+from be_queue.batch import Outcome, send_batch
 from be_queue.conf import Config
-from be_queue.errors import BeQueueError, MappingError, SettingError
+from be_queue.errors import (
+    BeQueueError,
+    MappingError,
+    MessageTooLargeError,
+    NotSentError,
+    SettingError,
+)
 from be_queue.queues import Queue, Queues
 
-__all__ = ['BeQueueError', 'Config', 'MappingError', 'Queue', 'Queues', 'SettingError']
+__all__ = [
+    'BeQueueError',
+    'Config',
+    'MappingError',
+    'MessageTooLargeError',
+    'NotSentError',
+    'Outcome',
+    'Queue',
+    'Queues',
+    'SettingError',
+    'send_batch',
+]

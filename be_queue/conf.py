@@ -96,7 +96,7 @@ class Config:
         )
         return {
             'broker_url': self._broker_url(),
-            'broker_transport': 'sqs',
+            'broker_transport': 'be_queue.transport:Transport',
             'broker_transport_options': self._transport_options(),
             'result_backend': result_backend,
             'database_engine_options': results.engine_options(result_backend),
@@ -113,6 +113,7 @@ class Config:
             # A message is deleted after its result is stored, and comes back when its child dies.
             'task_acks_late': True,
             'task_reject_on_worker_lost': True,
+            'worker_consumer': 'be_queue.worker:Consumer',
             # The first result makes the tables. Else a producer's first send_task would, and
             # fail after seconds where the producer cannot reach the database.
             'database_create_tables_at_setup': False,
@@ -213,6 +214,9 @@ class Config:
             if isinstance(self.QUEUES, Queues)
             else f'{self.QUEUE_NAME_PREFIX}-',
         }
+        if isinstance(self.QUEUES, Queues):
+            options['weights'] = {self.QUEUES.sqs_name(q): q.weight for q in self.QUEUES}
+            options['max_receives'] = {self.QUEUES.sqs_name(q): q.max_receives for q in self.QUEUES}
         if self.SQS_ENDPOINT_URL:
             options['is_secure'] = self.SQS_ENDPOINT_URL.startswith('https:')
         return options

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ['BeQueueError', 'MappingError', 'SettingError']
+from collections.abc import Mapping, Sequence
+
+__all__ = ['BeQueueError', 'MappingError', 'MessageTooLargeError', 'NotSentError', 'SettingError']
 
 
 class BeQueueError(Exception):
@@ -15,3 +17,51 @@ class MappingError(BeQueueError, ValueError):
 
 class SettingError(BeQueueError, ValueError):
     """A setting cannot be used: mend the keyword or variable that the message names."""
+
+
+class MessageTooLargeError(BeQueueError, ValueError):
+    """A task's message is larger than its queue takes; it was not sent.
+
+    Arguments:
+        task, task_id: the task's name and id.
+        queue: the queue's name in kombu.
+        size: bytes of the message, as SQS counts them: body and message attributes.
+        limit: bytes that the queue takes, its MaximumMessageSize.
+    """
+
+    def __init__(self, task: str, task_id: str, queue: str, size: int, limit: int) -> None:
+        super().__init__(task, task_id, queue, size, limit)
+        self.task, self.task_id, self.queue = task, task_id, queue
+        self.size, self.limit = size, limit
+
+    def __str__(self) -> str:
+        return (
+            f'task {self.task!r} {self.task_id}: its message has {self.size} bytes and queue '
+            f'{self.queue!r} takes {self.limit}: store the data elsewhere, such as in S3, and '
+            'pass a reference to it'
+        )
+
+
+class NotSentError(BeQueueError):
+    """A task's message did not reach all of its queues.
+
+    Arguments:
+        task, task_id: the task's name and id.
+        sent: the queues that have the message, by their names in kombu.
+        failed: those that have not, each with the reason. After a time-out it may be there too.
+    """
+
+    def __init__(
+        self, task: str, task_id: str, sent: Sequence[str], failed: Mapping[str, str]
+    ) -> None:
+        super().__init__(task, task_id, sent, failed)
+        self.task, self.task_id = task, task_id
+        self.sent, self.failed = sent, failed
+
+    def __str__(self) -> str:
+        task = f'task {self.task!r} {self.task_id}'
+        reasons = '; '.join(f'{queue}: {reason}' for queue, reason in self.failed.items())
+        if not self.sent:
+            return f'{task}: not sent to {reasons}: mend the cause and send it again'
+        have = ', '.join(self.sent)
+        return f'{task}: sent to {have}, where it stays, but not to {reasons}: mend the cause'

@@ -8,13 +8,16 @@ import time
 
 from be_queue.redact import redact
 
-__all__ = ['MAX_WAIT', 'Outage']
+__all__ = ['CHECK_RESULT_DB', 'CHECK_SQS', 'MAX_WAIT', 'Outage']
 
 logger = logging.getLogger(__name__)
 
 #: Seconds: the first bound of the wait before another try, which doubles, and the last.
 FIRST_WAIT = 0.2
 MAX_WAIT = 5.0
+#: What to check when the server stays away.
+CHECK_SQS = 'SQS_ENDPOINT_URL, AWS_REGION, the AWS credentials and their rights on the queues'
+CHECK_RESULT_DB = 'RESULT_DB_HOST, _PORT, _NAME, _USER and _PASS, or CELERY_RESULT_BACKEND'
 #: Characters of an error in the log.
 ERROR_LENGTH = 500
 
@@ -25,10 +28,12 @@ class Outage:
     Arguments:
         server: what the log calls it.
         max_wait: the longest wait before another try, in seconds.
+        hint: what the log asks to check.
     """
 
-    def __init__(self, server: str, max_wait: float = MAX_WAIT) -> None:
+    def __init__(self, server: str, max_wait: float = MAX_WAIT, hint: str = '') -> None:
         self._server = server
+        self._hint = f': check {hint}' if hint else ''
         self._max_wait = max_wait
         self._failures = 0
         self._since = 0.0
@@ -52,7 +57,9 @@ class Outage:
             return random.uniform(0, FIRST_WAIT)
         if not self._failures:
             self._since = time.monotonic()
-            logger.warning('%s is away, trying until it is back: %s', self._server, _brief(error))
+            logger.warning(
+                '%s is away, trying until it is back: %s%s', self._server, _brief(error), self._hint
+            )
         self._failures += 1
         # The exponent is bounded: a float overflows after a day of failures.
         return random.uniform(0, min(self._max_wait, FIRST_WAIT * 2 ** min(self._failures - 1, 10)))

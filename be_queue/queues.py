@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 import kombu
 
@@ -11,7 +12,14 @@ from be_queue import naming
 from be_queue.errors import MappingError
 from be_queue.topology import CELERY_QUEUE, PLATFORM_QUEUE, Topology
 
-__all__ = ['Queue', 'Queues']
+__all__ = ['MAX_RECEIVES', 'Queue', 'Queues']
+
+#: Receives after which SQS moves a message to the dead-letter queue. Not every receive is an
+#: attempt: a deployment, a worker that is killed and an outage of the result database use them up
+#: as well, and must not cost sound messages. One that kills its child does so ten times.
+MAX_RECEIVES = 10
+#: What SQS takes.
+MOST_RECEIVES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +30,10 @@ class Queue:
         queue_name: short name, of letters, digits, ``-`` and ``_``; may end in ``.fifo``.
         task: name of the one task that travels through this queue.
         ratelimit_name: name of the queue's limit in the rate-limit service; None is no limit.
+        weight: while several queues have a backlog, this one's share of a worker's time beside the
+            others'; above 0.
+        max_receives: receives, 1 to 1000, after which SQS moves a message that nobody deleted to
+            the queue's dead-letter queue. An attempt takes one; see `MAX_RECEIVES`.
         consume: False where this side only sends to the queue and another worker consumes it.
 
     Raises `MappingError` when a value cannot be used.
@@ -30,6 +42,8 @@ class Queue:
     queue_name: str
     task: str
     ratelimit_name: str | None = None
+    weight: float = 1.0
+    max_receives: int = MAX_RECEIVES
     consume: bool = True
 
     def __post_init__(self) -> None:
@@ -40,6 +54,14 @@ class Queue:
             raise MappingError(
                 f"{self!r}: task {self.task!r} holds '*', which Celery reads as a pattern for many "
                 'tasks: name the one task that travels through this queue'
+            )
+        if not isinstance(self.weight, (int, float)) or not 0 < self.weight < inf:
+            raise MappingError(f'{self!r}: weight must be a number above 0, for example 2')
+        receives = self.max_receives
+        if type(receives) is not int or not 1 <= receives <= MOST_RECEIVES:
+            raise MappingError(
+                f'{self!r}: max_receives must be a whole number, 1 to {MOST_RECEIVES}, for example '
+                f'{MAX_RECEIVES}'
             )
         if self.ratelimit_name is not None and not str(self.ratelimit_name).strip():
             raise MappingError(f'{self!r}: ratelimit_name must be a non-empty name, or None')

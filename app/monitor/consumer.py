@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.monitor.messages import TRANSPORT_OPTIONS, NotATaskError, accept_broken_messages, task_row
 from app.monitor.table import TaskTable
-from be_queue.outage import Outage
+from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
 
 __all__ = ['Monitor']
 
@@ -45,8 +45,8 @@ class Monitor:
         self._queue = queue
         self._table = table
         self._stopping = False
-        self._broker = Outage('the broker')
-        self._database = Outage('the result database')
+        self._broker = Outage('the broker', hint=CHECK_SQS)
+        self._database = Outage('the result database', hint=CHECK_RESULT_DB)
 
     def stop(self) -> None:
         """Have `run` return once the messages in hand are dealt with."""

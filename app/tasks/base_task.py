@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
 
 from app.utils import soft_time_limit
@@ -80,6 +80,13 @@ class BaseTask(Task):
             return super().__call__(*args, **kwargs)
         with soft_time_limit.applies():
             return self.run(*args, **kwargs)
+
+    def retry(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().retry(*args, **kwargs)
+        except Reject as error:
+            # SQS did not take the retry. Celery would drop the message: it comes back instead.
+            raise Reject(error.reason, requeue=True) from error
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:

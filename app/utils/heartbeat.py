@@ -2,7 +2,8 @@
 
 A file, replaced every second by the worker's event loop:
 
-    {"pid": 17, "state": "consuming", "time": 1767225600.0}
+    {"pid": 17, "state": "consuming", "time": 1767225600.0,
+     "pollers": {"prod-add": {"state": "receiving", "last_receive": 1767225599.2}}}
 
 | state     | meaning                                                       |
 |-----------|---------------------------------------------------------------|
@@ -16,14 +17,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 
-__all__ = ['INTERVAL', 'Heartbeat', 'State', 'install', 'read', 'write']
+__all__ = ['INTERVAL', 'Heartbeat', 'Poller', 'State', 'install', 'read', 'write']
 
 #: Seconds between two beats.
 INTERVAL = 1.0
@@ -38,12 +40,31 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
+class Poller:
+    """What receives from a queue.
+
+    Arguments:
+        state: a `be_queue.transport.polling.State`, by its value.
+        last_receive: when its last receive ended, well or badly, in seconds since the epoch.
+    """
+
+    state: str
+    last_receive: float
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last receive ended."""
+        return max(0.0, time.time() - self.last_receive)
+
+
+@dataclass(frozen=True)
 class Heartbeat:
-    """The worker's state at a time, in seconds since the epoch."""
+    """The worker's state at a time, in seconds since the epoch, and its pollers by queue."""
 
     pid: int
     state: State
     time: float
+    pollers: Mapping[str, Poller] = field(default_factory=dict)
 
     @property
     def age(self) -> float:
@@ -57,12 +78,17 @@ def read(path: Path) -> Heartbeat | None:
         beat = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    return Heartbeat(pid=beat['pid'], state=State(beat['state']), time=beat['time'])
+    return Heartbeat(
+        pid=beat['pid'],
+        state=State(beat['state']),
+        time=beat['time'],
+        pollers={queue: Poller(**poller) for queue, poller in beat.get('pollers', {}).items()},
+    )
 
 
-def write(path: Path, state: State) -> None:
+def write(path: Path, state: State, pollers: Mapping[str, Poller] | None = None) -> None:
     """Replace the file in one step, so that a reader never sees half of it."""
-    beat = Heartbeat(pid=os.getpid(), state=state, time=time.time())
+    beat = Heartbeat(pid=os.getpid(), state=state, time=time.time(), pollers=pollers or {})
     draft = path.with_suffix(f'.{beat.pid}')
     draft.write_text(json.dumps(asdict(beat)))
     draft.replace(path)
@@ -84,8 +110,8 @@ def install(app: Celery, path: Path) -> None:
             write(path, State.STARTING)
 
         def start(self, parent: Any) -> None:
-            self._beat()
-            self.timer = parent.timer.call_repeatedly(INTERVAL, self._beat)
+            self._beat(parent)
+            self.timer = parent.timer.call_repeatedly(INTERVAL, self._beat, (parent,))
 
         def stop(self, parent: Any) -> None:
             if self.timer is not None:
@@ -93,11 +119,23 @@ def install(app: Celery, path: Path) -> None:
             if not self.stopping:  # the connection was lost: the consumer starts anew
                 write(path, State.STARTING)
 
-        def _beat(self) -> None:
-            write(path, State.STOPPING if self.stopping else State.CONSUMING)
+        def _beat(self, parent: Any) -> None:
+            state = State.STOPPING if self.stopping else State.CONSUMING
+            write(path, state, _pollers(parent.task_consumer))
 
         def _told_to_stop(self, **_: Any) -> None:
             self.stopping = True
             write(path, State.STOPPING)
 
     app.steps['consumer'].add(Beat)
+
+
+def _pollers(consumer: Any) -> dict[str, Poller]:
+    receiving = getattr(consumer and consumer.channel, 'receiving', None)
+    if receiving is None:  # another transport, or not consuming yet
+        return {}
+    ahead = time.time() - time.monotonic()
+    return {
+        queue: Poller(poller.state.value, poller.last_receive + ahead)
+        for queue, poller in receiving.pollers.items()
+    }

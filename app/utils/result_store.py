@@ -11,8 +11,9 @@ from celery.backends.database import DatabaseBackend
 from celery.exceptions import BackendStoreError, Reject
 from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
+from sqlalchemy.exc import DataError
 
-from be_queue.outage import Outage
+from be_queue.outage import CHECK_RESULT_DB, Outage
 
 __all__ = ['ResultStore', 'Role']
 
@@ -42,7 +43,7 @@ class ResultStore(DatabaseBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._role = Role.READER
-        self._outage = Outage('the result database')
+        self._outage = Outage('the result database', hint=CHECK_RESULT_DB)
         #: Arguments of the calls of `store_result` to repeat, by task id.
         self._unstored: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
@@ -70,6 +71,10 @@ class ResultStore(DatabaseBackend):
         self._store_unstored()
         for task_id, ((_, state, *_rest), _kwargs) in self._unstored.items():
             logger.error('the result database is away: lost that task %s is %s', task_id, state)
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        # What the database cannot hold, such as an id that is too long, it never will.
+        return not isinstance(exc, DataError) and bool(super().exception_safe_to_retry(exc))
 
     def _try_later(self, error: BaseException) -> None:
         get_event_loop().call_later(self._outage.failed(error), self._store_unstored)

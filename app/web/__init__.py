@@ -32,7 +32,7 @@ def create_app() -> Flask:
     web = Flask(__name__)
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
-    web.register_blueprint(metrics)
+    web.register_blueprint(metrics(config))
     web.register_blueprint(dashboard(Gatherer(worker_config, celery_app, servers)))
     web.register_error_handler(HTTPException, _as_json)
     web.register_error_handler(Exception, _internal_error)

@@ -30,12 +30,14 @@ def health(config: Config, servers: Iterable[Check]) -> Blueprint:
 
     @routes.get('/healthz')
     def healthz() -> tuple[Response, int]:
-        return _answer({'worker': stuck(heartbeat.read(config.heartbeat_path))})
+        beat = heartbeat.read(config.heartbeat_path)
+        return _answer({'worker': stuck(beat)}, beat)
 
     @routes.get('/readyz')
     def readyz() -> tuple[Response, int]:
         beat = heartbeat.read(config.heartbeat_path)
-        return _answer({'worker': stuck(beat) or _not_consuming(beat), **faults(servers)})
+        worker = stuck(beat) or _not_consuming(beat) or _not_receiving(beat)
+        return _answer({'worker': worker, **faults(servers)}, beat)
 
     return routes
 
@@ -55,7 +57,18 @@ def _not_consuming(beat: heartbeat.Heartbeat | None) -> str | None:
     return f'the worker is {beat.state.value}'
 
 
-def _answer(found: dict[str, str | None]) -> tuple[Response, int]:
+def _not_receiving(beat: heartbeat.Heartbeat | None) -> str | None:
+    pollers = beat.pollers.items() if beat else ()
+    failing = sorted(queue for queue, poller in pollers if poller.state == 'backing off')
+    return f'SQS refuses or does not answer receives from {", ".join(failing)}' if failing else None
+
+
+def _answer(found: dict[str, str | None], beat: heartbeat.Heartbeat | None) -> tuple[Response, int]:
     failing = any(fault is not None for fault in found.values())
     checks = {name: 'ok' if fault is None else redact(fault) for name, fault in found.items()}
-    return jsonify(status='failing' if failing else 'ok', checks=checks), 503 if failing else 200
+    pollers = {
+        queue: {'state': poller.state, 'seconds_since_receive': round(poller.age, 1)}
+        for queue, poller in (beat.pollers.items() if beat else ())
+    }
+    answer = jsonify(status='failing' if failing else 'ok', checks=checks, pollers=pollers)
+    return answer, 503 if failing else 200

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from be_queue.outage import Outage
+from be_queue.outage import CHECK_SQS, Outage
 
 __all__ = ['BATCH', 'DELAY', 'Acks']
 
@@ -43,7 +43,12 @@ class Acks:
         #: Asked for and not yet answered.
         self._sent: list[str] = []
         self._planned = False
-        self._outage = Outage(f'deleting from SQS queue {queue}')
+        self._outage = Outage(f'deleting from SQS queue {queue}', hint=CHECK_SQS)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last delete failed."""
+        return self._outage.lasts
 
     def add(self, handle: str) -> None:
         """Delete a message soon."""

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 
-__all__ = ['MOST_PER_CHILD', 'SECONDS', 'Capacity']
+__all__ = ['MOST_PER_CHILD', 'SECONDS', 'SHORTEST', 'Capacity']
 
 #: Seconds of work for each child that a worker holds.
 SECONDS = 1.0
 #: Messages for each child beyond which holding more makes nothing faster.
 MOST_PER_CHILD = 50
+#: Seconds that a task is taken for at least.
+SHORTEST = 1e-4
 #: Part of a new run time in the mean.
 NEWEST = 0.1
 
@@ -47,9 +50,9 @@ class Capacity:
         """Messages held or expected."""
         return len(self._running) + len(self._waiting) + self._expected.total()
 
-    def run_time(self, queue: str) -> float | None:
-        """Return the mean run time of the queue's tasks, in seconds; None when none has ended."""
-        return self._run_times.get(queue)
+    def run_time(self, queue: str) -> float:
+        """Return the run time of the queue's tasks in seconds, 0 while nothing is known of it."""
+        return max(self._run_times.get(queue, 0.0), self._oldest().get(queue, 0.0))
 
     def received(self, tag: str, queue: str) -> None:
         """Count a message in."""
@@ -85,32 +88,38 @@ class Capacity:
         """Return how many more messages of the queue may be asked for."""
         if not self.children:
             return MOST_PER_CHILD
-        held = self.held
-        by_work = self._work_left() / self._at_least(self._run_times.get(queue))
+        oldest, held = self._oldest(), self.held
+        work_left = self.children * self.seconds - self._work(oldest)
         # What is left of the second takes one message more, be its task long.
-        wanted = max(self.children - held, int(by_work), int(by_work > 0))
+        by_work = max(int(work_left / self._cost(queue, oldest)), int(work_left > 0))
+        wanted = max(self.children - held, by_work)
         return max(0, min(wanted, self.children * MOST_PER_CHILD - held))
 
     def worth_asking(self, queue: str) -> int:
         """Return the room from which on a receive comes back well filled."""
-        run_time = self._at_least(self._run_times.get(queue))
-        return max(1, int(self.children * self.seconds / run_time / 2))
+        return max(1, int(self.children * self.seconds / self._cost(queue, self._oldest()) / 2))
 
-    def _work_left(self) -> float:
-        """Seconds of work that may come on top."""
-        now = time.monotonic()
-        slowest = dict(self._run_times)
+    def _work(self, oldest: Mapping[str, float]) -> float:
+        """Return the seconds of work that are held or expected."""
         work = 0.0
-        for queue, since in self._running.values():
-            # One that takes longer than its like has shown that they all may.
-            slowest[queue] = max(slowest.get(queue, self.seconds), now - since)
+        for queue, _ in self._running.values():
             # However long it runs, it keeps one child and leaves the others.
-            work += min(self._at_least(slowest[queue]), self.seconds)
+            work += min(self._cost(queue, oldest), self.seconds)
         for counts in (self._waiting_of, self._expected):
             for queue, count in counts.items():
-                work += count * self._at_least(slowest.get(queue))
-        return self.children * self.seconds - work
+                work += count * self._cost(queue, oldest)
+        return work
 
-    def _at_least(self, run_time: float | None) -> float:
-        # A task not seen yet may be long.
-        return max(self.seconds if run_time is None else run_time, 1e-4)
+    def _cost(self, queue: str, oldest: Mapping[str, float]) -> float:
+        # One that runs for longer than its like has shown that they all may; one that nothing is
+        # known of may be long.
+        mean = self._run_times.get(queue, self.seconds)
+        return max(mean, oldest.get(queue, 0.0), SHORTEST)
+
+    def _oldest(self) -> dict[str, float]:
+        """Return by queue the seconds for which its oldest task has been running."""
+        now = time.monotonic()
+        oldest: dict[str, float] = {}
+        for queue, since in self._running.values():
+            oldest[queue] = max(oldest.get(queue, 0.0), now - since)
+        return oldest

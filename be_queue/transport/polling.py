@@ -17,7 +17,7 @@ import time
 from enum import Enum
 from typing import Any
 
-from be_queue.outage import Outage
+from be_queue.outage import CHECK_SQS, Outage
 
 __all__ = ['BATCH', 'MAX_WAIT', 'Poller', 'State']
 
@@ -66,7 +66,7 @@ class Poller:
         self._in_flight: dict[int, tuple[float, int]] = {}
         self._serial = 0
         self._at_once = 1
-        self._outage = Outage(f'SQS queue {queue}', max_wait=MAX_WAIT)
+        self._outage = Outage(f'SQS queue {queue}', max_wait=MAX_WAIT, hint=CHECK_SQS)
 
     @property
     def in_flight(self) -> int:

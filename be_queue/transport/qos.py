@@ -14,7 +14,7 @@ class QoS(SQS.QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         super().append(message, delivery_tag)
-        self.channel.capacity.received(delivery_tag, message.delivery_info['routing_key'])
+        self.channel.capacity.received(delivery_tag, message.delivery_info.get('routing_key', ''))
 
     def ack(self, delivery_tag: str) -> None:
         super().ack(delivery_tag)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from be_queue.transport.capacity import Capacity
+from be_queue.transport.capacity import SHORTEST, Capacity
 from be_queue.transport.polling import BATCH, Poller
 
 __all__ = ['Receiving']
@@ -35,7 +35,7 @@ class Receiving:
         self.pollers: dict[str, Poller] = {}
         self._weights = weights
         self._woken = False
-        self._stopped = False
+        self.stopped = False
         self._timer = self.hub.call_repeatedly(LOOK_INTERVAL, self._look_again)
 
     @property
@@ -50,20 +50,20 @@ class Receiving:
         self.wake()
 
     def stop(self) -> None:
-        """Start no more receives."""
-        self._stopped = True
+        """Start no more receives; what those in flight bring is handed back."""
+        self.stopped = True
         self._timer.cancel()
 
     def wake(self) -> None:
         """Receive soon: there is room, or a receive has ended."""
-        if not self._woken and not self._stopped:
+        if not self._woken and not self.stopped:
             self._woken = True
             self.hub.call_soon(self._dispatch)
 
     def price(self, queue: str) -> float:
         """Return the seconds of work that a message of the queue is taken for."""
-        run_time = self.capacity.run_time(queue)
-        return 1.0 if run_time is None else max(run_time, 1e-4)
+        # Nothing known costs little: it is a message for each child at most.
+        return max(self.capacity.run_time(queue), SHORTEST)
 
     def least_used(self) -> float:
         """Return the least time that a queue with a backlog has had."""
@@ -71,7 +71,7 @@ class Receiving:
 
     def _dispatch(self) -> None:
         self._woken = False
-        if self._stopped:
+        if self.stopped:
             return
         self.capacity.children = self.channel.qos.prefetch_count
         for poller in sorted(self.pollers.values(), key=lambda poller: poller.used):

@@ -9,11 +9,12 @@ from typing import Any
 
 import pycurl
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 from kombu.asynchronous.http import Request, get_client
 
 from be_queue.errors import BeQueueError
+from be_queue.transport.credentials import EXPIRED, renew
 
 __all__ = ['CONNECT_TIMEOUT', 'AsyncSqs', 'RequestError']
 
@@ -22,6 +23,8 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 10.0
 #: Requests in flight at a time: a long poll a queue, and deletes beside them.
 MAX_REQUESTS = 100
+#: Errors of curl after which the server has had no request.
+NOT_REACHED = (pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_SSL_CONNECT_ERROR)
 
 OnSuccess = Callable[[dict[str, Any]], object]
 OnError = Callable[[Exception], object]
@@ -35,12 +38,16 @@ class RequestError(BeQueueError):
         status: HTTP status; 599 when no answer came.
         code: SQS's name for the fault, or '' when no answer came.
         message: its words, or curl's.
+        maybe_done: it may have done it all the same.
     """
 
-    def __init__(self, operation: str, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, operation: str, status: int, code: str, message: str, maybe_done: bool = False
+    ) -> None:
         super().__init__(f'{operation}: status={status} code={code or None} {message}')
         self.status = status
         self.code = code
+        self.maybe_done = maybe_done
 
 
 class AsyncSqs:
@@ -48,10 +55,11 @@ class AsyncSqs:
 
     Arguments:
         hub: the event loop.
-        client: signs the requests; renews credentials that expire.
+        client: returns the boto3 client, which signs the requests. Asked for each, since the
+            client of an STS role is replaced when its session ends.
     """
 
-    def __init__(self, hub: Any, client: Any) -> None:
+    def __init__(self, hub: Any, client: Callable[[], Any]) -> None:
         self._client = client
         self._http = get_client(hub, max_clients=MAX_REQUESTS)
 
@@ -62,6 +70,7 @@ class AsyncSqs:
         on_success: OnSuccess,
         on_error: OnError,
         takes: float = 0.0,
+        once: bool = False,
     ) -> None:
         """Send a request; one of the two functions is called in the end, whatever happens.
 
@@ -70,12 +79,20 @@ class AsyncSqs:
             on_success: gets the answer.
             on_error: gets a `RequestError`, or what kept the request from being signed.
             takes: seconds that the server may take by itself, as for a long poll.
+            once: never have SQS do it twice, at the price of a new connection.
         """
         try:
-            signed = self._signed(operation, params)
-        except (BotoCoreError, OSError) as error:  # no credentials to be had just now
+            client = self._client()
+            signed = _signed(client, operation, params)
+        except (BotoCoreError, ClientError, OSError) as error:  # no credentials to be had just now
             on_error(error)
             return
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, RequestError) and error.code in EXPIRED:
+                renew(client)  # for the next try
+            on_error(error)
+
         timeout = takes + ANSWER_TIMEOUT
         self._http.add_request(
             Request(
@@ -84,36 +101,40 @@ class AsyncSqs:
                 headers=dict(signed.headers.items()),
                 body=signed.body,
                 ca_certs=get_cert_path(True),
-                on_prepare=partial(_limit, timeout=timeout),
-                on_ready=partial(_answered, operation, on_success, on_error),
+                on_prepare=partial(_limit, timeout=timeout, once=once),
+                on_ready=partial(_answered, operation, on_success, failed),
             )
         )
 
-    def _signed(self, operation: str, params: dict[str, Any]) -> Any:
-        meta = self._client.meta.service_model.metadata
-        request = AWSRequest(
-            method='POST',
-            url=self._client.meta.endpoint_url,
-            data=json.dumps(params).encode(),
-            headers={
-                'Content-Type': f'application/x-amz-json-{meta["jsonVersion"]}',
-                'X-Amz-Target': f'{meta["targetPrefix"]}.{operation}',
-            },
-        )
-        self._client._request_signer.sign(operation, request)
-        return request.prepare()
+
+def _signed(client: Any, operation: str, params: dict[str, Any]) -> Any:
+    meta = client.meta.service_model.metadata
+    request = AWSRequest(
+        method='POST',
+        url=client.meta.endpoint_url,
+        data=json.dumps(params).encode(),
+        headers={
+            'Content-Type': f'application/x-amz-json-{meta["jsonVersion"]}',
+            'X-Amz-Target': f'{meta["targetPrefix"]}.{operation}',
+        },
+    )
+    client._request_signer.sign(operation, request)
+    return request.prepare()
 
 
-def _limit(curl: Any, timeout: float) -> None:
+def _limit(curl: Any, timeout: float, once: bool) -> None:
     # kombu's client sets no time-out at all: a connection that died in silence is waited for
     # forever. The handle is used again, for requests with other limits.
     curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(CONNECT_TIMEOUT * 1000))
     curl.setopt(pycurl.TIMEOUT_MS, int(timeout * 1000))
+    # On a connection that it has used before, curl by itself repeats a request without an answer.
+    curl.setopt(pycurl.FRESH_CONNECT, once)
 
 
 def _answered(operation: str, on_success: OnSuccess, on_error: OnError, response: Any) -> None:
     if response.error is not None and response.code == 599:
-        on_error(RequestError(operation, response.code, '', str(response.error.message)))
+        maybe_done = response.error.errno not in NOT_REACHED
+        on_error(RequestError(operation, 599, '', str(response.error.message), maybe_done))
         return
     text = response.body or b''
     try:
@@ -122,7 +143,7 @@ def _answered(operation: str, on_success: OnSuccess, on_error: OnError, response
             raise ValueError('not an object')
     except ValueError as error:
         cause = f'the answer is not JSON: {error}: {text[:200]!r}'
-        on_error(RequestError(operation, response.code, '', cause))
+        on_error(RequestError(operation, response.code, '', cause, response.code == 200))
         return
     if response.code == 200:
         on_success(answer)

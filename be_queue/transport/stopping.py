@@ -7,33 +7,50 @@ the messages would stay hidden for the visibility timeout with nobody to run the
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker import state
 
 from be_queue.transport.release import release
 
-__all__ = ['await_receives', 'release_unstarted']
+__all__ = ['await_receives', 'release_unstarted', 'turn_until']
+
+#: Seconds within which what has happened reaches its callback.
+PATIENCE = 2.0
+#: Seconds between two looks at the condition that the loop turns for.
+PULSE = 0.05
+
+
+def turn_until(hub: Any, condition: Callable[[], bool], timeout: float) -> None:
+    """Run an event loop that nobody else runs any more.
+
+    Arguments:
+        hub: kombu's loop.
+        condition: ends it.
+        timeout: seconds to wait for the condition at most.
+    """
+    deadline = time.monotonic() + timeout
+    # The loop sleeps until its next timer.
+    pulse = hub.call_repeatedly(PULSE, lambda: None)
+    loop = hub.create_loop()
+    while not condition() and time.monotonic() < deadline:
+        try:
+            next(loop)
+        except StopIteration:
+            loop = hub.create_loop()
+    pulse.cancel()
 
 
 def await_receives(channel: Any, timeout: float) -> None:
-    """Run the event loop until no receive is in flight; what still comes is released.
+    """Wait until no receive and no hop is in flight; what still comes is released.
 
     Arguments:
         channel: the `Channel`, which starts no more receives.
         timeout: seconds to wait for at most.
     """
-    hub = channel.hub
-    deadline = time.monotonic() + timeout
-    # The loop sleeps until its next timer.
-    alarm = hub.call_later(timeout, lambda: None)
-    loop = hub.create_loop()
-    while channel.receiving.in_flight and time.monotonic() < deadline:
-        try:
-            next(loop)
-        except StopIteration:
-            loop = hub.create_loop()
-    alarm.cancel()
+    in_flight = [channel.receiving, channel.hops]
+    turn_until(channel.hub, lambda: not any(part.in_flight for part in in_flight), timeout)
 
 
 def release_unstarted(channel: Any) -> None:
@@ -43,6 +60,8 @@ def release_unstarted(channel: Any) -> None:
     """
     if state.should_stop is None and state.should_terminate is None:
         return
+    # The acks of tasks that have just ended are among the callbacks.
+    turn_until(channel.hub, lambda: not channel.hub._ready, PATIENCE)
     started = {request.message.delivery_tag for request in state.active_requests}
     waiting = [(tag, message) for tag, message in channel.held() if tag not in started]
     release(

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from be_queue.outage import Outage
+from be_queue.outage import CHECK_SQS, Outage
 
 __all__ = ['LONGEST', 'Visibility']
 
@@ -41,7 +41,7 @@ class Visibility:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
         self._interval = max(channel.visibility_timeout / TRIES, 0.2)
-        self._outage = Outage('extending visibility on SQS')
+        self._outage = Outage('extending visibility on SQS', hint=CHECK_SQS)
         self._timer: Any = None
         self._stopped = threading.Event()
         self._too_old: set[str] = set()

@@ -108,6 +108,7 @@ def test_the_wheel_s_page_is_right(site: Site, sqs: SqsServer, tmp_path: Path) -
 
     with site.server():
         assert python('-m', 'shop.send').split()[1:] == ['5']
+    assert python('-m', 'shop.send_many') == '100 sent\n'
     python('-m', 'shop.by_name')
     assert sqs.visible(f'{prefix}-billing') == 1
     python('-m', 'unittest', 'shop/tests.py')

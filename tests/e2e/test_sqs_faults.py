@@ -10,22 +10,21 @@ import pytest
 from tests.support import faulty
 from tests.support.faulty import FaultySqs, faulty_sqs
 from tests.support.postgres import PostgresServer
-from tests.support.proxy import Proxy
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
 
 FAULTS = {
     '503': faulty.status(503, 'ServiceUnavailable'),
-    '500': faulty.status(500, 'InternalError'),
     '403': faulty.status(403, 'AccessDeniedException'),
     '429': faulty.status(429, 'RequestThrottled'),
-    'throttled': faulty.status(400, 'RequestThrottled'),
     'not JSON': faulty.not_json,
     'reset': faulty.reset,
     'truncated': faulty.truncated,
     'no answer': faulty.no_answer,
 }
+#: One of each kind: refused, unreadable, lost. `make soak` has them all, for every call.
+DELETE_FAULTS = [FAULTS['503'], FAULTS['not JSON'], FAULTS['reset']]
 OPTIONS = {'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1}, 'PLATFORM_QUEUE_NAME': ''}
 
 
@@ -77,30 +76,13 @@ def test_a_failing_receive_is_tried_again_less_and_less_often(site: Site, proxy:
         assert proxy.requests['ReceiveMessage'] < before + 40
 
 
-def test_receiving_goes_on_after_the_server_was_away(site: Site, sqs: SqsServer) -> None:
-    proxy = Proxy(('127.0.0.1', sqs.port))
-    url = f'http://test:test@127.0.0.1:{proxy.port}'
-    # The server may answer a receive that was cut off: what it gave is hidden for this time.
-    options = {'wait_time_seconds': 1, 'visibility_timeout': 5}
-    variables = OPTIONS | {'CELERY_BROKER_TRANSPORT_OPTIONS': options}
-    with site.server(SQS_ENDPOINT_URL=url, **variables) as server:
-        worker = server.pid_of('celery')
-        proxy.cut()
-        wait_until(lambda: 'SQS queue' in server.log and 'is away' in server.log, 'it is away')
-        assert server.health('/healthz')[0] == 200
-        proxy.restore()
-        assert_works(site, server)
-        assert server.pid_of('celery') == worker
-    proxy.cut()
-
-
 def test_finished_tasks_are_deleted_after_every_fault(
     site: Site, proxy: FaultySqs, sqs: SqsServer
 ) -> None:
     name = site.queue('add')
     with site.server(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
         worker = server.pid_of('celery')
-        for nth, fault in enumerate(FAULTS.values(), 1):
+        for nth, fault in enumerate(DELETE_FAULTS, 1):
             proxy.fail('DeleteMessageBatch', fault)
             # More than the worker may hold: deletes that fail keep no room.
             assert_works(site, server)
@@ -117,7 +99,7 @@ def test_finished_tasks_are_deleted_after_every_fault(
             )
             wait_until(lambda: sqs.in_flight(name) == 0, 'every message is deleted')
         assert sqs.visible(name) == 0
-        count = 20 * len(FAULTS)
+        count = 20 * len(DELETE_FAULTS)
         assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == count
         assert server.pid_of('celery') == worker
 

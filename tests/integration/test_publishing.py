@@ -1,4 +1,4 @@
-"""Producers with a be_queue.Config, on a real SQS server through kombu's own transport.
+"""Producers with a be_queue.Config, on a real SQS server.
 
 No result database is there: a producer must not need one to send.
 """

@@ -13,6 +13,12 @@ from typing import Any
 
 Fault = Callable[['Handler'], None]
 
+#: The requests of each kind of call: one message, or a batch of them.
+RECEIVE = ('ReceiveMessage',)
+DELETE = ('DeleteMessage', 'DeleteMessageBatch')
+SEND = ('SendMessage', 'SendMessageBatch')
+VISIBILITY = ('ChangeMessageVisibility', 'ChangeMessageVisibilityBatch')
+
 
 def status(number: int, code: str) -> Fault:
     """Answer with an HTTP status and SQS's name for the fault."""
@@ -50,10 +56,37 @@ def no_answer(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def slow(seconds: float) -> Fault:
+    """Have it done, but only after some time or once the fault is mended."""
+
+    def wait(handler: Handler) -> None:
+        handler.server.mended.wait(seconds)
+        handler.answer(*handler.forward())
+
+    return wait
+
+
+def answer_lost(handler: Handler) -> None:
+    """Have it done, and close the connection without an answer."""
+    handler.forward()
+    reset(handler)
+
+
+def answer_cut_short(handler: Handler) -> None:
+    """Have it done, and send half of the answer."""
+    number, body = handler.forward()
+    handler.send_response(number)
+    handler.send_header('Content-Length', str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body[: len(body) // 2])
+    handler.close_connection = True
+
+
 class FaultySqs(ThreadingHTTPServer):
     """Passes requests on to ``port`` but for those of operations that are in ``faults``."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, port: int) -> None:
         super().__init__(('127.0.0.1', 0), Handler)
@@ -64,11 +97,17 @@ class FaultySqs(ThreadingHTTPServer):
         self.requests: Counter[str] = Counter()
 
     @property
+    def port(self) -> int:
+        """Where it listens, on loopback."""
+        port: int = self.server_address[1]
+        return port
+
+    @property
     def url(self) -> str:
-        return f'http://test:test@127.0.0.1:{self.server_address[1]}'
+        return f'http://test:test@127.0.0.1:{self.port}'
 
     def fail(self, operation: str, fault: Fault) -> None:
-        """Have every request of an operation fail from now on."""
+        """Have every request of an operation fail from now on; ``'*'`` is all that have no own."""
         self.mended.clear()
         self.faults[operation] = fault
 
@@ -82,24 +121,31 @@ class FaultySqs(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection of a client."""
+    """One connection of a client, and one to the SQS server behind it."""
 
     protocol_version = 'HTTP/1.1'
+    # Else the body waits 40 ms for the client to acknowledge the headers.
+    disable_nagle_algorithm = True
     server: FaultySqs
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers['Content-Length']))
+        self.body = self.rfile.read(int(self.headers['Content-Length']))
         operation = self.headers.get('X-Amz-Target', '').rpartition('.')[2]
         self.server.requests[operation] += 1
-        fault = self.server.faults.get(operation)
-        if fault is not None:
+        faults = self.server.faults
+        fault = faults.get(operation) or faults.get('*')
+        if fault is None:
+            self.answer(*self.forward())
+        else:
             fault(self)
-            return
+
+    def forward(self) -> tuple[int, bytes]:
+        """Have the SQS server do it; return its status and answer."""
         upstream = http.client.HTTPConnection('127.0.0.1', self.server.upstream, timeout=60)
         try:
-            upstream.request('POST', self.path, body, dict(self.headers.items()))
+            upstream.request('POST', self.path, self.body, dict(self.headers.items()))
             answer = upstream.getresponse()
-            self.answer(answer.status, answer.read())
+            return answer.status, answer.read()
         finally:
             upstream.close()
 

@@ -24,6 +24,11 @@ class Proxy:
         self.port = 0
         self.restore()
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the server is away."""
+        return self._listener is None
+
     def cut(self) -> None:
         """Refuse new connections and reset the open ones: the server is away."""
         listener, self._listener = self._listener, None
@@ -56,6 +61,10 @@ class Proxy:
             except OSError:
                 near.close()
                 continue
+            for end in (near, far):
+                if end.family != socket.AF_UNIX:
+                    # Else an answer of two parts takes 40 ms longer than without the proxy.
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open |= {near, far}
             for source, target in ((near, far), (far, near)):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -24,6 +25,11 @@ class SqsServer:
         self.port = port
         #: With the login that the server asks for, as SQS_ENDPOINT_URL takes it.
         self.url = f'http://test:test@127.0.0.1:{port}'
+
+    @cached_property
+    def _client(self) -> Any:
+        # Making one takes longer than what it is asked.
+        return self.client()
 
     def client(self) -> Any:
         """Return a boto3 client of the server."""
@@ -49,20 +55,20 @@ class SqsServer:
         return self._count(name, 'ApproximateNumberOfMessagesNotVisible')
 
     def _count(self, name: str, attribute: str) -> int:
-        client = self.client()
+        client = self._client
         url = client.get_queue_url(QueueName=name)['QueueUrl']
         answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
         return int(answer['Attributes'][attribute])
 
 
 @contextmanager
-def running_sqs() -> Iterator[SqsServer]:
-    """Start an SQS server on a free port; end it with the block."""
+def running_sqs(services: str = 'sqs') -> Iterator[SqsServer]:
+    """Start an SQS server on a free port, with more ``services`` perhaps; end it with the block."""
     port = free_port()
     environment = os.environ | {
         'GATEWAY_PORT': str(port),
         'BIND_HOST': '127.0.0.1',
-        'SERVICES': 'sqs',
+        'SERVICES': services,
         'LOG_LEVEL': 'WARNING',
     }
     process = subprocess.Popen([sys.executable, '-m', 'ministack'], env=environment)

@@ -10,12 +10,26 @@ import inspect
 
 import billiard.pool
 import boto3
+import botocore.endpoint
+import celery.utils.time
+import kombu
 import pytest
+from billiard.pool import ApplyResult
+from celery import Task
+from celery.app import trace
 from celery.app.amqp import Queues
 from celery.backends.base import DisabledBackend
 from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
+from celery.concurrency import prefork
+from celery.concurrency.asynpool import AsynPool
 from celery.loaders.base import BaseLoader
+from celery.worker import state as worker_state
+from celery.worker import strategy
+from celery.worker.consumer import Consumer
+from celery.worker.consumer.tasks import Tasks
+from celery.worker.request import Request as WorkerRequest
+from kombu.asynchronous import Hub
 from kombu.asynchronous.http import Request, get_client
 from kombu.asynchronous.http.curl import CurlClient
 from kombu.transport import SQS, virtual
@@ -24,20 +38,64 @@ METHODS = [
     # be_queue/transport/channel.py
     (SQS.Channel, '_get_message_estimate'),
     (SQS.Channel, '_message_to_python'),
+    (SQS.Channel, '_new_boto_client'),
     (SQS.Channel, '_new_queue'),
+    (SQS.Channel, '_predefined_queue_clients'),
+    (SQS.Channel, '_put'),
     (SQS.Channel, '_receive_message'),
     (SQS.Channel, '_release_messages'),
+    (SQS.Channel, '_resolve_delay_seconds'),
     (SQS.Channel, '_restore'),
     (SQS.Channel, '_schedule_queue'),
     (SQS.Channel, 'canonical_queue_name'),
+    (SQS.Channel, 'generate_sts_session_token'),
     (SQS.Channel, 'get_message_attributes'),
+    (SQS.Channel, 'get_sts_credentials'),
     (SQS.Channel, 'predefined_queues'),
     (SQS.Channel, 'sqs'),
+    (SQS.Channel, 'transport_options'),
+    (virtual.Channel, '_inplace_augment_message'),
+    (virtual.Channel, '_lookup'),
     (virtual.Channel, 'basic_ack'),
     (virtual.Channel, 'basic_cancel'),
+    (virtual.Channel, 'basic_publish'),
     (virtual.Channel, 'basic_qos'),
     (virtual.Channel, 'basic_reject'),
+    (virtual.Channel, 'body_encoding'),
+    (virtual.Channel, 'encode_body'),
+    (virtual.Channel, 'get_table'),
+    (virtual.Channel, 'typeof'),
     (virtual.QoS, 'can_consume'),
+    # be_queue/transport/qos.py
+    (SQS.QoS, 'append'),
+    (SQS.QoS, 'ack'),
+    (SQS.QoS, 'reject'),
+    # be_queue/transport/declaring.py and redrive.py
+    (SQS.Channel, '_create_queue'),
+    (SQS.Channel, '_queue_cache'),
+    (SQS.Channel, '_update_queue_cache'),
+    (virtual.Channel, 'queue_declare'),
+    (virtual.base, 'queue_declare_ok_t'),
+    # be_queue/transport/guarded.py, dead_letters.py and poison.py
+    (SQS.Channel, 'basic_consume'),
+    (SQS.QoS, 'is_backoff_task'),
+    (virtual.Message, '_decode'),
+    (kombu.Consumer, 'accept'),
+    (kombu.Consumer, '_receive_callback'),
+    (Consumer, 'create_task_handler'),
+    # be_queue/transport/stopping.py
+    (worker_state, 'active_requests'),
+    (worker_state, 'should_stop'),
+    (worker_state, 'should_terminate'),
+    (WorkerRequest, 'message'),
+    (Hub, 'create_loop'),
+    (Hub, 'call_repeatedly'),
+    # be_queue/transport/delays.py
+    (celery.utils.time, 'maybe_iso8601'),
+    (celery.utils.time, 'maybe_make_aware'),
+    # be_queue/worker.py
+    (Consumer, 'on_close'),
+    (ApplyResult, '_write_to'),
     # be_queue/results.py
     (DisabledBackend, '_is_disabled'),
     # app/utils/result_store.py
@@ -46,6 +104,10 @@ METHODS = [
     (DatabaseBackend, 'on_backend_retryable_error'),
     # app/worker.py
     (Queues, 'deselect'),
+    # app/utils/idempotency.py
+    (trace, 'trace_ok_t'),
+    (DatabaseBackend, 'task_cls'),
+    (Task, '__trace__'),
 ]
 
 
@@ -64,8 +126,53 @@ def test_the_quality_of_service_has(name: str) -> None:
     assert name in inspect.getsource(virtual.QoS.__init__)
 
 
+def test_the_event_loop_keeps_its_pending_callbacks() -> None:
+    assert '_ready' in inspect.getsource(Hub.__init__)
+
+
+def test_a_closing_consumer_drops_what_no_child_has_reported_to_have_started() -> None:
+    assert 'self.on_close' in inspect.getsource(Consumer.__init__)
+    assert 'self.controller.semaphore.clear()' in inspect.getsource(Consumer.on_close)
+    assert 'self.pool.flush()' in inspect.getsource(Consumer.on_close)
+    assert 'self.outbound_buffer' in inspect.getsource(AsynPool.__init__)
+    assert 'self._cache' in inspect.getsource(AsynPool.flush)
+    assert '_accepted' in inspect.getsource(ApplyResult.__init__)
+
+
+def test_bindings_say_routing_key_pattern_and_queue() -> None:
+    assert 'rkey, pattern, queue' in inspect.getsource(virtual.Channel.list_bindings)
+
+
+def test_options_of_a_channel_are_read_when_they_are_needed() -> None:
+    # Not from the connection: our defaults would be missed.
+    source = inspect.getsource(SQS.Channel)
+    assert "self.transport_options.get('client-config')" in source
+    assert "self.transport_options.get('sqs_base64_encoding', True)" in source
+
+
 def test_a_transport_keeps_its_consumers_callbacks() -> None:
     assert '_callbacks' in inspect.getsource(virtual.Transport.__init__)
+
+
+def test_kombu_looks_for_queues_before_it_looks_for_the_event_loop() -> None:
+    source = inspect.getsource(SQS.Channel.__init__)
+    assert 0 < source.index('self._update_queue_cache(') < source.index('self.hub =')
+
+
+def test_celerys_consumer_of_tasks_is_known_by_its_error_handler() -> None:
+    assert 'on_decode_error=c.on_decode_error' in inspect.getsource(Tasks.start)
+    assert 'message.accept = accept' in inspect.getsource(kombu.Consumer._receive_callback)
+
+
+def test_a_decoded_body_is_kept_for_celery() -> None:
+    assert '_decoded_cache' in inspect.getsource(kombu.Message.decode)
+    assert '_decoded_cache' in inspect.getsource(kombu.Message.payload.fget)
+    assert 'message.payload' in inspect.getsource(strategy.default)
+
+
+@pytest.mark.parametrize('name', ['on_unknown_task', 'on_invalid_task'])
+def test_what_celery_refuses_it_rejects_while_it_is_handed_over(name: str) -> None:
+    assert 'message.reject_log_error' in inspect.getsource(getattr(Consumer, name))
 
 
 def test_kombu_starts_a_poll_by_scheduling_the_queue() -> None:
@@ -79,17 +186,40 @@ def test_an_http_request_may_be_prepared() -> None:
     assert 'kwargs' in inspect.signature(get_client).parameters
 
 
+def test_celery_holds_a_message_until_the_time_in_its_headers() -> None:
+    source = inspect.getsource(WorkerRequest.__init__)
+    assert "self._request_dict.get('eta')" in source
+    assert 'maybe_make_aware(eta, self.tzlocal)' in source
+    assert 'eta = maybe_iso8601(eta)' in source
+
+
+def test_a_failed_http_request_has_the_number_of_curls_error() -> None:
+    assert 'error.errno = errno' in inspect.getsource(CurlClient._process)
+
+
 def test_a_boto3_client_signs_json_requests() -> None:
     client = boto3.client(
         'sqs', region_name='us-west-2', aws_access_key_id='a', aws_secret_access_key='b'
     )
     assert callable(client._request_signer.sign)
     assert {'jsonVersion', 'targetPrefix'} <= client.meta.service_model.metadata.keys()
+    assert client._request_signer._credentials.method == 'explicit'
+    assert 'needs-retry.' in inspect.getsource(botocore.endpoint.Endpoint._needs_retry)
 
 
 def test_the_pool_has_a_handler_for_the_soft_time_limit() -> None:
     assert billiard.pool.SIG_SOFT_TIMEOUT
     assert callable(billiard.pool.soft_timeout_sighandler)
+
+
+def test_a_pool_process_makes_traces_that_can_be_wrapped_before_it_is_announced() -> None:
+    made, announced = (
+        inspect.getsource(prefork.process_initializer).index(text)
+        for text in ('task.__trace__ = build_tracer', 'worker_process_init.send')
+    )
+    assert made < announced
+    assert '__trace__(' in inspect.getsource(trace.fast_trace_task)
+    assert 'except Reject:\n        raise' in inspect.getsource(trace.trace_task)
 
 
 def test_result_backends_can_be_replaced() -> None:

@@ -76,6 +76,8 @@ class Config(BaseSettings):
     aws_region: str = 'us-west-2'
     #: Gets a copy of every task message; empty switches it off.
     platform_queue_name: str = PLATFORM_QUEUE
+    #: Make queues that are missing, and mend redrive policies; else the start verifies them.
+    sqs_create_queues: bool = True
 
     result_db_user: str = 'cadasta'
     result_db_pass: SecretStr = SecretStr('cadasta')
@@ -83,6 +85,8 @@ class Config(BaseSettings):
     result_db_host: str | None = None
     result_db_port: Annotated[int, Field(ge=1, le=65535)] = 5432
     result_db_name: str = 'cadasta'
+    #: Whether a message whose task runs already or has run is skipped: app/utils/idempotency.py.
+    idempotency_guard: bool = False
 
     #: Where the processes keep their metrics; emptied at every start.
     prometheus_multiproc_dir: Path = Path('prometheus_multiproc_dir')
@@ -208,6 +212,7 @@ class WorkerConfig(be_queue.Config):
             settings['result_backend'] = self.given('result_backend', results_file)
             settings['database_engine_options'] = engine_options(settings['result_backend'])
         settings['broker_transport_options'] |= {
+            'create_queues': self.APP.sqs_create_queues,
             # What a worker that died has held is delivered again after these seconds. A worker that
             # lives extends them, however long its tasks take.
             'visibility_timeout': 60,
@@ -216,10 +221,8 @@ class WorkerConfig(be_queue.Config):
             'wait_time_seconds': 1 if self.APP.is_local else 5,
             # The pause after an empty poll, in seconds.
             'polling_interval': 0.05,
-            'client-config': {'connect_timeout': 5, 'retries': {'max_attempts': 3}},
         }
         return settings | {
-            'broker_transport': 'be_queue.transport:Transport',
             'broker_connection_retry_on_startup': True,
             'broker_connection_max_retries': None,
             # Neither has a meaning on SQS, which has no fanout.
@@ -227,8 +230,9 @@ class WorkerConfig(be_queue.Config):
             'worker_send_task_events': False,
             # A message for each child. The transport adds to that while tasks are short.
             'worker_prefetch_multiplier': 1,
-            # Bounds what a leak can grow to; at a task a second a new child every 17 minutes.
-            'worker_max_tasks_per_child': 1000,
+            # Bounds what a leak can grow to, beside the limit on memory. Not less: Celery stops the
+            # other children while it replaces one.
+            'worker_max_tasks_per_child': 10_000,
             # In KiB. Four children fit a 2 GiB container with room for the other processes.
             'worker_max_memory_per_child': 400_000,
             'task_time_limit': time_limit,

@@ -30,6 +30,8 @@ class ConfigError(SettingError):
 def _allowed(fault: Mapping[str, Any]) -> str:
     if fault['type'] == 'int_parsing':
         return 'a whole number'
+    if fault['type'] == 'bool_parsing':
+        return 'true or false'
     # Pydantic's words for its own rules, then those before the words of a validator of ours.
     words: str = fault['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
     return words

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from celery import Task, signals, states
 
-from app.utils import soft_time_limit
+from app.utils import idempotency, soft_time_limit
 from app.utils.celery_signals.consumer import RECEIVED_AT
 from app.utils.celery_signals.labels import labels
 from app.utils.celery_signals.results import play
@@ -40,3 +41,9 @@ def _postrun(task: Task, state: str | None, **_: Any) -> None:
     # No state: the task ended in an error of Celery's own, which it reports as a failure.
     WORKER_TASKS.labels(state=state or states.FAILURE, **names).inc()
     RUNTIME.labels(**names).observe(time.monotonic() - request.prerun_at)
+
+
+@idempotency.not_run.connect
+def _not_run(sender: Task, request: Mapping[str, Any], state: str, **_: Any) -> None:
+    names = labels(sender.name, request.get('delivery_info'))
+    WORKER_TASKS.labels(state=state, **names).inc()

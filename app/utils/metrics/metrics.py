@@ -13,7 +13,9 @@ names of counters in ``_total``. Times are in seconds. Labels:
 | {prefix}_worker_tasks_count    | counter   | name, queue, state | by the pool's processes:    |
 |                                |           |                    | STARTED, then SUCCESS,      |
 |                                |           |                    | FAILURE, RETRY, REJECTED or |
-|                                |           |                    | IGNORED                     |
+|                                |           |                    | IGNORED; the last two alone |
+|                                |           |                    | for what the idempotency    |
+|                                |           |                    | guard does not run          |
 | {prefix}_consumer_tasks_count  | counter   | name, queue, state | by the consuming process:   |
 |                                |           |                    | RECEIVED; REVOKED, REJECTED |
 |                                |           |                    | (undecodable or unknown);   |
@@ -21,6 +23,11 @@ names of counters in ``_total``. Times are in seconds. Labels:
 |                                |           |                    | limit)                      |
 | {prefix}_tasks_runtime_seconds | histogram | name, queue        | prerun to postrun           |
 | {prefix}_tasks_latency_seconds | histogram | name, queue        | received to prerun          |
+| {prefix}_poller_seconds_since_ | gauge     | queue              | since a receive from SQS    |
+|   receive                      |           |                    | ended, well or badly        |
+| {prefix}_poller_state          | gauge     | queue, state       | 1 for the poller's state:   |
+|                                |           |                    | idle, receiving, full or    |
+|                                |           |                    | backing off                 |
 """
 
 from app.config.configuration import load_config

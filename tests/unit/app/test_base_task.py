@@ -6,7 +6,7 @@ import signal
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
-from celery.exceptions import Retry
+from celery.exceptions import Reject, Retry
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,3 +112,16 @@ def test_a_direct_call_leaves_signals_alone():
         return signal.getsignal(signal.SIGUSR1)
 
     assert direct() is signal.getsignal(signal.SIGUSR1)
+
+
+def test_a_message_whose_retry_cannot_be_sent_comes_back():
+    unreachable = Celery('unreachable', broker='memory://', set_as_current=False)
+    unreachable.conf.task_create_missing_queues = False
+
+    @unreachable.task(base=FixedDelayTask, shared=False)
+    def fail() -> None: ...
+
+    fail.push_request(id='id', called_directly=False, args=(), kwargs={}, delivery_info={})
+    with pytest.raises(Reject) as rejected:
+        fail.retry(queue='nowhere')
+    assert rejected.value.requeue is True

@@ -128,12 +128,18 @@ def test_reliability_is_the_default(configured):
     assert settings.task_acks_late is True
     assert settings.task_reject_on_worker_lost is True
     assert settings.worker_prefetch_multiplier == 1
-    assert settings.worker_max_tasks_per_child == 1000
+    assert settings.worker_max_tasks_per_child == 10_000
 
 
 def test_what_a_dead_worker_held_is_back_within_a_minute(configured):
     settings = worker_config(configured(), task_time_limit=7200)
     assert settings.broker_transport_options['visibility_timeout'] == 60
+
+
+@pytest.mark.parametrize('creates', [True, False])
+def test_queues_are_made_unless_it_is_switched_off(configured, creates):
+    config = configured(**{} if creates else {'SQS_CREATE_QUEUES': 'false'})
+    assert worker_config(config).broker_transport_options['create_queues'] is creates
 
 
 def test_the_soft_time_limit_comes_before_the_hard_one(configured):

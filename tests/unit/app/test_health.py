@@ -8,7 +8,7 @@ from celery import Celery
 from flask import Flask
 
 from app.utils import heartbeat
-from app.utils.heartbeat import State
+from app.utils.heartbeat import Poller, State
 from app.web.checks import Check
 from app.web.health import STUCK_AFTER, health
 from app.web.probes import BrokerProbe, ResultsProbe
@@ -52,6 +52,7 @@ def test_a_consuming_worker_is_alive_and_ready(web):
     assert client.get('/readyz').json == {
         'status': 'ok',
         'checks': {'worker': 'ok', 'broker': 'ok', 'results': 'ok'},
+        'pollers': {},
     }
 
 
@@ -62,6 +63,21 @@ def test_a_worker_that_does_not_consume_is_alive_but_not_ready(web, state):
     assert client.get('/healthz').status_code == 200
     assert client.get('/readyz').status_code == 503
     assert client.get('/readyz').json['checks']['worker'] == f'the worker is {state.value}'
+
+
+def test_a_worker_that_sqs_refuses_is_alive_but_not_ready(web):
+    client, path = web
+    pollers = {
+        'prod-add': Poller('receiving', time.time()),
+        'prod-slow': Poller('backing off', time.time() - 40),
+    }
+    heartbeat.write(path, State.CONSUMING, pollers)
+    assert client.get('/healthz').status_code == 200
+    answer = client.get('/readyz')
+    assert answer.status_code == 503
+    assert answer.json['checks']['worker'].endswith('receives from prod-slow')
+    assert answer.json['pollers']['prod-slow']['state'] == 'backing off'
+    assert 40 <= answer.json['pollers']['prod-slow']['seconds_since_receive'] < 60
 
 
 def test_a_stuck_event_loop_is_not_alive(web):

@@ -36,7 +36,7 @@ def mapping(env: str = 'prod', **options: Any) -> Queues:
         ('SQS_ENDPOINT_URL', ''),
         ('result_backend', 'db+postgresql+psycopg://cadasta:cadasta@localhost:5432/cadasta'),
         ('broker_url', 'sqs://'),
-        ('broker_transport', 'sqs'),
+        ('broker_transport', 'be_queue.transport:Transport'),
         ('broker_transport_options', {'region': 'us-west-2', 'queue_name_prefix': 'dev-'}),
         (
             'task_queues',
@@ -132,7 +132,7 @@ def test_the_keyword_of_an_internal_beats_its_variable_beats_its_default(
     [
         ('task_track_started', 'no', False, None, True),
         ('task_default_exchange', 'mine', 'mine', 'yours', 'task_exchange'),
-        ('broker_transport', 'memory', 'memory', 'filesystem', 'sqs'),
+        ('broker_transport', 'memory', 'memory', 'filesystem', 'be_queue.transport:Transport'),
         ('broker_url', 'memory://a', 'memory://a', 'memory://b', 'sqs://'),
         ('result_extended', 'False', False, None, True),
         ('task_routes', "{'a': {'queue': 'foo'}}", {'a': {'queue': 'foo'}}, {}, None),

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+from pathlib import Path
 
-from be_queue.outage import MAX_WAIT, Outage
+import pytest
+
+from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, MAX_WAIT, Outage
+
+README = (Path(__file__).parents[3] / 'README.md').read_text()
 
 
 def test_an_outage_is_two_lines_in_the_log(caplog):
@@ -17,6 +23,25 @@ def test_an_outage_is_two_lines_in_the_log(caplog):
     assert caplog.messages[0].startswith('the server is away, trying until it is back: OSError')
     assert caplog.messages[1].startswith('the server is back: failures=2000')
     assert 'hush' not in caplog.text
+
+
+def test_the_log_says_what_to_check(caplog):
+    outage = Outage('the server', hint='SERVER_HOST and the password')
+    outage.failed(OSError('no route'))
+    line = 'the server is away, trying until it is back: OSError: no route'
+    assert caplog.messages == [f'{line}: check SERVER_HOST and the password']
+
+
+def test_without_a_hint_the_log_ends_with_the_error(caplog):
+    Outage('the server').failed(OSError('no route'))
+    assert caplog.messages[0].endswith('OSError: no route')
+
+
+@pytest.mark.parametrize('hint', [CHECK_SQS, CHECK_RESULT_DB])
+def test_what_is_to_be_checked_is_in_the_readme(hint):
+    settings = re.findall(r'[A-Z_]+_[A-Z]+', hint)
+    assert settings
+    assert [name for name in settings if f'`{name}`' not in README] == []
 
 
 def test_a_failure_that_was_asked_for_before_an_answer_is_no_new_outage(caplog):

@@ -49,6 +49,29 @@ def test_a_pattern_in_place_of_a_task_is_refused() -> None:
     assert 'name the one task' in message
 
 
+@pytest.mark.parametrize('weight', [0, -1, float('inf'), float('nan'), 'heavy', None])
+def test_a_weight_must_be_a_positive_number(weight):
+    message = refusal(lambda: Queue(queue_name='add', task='add', weight=weight))
+    assert f'weight={weight!r}' in message
+
+
+@pytest.mark.parametrize('receives', [0, 1001, -1, 2.0, '3', True, None])
+def test_receives_that_sqs_would_refuse_are_refused(receives: Any) -> None:
+    message = refusal(lambda: Queue(queue_name='add', task='add', max_receives=receives))
+
+    assert f'max_receives={receives!r}' in message
+    assert 'max_receives must be a whole number, 1 to 1000' in message
+
+
+@pytest.mark.parametrize('receives', [1, 1000])
+def test_receives_reach_the_transport_by_the_queues_name_on_sqs(receives: int) -> None:
+    queues = Queues([ADD, Queue(queue_name='few', task='few', max_receives=receives)])
+
+    options = Config(queues.build_celery('prod')).broker_transport_options
+
+    assert options['max_receives'] == {'prod-worker-add': 10, 'prod-few': receives}
+
+
 @pytest.mark.parametrize('name', ['', ' '])
 def test_an_empty_rate_limit_name_is_refused_with_its_entry(name: str) -> None:
     message = refusal(lambda: Queue(queue_name='add', task='add', ratelimit_name=name))

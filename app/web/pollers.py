@@ -1,0 +1,47 @@
+"""Metrics of the pollers, which only the worker's event loop knows: read from its heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from app.utils import heartbeat
+from be_queue.transport.polling import State
+
+__all__ = ['PollerCollector']
+
+
+class PollerCollector(Collector):
+    """State of each poller, and seconds since its last receive.
+
+    Arguments:
+        path: the heartbeat's file.
+        prefix: first part of the metrics' names.
+    """
+
+    def __init__(self, path: Path, prefix: str) -> None:
+        self._path = path
+        self._prefix = prefix
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        beat = heartbeat.read(self._path)
+        pollers = beat.pollers if beat else {}
+        since = GaugeMetricFamily(
+            f'{self._prefix}_poller_seconds_since_receive',
+            'Seconds since the last receive from the queue ended, well or badly.',
+            labels=['queue'],
+        )
+        states = GaugeMetricFamily(
+            f'{self._prefix}_poller_state',
+            '1 for the state that the poller of the queue is in, 0 for the others.',
+            labels=['queue', 'state'],
+        )
+        for queue, poller in pollers.items():
+            since.add_metric([queue], poller.age)
+            for state in State:
+                states.add_metric([queue, state.value], float(state.value == poller.state))
+        yield since
+        yield states

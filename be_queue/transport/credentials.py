@@ -1,0 +1,95 @@
+"""Credentials that SQS says have expired are looked up anew.
+
+botocore renews those that come with an expiration by itself, before they expire. Others, as from a
+shared credentials file that is rewritten, it reads once: without this a worker would have to be
+started again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
+
+__all__ = ['EXPIRED', 'assume_role', 'heal', 'renew']
+
+logger = logging.getLogger(__name__)
+
+#: What AWS calls credentials that were good once, or that it has not heard of yet.
+EXPIRED = frozenset(
+    {
+        'ExpiredToken',
+        'ExpiredTokenException',
+        'InvalidAccessKeyId',
+        'InvalidClientTokenId',
+        'UnrecognizedClientException',
+    }
+)
+#: Seconds between two look-ups for a client: the metadata service may take its time.
+INTERVAL = 2.0
+
+#: The event loop waits for STS: botocore's own limits add up to minutes.
+STS_CONFIG = Config(connect_timeout=2, read_timeout=4, retries={'total_max_attempts': 2})
+
+_looked_up_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+
+def heal(client: Any) -> None:
+    """Have a boto3 client renew its credentials when they have expired, and then try again."""
+
+    def after_answer(response: Any, attempts: int, **_: Any) -> float | None:
+        code = response[1].get('Error', {}).get('Code') if response else None
+        # The seconds to wait before another try; the request is signed anew.
+        return 0 if code in EXPIRED and attempts == 1 and renew(client) else None
+
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register_first(f'needs-retry.{service}', after_answer)
+
+
+def renew(client: Any) -> bool:
+    """Look a client's credentials up where they were found; return whether there are others now.
+
+    Those that were given in settings are left alone, since nobody renews them.
+    """
+    signer = client._request_signer
+    old = signer._credentials
+    now = time.monotonic()
+    if old is None or old.method == 'explicit':
+        return False
+    if now - _looked_up_at.get(client, float('-inf')) < INTERVAL:
+        return False
+    _looked_up_at[client] = now
+    try:
+        found = Session().get_credentials()
+        if found is None or found.get_frozen_credentials() == old.get_frozen_credentials():
+            return False
+    except (BotoCoreError, OSError) as error:
+        logger.warning('credentials for SQS have expired and cannot be renewed: %s', error)
+        return False
+    signer._credentials = found
+    logger.info('credentials for SQS were renewed: source=%s', found.method)
+    return True
+
+
+def assume_role(role_arn: str, seconds: int) -> Any:
+    """Return the credentials of a session with a role, as STS has them.
+
+    Arguments:
+        seconds: the session's length, 900 at least, a limit of STS.
+
+    Raises botocore's `ClientError` or `BotoCoreError` when there are none to be had.
+    """
+    sts = Session().create_client('sts', config=STS_CONFIG)
+    try:
+        session = sts.assume_role(
+            RoleArn=role_arn, RoleSessionName='Celery', DurationSeconds=seconds
+        )
+    except ResponseParserError as error:  # the answer of a load balancer, say
+        raise CredentialRetrievalError(provider='sts', error_msg=error) from error
+    return session['Credentials']

@@ -1,0 +1,44 @@
+"""How long a message has to wait: on SQS, and in no worker."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+
+__all__ = ['LONGEST', 'delay_seconds', 'seconds_left']
+
+#: Seconds of the longest DelaySeconds, a limit of SQS.
+LONGEST = 900
+
+
+def delay_seconds(message: dict[str, Any], now: float | None = None) -> int:
+    """Return the DelaySeconds with which to send a message; 0 when it may start at once.
+
+    Rounded down: a worker holds the message for the rest, so that its task is not late.
+
+    Arguments:
+        message: as kombu gives it to a transport; Celery's ``eta`` is in its ``headers``.
+        now: seconds since 1970; else the clock says.
+    """
+    return int(min(seconds_left(message, now), LONGEST))
+
+
+def seconds_left(message: dict[str, Any], now: float | None = None) -> float:
+    """Return the seconds until a message's time; 0 for none, and for one that is no time.
+
+    Arguments:
+        message: as for `delay_seconds`.
+        now: seconds since 1970; else the clock says.
+    """
+    headers = message.get('headers')
+    eta = headers.get('eta') if isinstance(headers, dict) else None
+    if not eta:
+        return 0.0
+    try:
+        # Celery's own functions: it must come to the same time when it takes the message.
+        at: float = maybe_make_aware(maybe_iso8601(eta)).timestamp()
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        return 0.0  # Celery refuses the message, and says why
+    return max(0.0, at - (time.time() if now is None else now))

@@ -1,0 +1,227 @@
+"""Sends a message to all its queues side by side, each in one request.
+
+The message is encoded once. Its text stays text, where kombu makes base64 of base64 of it; kombu's
+own transport reads both.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextvars
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+from kombu.utils.json import dumps
+
+from be_queue.errors import MessageTooLargeError, NotSentError
+from be_queue.transport import fifo
+from be_queue.transport.delays import delay_seconds
+from be_queue.transport.limits import attributes_size, limit_of, read_limit
+
+__all__ = ['DEFAULTS', 'ERRORS', 'Request', 'Task', 'collector', 'publish']
+
+logger = logging.getLogger(__name__)
+
+#: kombu's options with other defaults than kombu's. Seconds; requests that SQS throttles or fails
+#: with 5xx are sent again by botocore, unchanged.
+CLIENT_CONFIG: dict[str, Any] = {
+    'connect_timeout': 5,
+    'read_timeout': 10,
+    'retries': {'mode': 'standard', 'total_max_attempts': 5},
+}
+DEFAULTS: dict[str, Any] = {'client-config': CLIENT_CONFIG, 'sqs_base64_encoding': False}
+
+#: What a request to SQS raises.
+ERRORS = (ClientError, BotoCoreError, OSError)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to call a message by."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A message for one queue.
+
+    Arguments:
+        task: the task that it calls.
+        queue: the queue's name in kombu.
+        url: its URL on SQS.
+        client: the boto3 client for it.
+        params: of SendMessage, but for the URL.
+        size: bytes, as SQS counts them.
+        limit: bytes that the queue takes.
+    """
+
+    task: Task
+    queue: str
+    url: str
+    client: Any
+    params: dict[str, Any]
+    size: int
+    limit: int
+
+    def send(self) -> None:
+        """Send it; raises one of `ERRORS`."""
+        self.client.send_message(QueueUrl=self.url, **self.params)
+
+
+class Collector(Protocol):
+    """Takes requests instead of SQS."""
+
+    def add(self, requests: list[Request]) -> None:
+        """Take the requests of one message."""
+
+
+#: Takes what this thread publishes, while there is one.
+collector: contextvars.ContextVar[Collector | None] = contextvars.ContextVar(
+    'collector', default=None
+)
+
+
+def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: str) -> None:
+    """Send a message to every queue that the exchange has for it; return once SQS has it.
+
+    Arguments:
+        channel: the `Channel` that knows exchanges, queues and clients.
+        message: as kombu gives it to a transport; its body encoded.
+        exchange, routing_key: where it goes; '' is the default exchange.
+
+    Raises `MessageTooLargeError` before anything is sent; `NotSentError` when only some of the
+    queues have it, or there is none for a task; what boto3 raises when none has it.
+    """
+    task = _task(message)
+    queues = _queues(channel, exchange, routing_key)
+    if not queues:
+        if 'task' in message['headers']:
+            place = f'exchange {exchange!r} with routing key {routing_key!r}'
+            raise NotSentError(task.name, task.id, [], {place: 'no queue is bound to it'})
+        return  # an event: nobody listens
+    requests = _requests(channel, message, task, queues)
+    taker = collector.get()
+    if taker is None:
+        _send(requests)
+    else:
+        taker.add(requests)
+
+
+def _queues(channel: Any, exchange: str, routing_key: str) -> dict[str, bool]:
+    """Return the queues, work queues first; True for one that gets a copy.
+
+    A work queue is bound by the very routing key, one that gets copies by a pattern.
+    """
+    queues = sorted(queue for queue in channel._lookup(exchange, routing_key) if queue)
+    if len(queues) < 2:
+        return dict.fromkeys(queues, False)
+    table = channel.get_table(exchange)
+    work = {queue for key, _, queue in table if key == routing_key}
+    return {queue: queue not in work for queue in sorted(queues, key=lambda q: q not in work)}
+
+
+def _task(message: dict[str, Any]) -> Task:
+    headers, properties = message['headers'], message['properties']
+    return Task(
+        str(headers.get('task') or ''),
+        str(headers.get('id') or properties.get('correlation_id') or ''),
+    )
+
+
+def _requests(
+    channel: Any, message: dict[str, Any], task: Task, queues: dict[str, bool]
+) -> list[Request]:
+    properties = message['properties']
+    attributes = properties.get('message_attributes') or {}
+    if 'message_attributes' in properties:
+        inside = {name: v for name, v in properties.items() if name != 'message_attributes'}
+        message = message | {'properties': inside}
+    body = dumps(message)  # in ASCII: a byte a character, each of them legal on SQS
+    if channel.sqs_base64_encoding:
+        body = base64.b64encode(body.encode()).decode()
+    size = len(body) + attributes_size(attributes)
+    common: dict[str, Any] = {'MessageBody': body}
+    if attributes:
+        common['MessageAttributes'] = attributes
+    requests = []
+    for queue, copy in queues.items():
+        url = channel._new_queue(queue)
+        client = channel.blocking_sqs(queue)
+        limit = _checked_limit(client, queue, url, size, task)
+        extra = _extra_params(channel, queue, message, copy)
+        requests.append(Request(task, queue, url, client, common | extra, size, limit))
+    return requests
+
+
+def _checked_limit(client: Any, queue: str, url: str, size: int, task: Task) -> int:
+    limit = limit_of(client, url)
+    if size > limit:
+        limit = read_limit(client, url)  # it may have been raised since
+        if size > limit:
+            raise MessageTooLargeError(task.name, task.id, queue, size, limit)
+    return limit
+
+
+def _extra_params(channel: Any, queue: str, message: dict[str, Any], copy: bool) -> dict[str, Any]:
+    properties = message['properties']
+    delay = channel._resolve_delay_seconds(properties)
+    if queue.endswith('.fifo'):
+        if delay is not None:
+            logger.warning(
+                'SQS delays no single message on a FIFO queue: delay=%s queue=%s; use countdown, '
+                'for which the worker holds it',
+                delay,
+                queue,
+            )
+        return {
+            'MessageGroupId': fifo.group_id(message, copy),
+            'MessageDeduplicationId': fifo.deduplication_id(message),
+        }
+    params: dict[str, Any] = {}
+    if properties.get('MessageGroupId'):  # SQS is fair between groups
+        params['MessageGroupId'] = properties['MessageGroupId']
+    if delay is None and not copy:
+        delay = delay_seconds(message) or None
+    if delay is not None:
+        params['DelaySeconds'] = delay
+    return params
+
+
+def _send(requests: list[Request]) -> None:
+    """Send them at the same time: the first from this thread, each other from one of its own."""
+    failed: dict[str, Exception] = {}
+
+    def send(request: Request, errors: tuple[type[Exception], ...]) -> None:
+        try:
+            request.send()
+        except errors as error:
+            failed[request.queue] = error
+
+    first, *others = requests
+    threads = []
+    for request in others:
+        # Not from a pool: it would have to survive forks, and could keep the process from ending.
+        thread = threading.Thread(target=send, args=(request, (Exception,)), daemon=True)
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError:  # the interpreter is ending, or the system gives no more
+            send(request, ERRORS)
+    send(first, ERRORS)
+    for thread in threads:
+        thread.join()
+    if not failed:
+        return
+    error = next(iter(failed.values()))
+    if len(failed) == len(requests):
+        # As with one queue: kombu and Celery know these errors, and may try again.
+        raise failed.get(first.queue, error)
+    sent = [request.queue for request in requests if request.queue not in failed]
+    raise NotSentError(
+        first.task.name, first.task.id, sent, {queue: str(e) for queue, e in failed.items()}
+    ) from error

@@ -1,0 +1,106 @@
+"""Who is compared: a Celery app each, with the same task and no result backend.
+
+All delete a message after its task, as `be_queue.Config` does: ``task_acks_late`` and
+``task_reject_on_worker_lost`` are on everywhere.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from celery import Celery
+
+from be_queue import Queue, Queues
+
+__all__ = ['CONTENDERS', 'ENV', 'TASK', 'Contender', 'celery_app', 'redis_missing']
+
+#: The environment in queue names.
+ENV = 'bench'
+TASK = 'noop'
+REGION = 'us-west-2'
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of those compared.
+
+    Arguments:
+        name: on the command line and in queue names.
+        label: in tables.
+        broker: ``sqs`` or ``redis``.
+        settings: Celery settings, other than defaults, of a stock one.
+    """
+
+    name: str
+    label: str
+    broker: str = 'sqs'
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender('ours', 'be_queue'),
+        Contender('default', 'stock default'),
+        Contender(
+            'tuned',
+            'stock tuned',
+            settings={
+                'worker_prefetch_multiplier': 16,
+                'broker_transport_options': {'polling_interval': 0.01},
+            },
+        ),
+        Contender('redis', 'Redis', broker='redis'),
+    )
+}
+
+
+def redis_missing() -> str:
+    """Return why Celery on Redis cannot be measured here, '' when it can."""
+    if shutil.which('redis-server') is None:
+        return 'no redis-server on PATH'
+    if find_spec('redis') is None:
+        return 'the Python package redis is not installed'
+    return ''
+
+
+def celery_app(contender: Contender, broker_url: str, queues: Sequence[str]) -> Celery:
+    """Return a contender's app, whose task goes to the first of the queues.
+
+    Arguments:
+        broker_url: ``http://key:secret@host:port`` of an SQS server, ``redis://...`` for Redis.
+        queues: names on the broker, ``bench-...``.
+    """
+    app = Celery('benchmarks', set_as_current=True)
+    if contender.name == 'ours':
+        app.config_from_object(_template_config(broker_url, queues))
+        return app
+    app.conf.update(
+        broker_url=broker_url.replace('http:', 'sqs:', 1),
+        task_default_queue=queues[0],
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+    )
+    options = dict(contender.settings.get('broker_transport_options', {}))
+    if contender.broker == 'sqs':
+        options |= {'region': REGION, 'is_secure': False}
+    app.conf.update(contender.settings | {'broker_transport_options': options})
+    return app
+
+
+def _template_config(sqs_url: str, queues: Sequence[str]) -> Any:
+    """Return the worker's settings as the template has them, but for the result backend."""
+    # Costs memory and time that the stock contenders must not be charged with.
+    from app.config.configuration import Config, WorkerConfig
+
+    short = [name.removeprefix(f'{ENV}-') for name in queues]
+    mapping = Queues(
+        Queue(queue_name=name, task=TASK if number == 0 else f'{TASK}-{number}')
+        for number, name in enumerate(short)
+    )
+    config = Config(env=ENV, aws_region=REGION, sqs_endpoint_url=sqs_url, platform_queue_name='')
+    return WorkerConfig(config, mapping, result_backend='disabled://')

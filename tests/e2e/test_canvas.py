@@ -1,0 +1,130 @@
+"""Celery's canvas over SQS, with results in PostgreSQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery, chain, chord, group
+from celery.exceptions import ChordError
+from celery.result import AsyncResult
+
+from tests.support.own_tasks import build
+from tests.support.own_worker import own_worker
+from tests.support.postgres import PostgresServer
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+from tests.support.worker import Site
+
+TRANSPORT = 'be_queue.transport:Transport'
+#: Seconds for a result, on a busy machine.
+PATIENCE = 60
+
+
+@pytest.fixture(scope='module')
+def app(
+    tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
+) -> Iterator[Celery]:
+    """A producer; a worker runs what it sends."""
+    site = Site(tmp_path_factory.mktemp('canvas'), sqs.url, postgres.environment)
+    producer = build(
+        site.username,
+        SQS_ENDPOINT_URL=sqs.url,
+        broker_transport=TRANSPORT,
+        **postgres.environment,
+    )
+    with own_worker(site, CELERY_BROKER_TRANSPORT=TRANSPORT):
+        yield producer
+
+
+@pytest.fixture
+def add(app: Celery) -> Any:
+    return app.tasks['tests.add']
+
+
+@pytest.fixture
+def total(app: Celery) -> Any:
+    return app.tasks['tests.total']
+
+
+@pytest.fixture
+def fail(app: Celery) -> Any:
+    return app.tasks['tests.fail']
+
+
+def test_a_chain_hands_each_result_to_the_next(add: Any) -> None:
+    steps = [add.s(0, 1), *(add.s(1) for _ in range(11))]
+    assert chain(*steps).apply_async().get(timeout=PATIENCE) == 12
+
+
+def test_a_group_returns_its_results_in_order(add: Any) -> None:
+    assert group(add.s(n, 1) for n in range(20)).apply_async().get(timeout=PATIENCE) == [
+        *range(1, 21)
+    ]
+
+
+def test_a_chord_s_body_gets_the_results_of_its_header(add: Any, total: Any) -> None:
+    result = chord([add.s(n, 1) for n in range(20)], total.s()).apply_async()
+    assert result.get(timeout=PATIENCE) == sum(range(1, 21))
+
+
+def test_they_nest(app: Celery, add: Any, total: Any) -> None:
+    inner = chord([add.s(1, 1), chain(add.s(1, 1), add.s(1))], total.s())
+    # A chain after a chord, and a group after a chain, each become a chord or a group again.
+    nested = chain(
+        group(inner, add.s(2, 2)) | total.s(),
+        group(add.s(1), add.s(2), add.s(3)),
+        total.s(),
+    )
+    assert nested.apply_async().get(timeout=PATIENCE) == 3 * 9 + 6
+
+
+def test_a_callback_runs_after_its_task(app: Celery, add: Any) -> None:
+    link = add.s(1).set(task_id=str(uuid.uuid4()))
+    add.apply_async((1, 1), link=link)
+    assert AsyncResult(link.options['task_id'], app=app).get(timeout=PATIENCE) == 3
+
+
+def test_error_callbacks_learn_of_the_failure(app: Celery, add: Any, fail: Any) -> None:
+    sent = app.tasks['tests.note_failed'].s().set(task_id=str(uuid.uuid4()))
+    called = app.tasks['tests.note_error'].s()
+
+    result = chain(add.s(1, 1), fail.s(), add.s(1)).on_error(sent).on_error(called).apply_async()
+
+    failed = result.parent
+    with pytest.raises(ValueError, match='on purpose'):
+        failed.get(timeout=PATIENCE)
+    assert AsyncResult(sent.options['task_id'], app=app).get(timeout=PATIENCE) == failed.id
+    error = AsyncResult(f'error-{failed.id}', app=app).get(timeout=PATIENCE)
+    assert error == "ValueError('on purpose')"
+    # What comes after it never runs, and is told of the failure.
+    assert result.state == 'FAILURE'
+
+
+def test_a_chord_whose_header_fails_fails(app: Celery, add: Any, total: Any, fail: Any) -> None:
+    sent = app.tasks['tests.note_failed'].s().set(task_id=str(uuid.uuid4()))
+    body = total.s().on_error(sent)
+
+    result = chord([add.s(1, 1), fail.s()], body).apply_async()
+
+    wait_until(result.failed, 'the body has failed')
+    assert isinstance(result.result, ChordError)
+    assert 'on purpose' in str(result.result)
+    assert AsyncResult(sent.options['task_id'], app=app).get(timeout=PATIENCE) == result.id
+
+
+def test_every_step_has_its_row(app: Celery, add: Any, postgres: PostgresServer) -> None:
+    result = group(add.s(n, n) for n in range(5)).apply_async()
+    assert result.get(timeout=PATIENCE) == [0, 2, 4, 6, 8]
+
+    def rows() -> int:
+        with postgres.connect() as connection:
+            (number,) = connection.execute(
+                'SELECT count(*) FROM celery_taskmeta WHERE status = %s AND task_id = ANY(%s)',
+                ['SUCCESS', [child.id for child in result.children]],
+            ).fetchone()
+            return number
+
+    wait_until(lambda: rows() == 5, 'each has a row')

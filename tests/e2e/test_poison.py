@@ -1,0 +1,261 @@
+"""What a worker cannot run: it ends in the dead-letter queue, and the worker goes on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import faulty, rejecting
+from tests.support.counting import Runs
+from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.own_tasks import FIFO_QUEUE
+from tests.support.own_worker import own_worker
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+from tests.support.worker import Site
+
+SHORT = {'wait_time_seconds': 1, 'visibility_timeout': 4}
+OPTIONS = {'CELERY_BROKER_TRANSPORT_OPTIONS': SHORT, 'PLATFORM_QUEUE_NAME': ''}
+
+HEADERS = {'task': 'add', 'id': 'an-id'}
+ENVELOPE = {
+    'body': '[[1, 2], {}, {}]',
+    'headers': HEADERS,
+    'content-type': 'application/json',
+    'content-encoding': 'utf-8',
+    'properties': {'delivery_info': {}},
+}
+
+
+def envelope(**changes: Any) -> str:
+    return json.dumps(ENVELOPE | {name.replace('_', '-'): v for name, v in changes.items()})
+
+
+#: Bodies and the reasons that their dead letters give.
+POISON = {
+    'hello': 'not a Celery message: not JSON',
+    '%%% not base64': 'not a Celery message: not JSON',
+    base64.b64encode(b'\xff\xfe').decode(): 'not a Celery message: not JSON',
+    '{"order": 5}': 'not a Celery message: a JSON object without headers',
+    '{"properties": 5}': 'cannot be read: AttributeError',
+    envelope(headers=None): 'neither its headers nor its body name a task',
+    envelope(headers=['add']): 'cannot be read: AttributeError',
+    envelope(headers={'task': 'add'}): 'header id is not a text: None',
+    envelope(headers=HEADERS | {'timelimit': ['long', 'longer']}): 'timelimit is not two numbers',
+    envelope(headers=HEADERS | {'stamped_headers': 7}): 'stamped_headers is not a list of texts: 7',
+    envelope(headers=HEADERS | {'id': 'x' * 156}): 'id is not a text of at most 155 characters',
+    envelope(content_type='application/x-python-serialize'): 'ContentDisallowed',
+    envelope(content_type='text/csv'): 'ContentDisallowed',
+    envelope(content_encoding='rot-26'): "unknown content-encoding: 'rot-26'",
+    envelope(
+        body='a', properties={'body_encoding': 'base64', 'delivery_info': {}}
+    ): 'cannot be read: Error: ',
+    envelope(
+        properties={'body_encoding': 'base32', 'delivery_info': {}}
+    ): 'cannot be read: AttributeError',
+    envelope(
+        headers=None, properties={'delivery_info': {'routing_key': ['no', 'text']}}
+    ): 'neither its headers nor its body name a task',
+    envelope(body='{'): 'the body cannot be decoded: DecodeError',
+    envelope(body='[1, 2]'): 'the body is not [args, kwargs, embed]',
+    envelope(headers=HEADERS | {'compression': 'zip'}): "cannot be unpacked: KeyError: 'zip'",
+    envelope(headers=HEADERS | {'task': 'nobody.knows'}): 'unknown task: nobody.knows',
+    envelope(headers=HEADERS | {'expires': 'never'}): 'refused by Celery: add',
+}
+
+
+def send(sqs: SqsServer, name: str, body: str, **params: Any) -> str:
+    client = sqs.client()
+    url = client.get_queue_url(QueueName=name)['QueueUrl']
+    message_id: str = client.send_message(QueueUrl=url, MessageBody=body, **params)['MessageId']
+    return message_id
+
+
+def dead_letters(sqs: SqsServer, name: str) -> list[dict[str, Any]]:
+    """Take what is in the dead-letter queue of a queue."""
+    client = sqs.client()
+    url = client.get_queue_url(QueueName=f'err-{name}')['QueueUrl']
+    found: list[dict[str, Any]] = []
+    while received := client.receive_message(
+        QueueUrl=url,
+        MaxNumberOfMessages=10,
+        MessageAttributeNames=['All'],
+        MessageSystemAttributeNames=['All'],
+    ).get('Messages'):
+        found += received
+    return found
+
+
+def texts(letter: Mapping[str, Any]) -> dict[str, str]:
+    attributes = letter['MessageAttributes']
+    return {name: value['StringValue'] for name, value in attributes.items()}
+
+
+def wait_settled(sqs: SqsServer, name: str) -> None:
+    wait_until(lambda: sqs.visible(name) == sqs.in_flight(name) == 0, f'{name} is empty')
+
+
+@pytest.fixture
+def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    with faulty_sqs(sqs.port) as server:
+        yield server
+
+
+def test_poison_goes_to_the_dead_letter_queue_at_once_and_untouched(
+    site: Site, sqs: SqsServer, proxy: FaultySqs
+) -> None:
+    name = site.queue('add')
+    # Longer than the test may take: nothing waits for it.
+    options = {'wait_time_seconds': 1, 'visibility_timeout': 600}
+    with site.server(
+        SQS_ENDPOINT_URL=proxy.url,
+        PLATFORM_QUEUE_NAME='',
+        CELERY_BROKER_TRANSPORT_OPTIONS=options,
+    ) as server:
+        worker, pool = server.pid_of('celery'), server.pool_pids()
+        before = proxy.requests.copy()
+        mark = {'mark': {'DataType': 'String', 'StringValue': 'kept'}}
+        ids = {body: send(sqs, name, body, MessageAttributes=mark) for body in POISON}
+        wait_until(lambda: sqs.visible(f'err-{name}') == len(POISON), 'all are dead letters')
+        wait_settled(sqs, name)
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+
+        letters = {letter['Body']: texts(letter) for letter in dead_letters(sqs, name)}
+        assert letters.keys() == POISON.keys()
+        for body, reason in POISON.items():
+            assert reason in letters[body].pop('dead_letter_reason'), body
+            assert letters[body] == {
+                'mark': 'kept',
+                'dead_letter_source': name,
+                'dead_letter_message_id': ids[body],
+            }
+            line = f'queue={name} message_id={ids[body]} reason='
+            assert server.log.count(line) == 1
+        # The way was asked for once.
+        asked = proxy.requests - before
+        assert asked['GetQueueAttributes'] == asked['GetQueueUrl'] == 1
+        assert asked['SendMessage'] == len(POISON)
+        assert (server.pid_of('celery'), server.pool_pids()) == (worker, pool)
+
+
+def test_old_and_foreign_forms_of_task_messages_are_run(site: Site, sqs: SqsServer) -> None:
+    name = site.queue('add')
+    call = {'task': 'add', 'args': [1, 2], 'kwargs': {}}
+    sound = [
+        envelope(headers={'task': 'add', 'id': 'v2'}),
+        base64.b64encode(envelope(headers={'task': 'add', 'id': 'v2-64'}).encode()).decode(),
+        envelope(headers={}, body=json.dumps(call | {'id': 'v1'})),
+        envelope(headers={'task': 'add', 'id': 'both'}, body=json.dumps(call)),
+    ]
+    with site.server(**OPTIONS):
+        for body in sound:
+            send(sqs, name, body)
+        producer = site.producer()
+        for task_id in ('v2', 'v2-64', 'v1', 'both'):
+            assert producer.AsyncResult(task_id).get(timeout=30) == 3
+        wait_settled(sqs, name)
+        assert sqs.visible(f'err-{name}') == 0
+
+
+def test_poison_comes_back_until_the_dead_letter_queue_takes_it(
+    site: Site, sqs: SqsServer, proxy: FaultySqs
+) -> None:
+    name = site.queue('add')
+    options = {'wait_time_seconds': 1, 'visibility_timeout': 1}
+    with site.server(
+        SQS_ENDPOINT_URL=proxy.url,
+        PLATFORM_QUEUE_NAME='',
+        CELERY_BROKER_TRANSPORT_OPTIONS=options,
+    ) as server:
+        proxy.fail('SendMessage', faulty.status(503, 'ServiceUnavailable'))
+        send(sqs, name, 'hello')
+        wait_until(lambda: proxy.requests['SendMessage'] >= 2, 'it came back')
+        assert sqs.visible(name) + sqs.in_flight(name) == 1
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        proxy.mend()
+        wait_until(lambda: sqs.visible(f'err-{name}') == 1, 'it is a dead letter')
+        wait_settled(sqs, name)
+        assert server.log.count(f'sending to dead-letter queue err-{name} is away') == 1
+
+
+def test_without_a_dead_letter_queue_poison_is_left_alone(site: Site, sqs: SqsServer) -> None:
+    name = site.queue('add')
+    names = [name, site.queue('retry-demo'), site.queue('slow'), f'{site.username}-local-celery']
+    urls = [sqs.client().create_queue(QueueName=queue)['QueueUrl'] for queue in names]
+    entries = {n: {'url': u, 'dead_letter_url': ''} for n, u in zip(names, urls, strict=True)}
+    options = {'wait_time_seconds': 1, 'visibility_timeout': 1, 'predefined_queues': entries}
+    with site.server(PLATFORM_QUEUE_NAME='', CELERY_BROKER_TRANSPORT_OPTIONS=options) as server:
+        for body in ('hello', envelope(headers=HEADERS | {'task': 'nobody.knows'})):
+            send(sqs, name, body)
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        wait_until(lambda: server.log.count('nobody.knows') > 4, 'it came back')
+        assert server.log.count('a queue has no dead-letter queue that can be used') == 1
+        assert sqs.visible(name) + sqs.in_flight(name) == 2
+
+
+def test_on_a_fifo_queue_poison_does_not_hold_up_its_group(
+    site: Site, sqs: SqsServer, tmp_path: Path
+) -> None:
+    name = f'{site.username}-local-{FIFO_QUEUE}'
+    runs = Runs(tmp_path / 'runs')
+    # Without a policy: a worker gives it one, even without app/server.py.
+    sqs.client().create_queue(QueueName=name, Attributes={'FifoQueue': 'true'})
+    with own_worker(
+        site, RUNS_FILE=runs.path, CELERY_BROKER_TRANSPORT_OPTIONS={'visibility_timeout': 600}
+    ):
+        sound = envelope(headers={'task': 'tests.count', 'id': 'x'}, body='[[7], {}, {}]')
+        unknown = envelope(headers={'task': 'nobody.knows', 'id': 'y'})
+        for n, body in enumerate(('hello', unknown, sound)):
+            send(sqs, name, body, MessageGroupId='a-group', MessageDeduplicationId=str(n))
+        wait_until(lambda: runs.ends[7] == 1, 'the message after them is run')
+    first, second = dead_letters(sqs, name)
+    assert first['Body'] == 'hello'
+    assert texts(second)['dead_letter_reason'] == 'unknown task: nobody.knows'
+    groups = [letter['Attributes']['MessageGroupId'] for letter in (first, second)]
+    assert groups == ['a-group'] * 2
+
+
+def test_a_task_that_rejects_its_message_sends_it_there(site: Site, sqs: SqsServer) -> None:
+    name = site.queue('add')
+    with site.server(CELERY_IMPORTS=('tests.support.rejecting',), **OPTIONS):
+        send(sqs, name, envelope(headers={'task': rejecting.TASK, 'id': 'x'}, body='[[], {}, {}]'))
+        wait_until(lambda: sqs.visible(f'err-{name}') == 1, 'it is a dead letter')
+        wait_settled(sqs, name)
+    (letter,) = dead_letters(sqs, name)
+    assert texts(letter)['dead_letter_reason'] == f'rejected by its task: {rejecting.TASK}'
+
+
+def test_a_task_that_kills_its_child_is_tried_as_often_as_said_and_no_more(
+    site: Site, sqs: SqsServer
+) -> None:
+    name = site.queue('slow')
+    options = {'wait_time_seconds': 1, 'max_receives': {name: 2}}
+    with site.server(
+        CELERY_WORKER_CONCURRENCY=1,
+        PLATFORM_QUEUE_NAME='',
+        CELERY_BROKER_TRANSPORT_OPTIONS=options,
+    ) as server:
+
+        def started() -> float:
+            return server.metric('worker_tasks_count_total', state='STARTED', name='slow')
+
+        result = site.producer().send_task('slow', (600,))
+        for attempt in (1, 2):
+            wait_until(lambda attempt=attempt: started() == attempt, f'attempt {attempt} runs')
+            (child,) = server.pool_pids()
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda child=child: server.pool_pids() not in ([], [child]), 'a new child')
+        wait_until(lambda: sqs.visible(f'err-{name}') == 1, 'it is a dead letter')
+        assert started() == 2
+        (letter,) = dead_letters(sqs, name)
+        assert result.id in letter['Body']
+        assert 'MessageAttributes' not in letter  # SQS has moved it
+        wait_settled(sqs, name)
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3

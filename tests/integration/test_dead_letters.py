@@ -1,0 +1,158 @@
+"""Messages that are rejected without an event loop, on a real SQS server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import kombu
+import pytest
+from celery import Celery
+
+from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE
+from tests.integration.scene import Scene
+from tests.support import faulty
+from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.sqs import SqsServer
+
+
+@pytest.fixture
+def scene(sqs: SqsServer) -> Scene:
+    return Scene(sqs)
+
+
+@pytest.fixture
+def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    with faulty_sqs(sqs.port) as server:
+        yield server
+
+
+def receive(app: Celery, connection: kombu.Connection, name: str) -> kombu.Message:
+    received: list[kombu.Message] = []
+    with kombu.Consumer(
+        connection.default_channel, [app.amqp.queues[name]], on_message=received.append
+    ):
+        connection.drain_events(timeout=10)
+    (message,) = received
+    return message
+
+
+def dead_letters(scene: Scene, name: str) -> list[dict[str, Any]]:
+    answer = scene.client.receive_message(
+        QueueUrl=scene.url(name),
+        MaxNumberOfMessages=10,
+        MessageAttributeNames=['All'],
+        MessageSystemAttributeNames=['All'],
+    )
+    found: list[dict[str, Any]] = answer.get('Messages', [])
+    return found
+
+
+def test_a_rejected_message_is_moved_untouched_without_an_event_loop_too(scene: Scene) -> None:
+    app = scene.app()
+    scene.declare(app)
+    mark = {'mark': {'DataType': 'Binary', 'BinaryValue': b'\0\1\xff'}}
+    body = json.dumps({'properties': {'delivery_info': {}}, 'headers': {'task': 'work'}}) + ' \n'
+    sent = scene.client.send_message(
+        QueueUrl=scene.url(scene.work), MessageBody=body, MessageAttributes=mark
+    )
+    with app.connection_for_read() as connection:
+        receive(app, connection, scene.work).reject()
+
+    (letter,) = dead_letters(scene, f'err-{scene.work}')
+    assert letter['Body'] == body
+    attributes = letter['MessageAttributes']
+    assert attributes.pop('mark')['BinaryValue'] == b'\0\1\xff'
+    assert {name: value['StringValue'] for name, value in attributes.items()} == {
+        REASON: 'rejected by its consumer: work',
+        SOURCE: scene.work,
+        MESSAGE_ID: sent['MessageId'],
+    }
+    assert scene.sqs.visible(scene.work) == scene.sqs.in_flight(scene.work) == 0
+
+
+def test_a_rejected_copy_on_the_platform_queue_goes_where_that_queue_says(scene: Scene) -> None:
+    scene.declare(scene.app())
+    platform = f'{scene.prefix}-local-platform.fifo'
+    names = {
+        name: {'url': scene.url(name), 'dead_letter_url': scene.url(f'err-{name}')}
+        for name in (scene.work, platform)
+    }
+    app = scene.app(predefined_queues=names)
+    with app.connection_for_read() as connection:
+        app.send_task('work', connection=connection)
+        message = receive(app, connection, platform)
+        group = message.delivery_info['sqs_message']['Attributes']['MessageGroupId']
+        with kombu.Consumer(connection.default_channel, [app.amqp.queues[platform]]):
+            message.reject()
+
+    (letter,) = dead_letters(scene, f'err-{platform}')
+    assert letter['Attributes']['MessageGroupId'] == group
+    assert letter['MessageAttributes'][SOURCE]['StringValue'] == platform
+
+
+def test_a_message_stays_when_its_dead_letter_queue_cannot_be_reached(
+    scene: Scene, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = scene.app(proxy.url, visibility_timeout=1)
+    app.send_task('work')
+    once = {'client-config': {'retries': {'total_max_attempts': 1}}}
+    app = scene.app(proxy.url, visibility_timeout=1, **once)
+    with app.connection_for_read() as connection:
+        proxy.fail('SendMessage', faulty.status(500, 'InternalError'))
+        receive(app, connection, scene.work).reject()
+        assert f'sending to dead-letter queue err-{scene.work} is away' in caplog.text
+        proxy.mend()
+        receive(app, connection, scene.work).reject()
+    assert len(dead_letters(scene, f'err-{scene.work}')) == 1
+    assert scene.sqs.visible(scene.work) == scene.sqs.in_flight(scene.work) == 0
+
+
+def test_a_predefined_queues_dead_letter_queue_is_found_by_its_policy(
+    scene: Scene, proxy: FaultySqs
+) -> None:
+    scene.make_both(3, f'other-{scene.work}')
+    platform = f'{scene.prefix}-local-platform.fifo'
+    scene.make(platform, FifoQueue='true')
+    names = {name: {'url': scene.url(name)} for name in (scene.work, platform)}
+    app = scene.app(proxy.url, predefined_queues=names)
+    with app.connection_for_read() as connection:
+        for _ in range(2):
+            app.send_task('work', connection=connection)
+            receive(app, connection, scene.work).reject()
+    assert len(dead_letters(scene, f'other-{scene.work}')) == 2
+    assert proxy.requests['GetQueueUrl'] == 1
+
+
+def test_a_rejected_message_without_a_dead_letter_queue_is_deleted_as_kombu_does(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.make(scene.work)
+    platform = f'{scene.prefix}-local-platform.fifo'
+    scene.make(platform, FifoQueue='true')
+    names = {name: {'url': scene.url(name)} for name in (scene.work, platform)}
+    app = scene.app(predefined_queues=names)
+    with app.connection_for_read() as connection:
+        for _ in range(2):
+            app.send_task('work', connection=connection)
+            receive(app, connection, scene.work).reject()
+    assert caplog.text.count('a queue has no dead-letter queue that can be used') == 1
+    assert scene.sqs.visible(scene.work) == scene.sqs.in_flight(scene.work) == 0
+
+
+def test_a_task_with_a_backoff_policy_is_left_to_it(scene: Scene) -> None:
+    scene.make_both()
+    platform = f'{scene.prefix}-local-platform.fifo'
+    scene.make(platform, FifoQueue='true')
+    backoff = {'backoff_tasks': ['work'], 'backoff_policy': {1: 1}}
+    names = {
+        scene.work: {'url': scene.url(scene.work)} | backoff,
+        platform: {'url': scene.url(platform)},
+    }
+    app = scene.app(predefined_queues=names, visibility_timeout=600)
+    with app.connection_for_read() as connection:
+        app.send_task('work', connection=connection)
+        receive(app, connection, scene.work).reject()
+        assert receive(app, connection, scene.work).headers['task'] == 'work'
+    assert dead_letters(scene, f'err-{scene.work}') == []

@@ -1,0 +1,303 @@
+"""Messages whose time has not come are sent again, on a real SQS server.
+
+The event loop is kombu's, and the consumer notes what it gets.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu
+import pytest
+from celery import Celery
+from kombu.asynchronous import Hub, set_event_loop
+
+from be_queue import Config, Queue, Queues
+from be_queue.transport import delays
+from tests.support import faulty
+from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.sqs import SqsServer
+
+# kombu's HTTP client uses names of curl's that pycurl would have it replace.
+pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:DeprecationWarning')
+
+#: Seconds. A message that nobody keeps hidden is back before a test ends.
+VISIBILITY_TIMEOUT = 1
+UNAVAILABLE = faulty.status(503, 'ServiceUnavailable')
+SENT_AGAIN = 'sending delayed messages again to SQS queue'
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    set_event_loop(hub)
+    yield hub
+    hub.close()
+    set_event_loop(None)
+
+
+@pytest.fixture
+def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    with faulty_sqs(sqs.port) as server:
+        yield server
+
+
+class Work:
+    """A queue, and what consumes it by way of the proxy."""
+
+    def __init__(self, sqs: SqsServer, proxy: FaultySqs, hub: Hub, name: str = 'work') -> None:
+        self.sqs, self.proxy, self.hub = sqs, proxy, hub
+        self.app = make_app(proxy.url, name)
+        self.name = self.app.conf.QUEUES.topology().work[0]
+        self.received: list[kombu.Message] = []
+        self.client = sqs.client()
+        attributes = {'FifoQueue': 'true'} if name.endswith('.fifo') else {}
+        created = self.client.create_queue(QueueName=self.name, Attributes=attributes)
+        self.url = created['QueueUrl']
+
+    @contextmanager
+    def consumed(self) -> Iterator[Any]:
+        with self.app.connection_for_read() as connection:
+            channel = connection.channel()
+            queue = self.app.amqp.queues[self.name]
+            with kombu.Consumer(channel, [queue], on_message=self._on_message):
+                yield channel
+
+    def _on_message(self, message: kombu.Message) -> None:
+        self.received.append(message)
+        message.ack()
+
+    def run_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Turn the event loop until something holds."""
+        deadline = time.monotonic() + 30
+        wake = self.hub.call_repeatedly(0.05, lambda: None)
+        while not condition():
+            assert time.monotonic() < deadline, f'{what}: not within 30 s'
+            self.hub.run_once()
+        wake.cancel()
+
+    def outlast_the_visibility_timeout(self) -> None:
+        """Turn the event loop until a message that was only received would be visible again."""
+        until = time.monotonic() + 1.5 * VISIBILITY_TIMEOUT
+        self.run_until(lambda: time.monotonic() > until, 'time goes by')
+
+    def send(self, seconds: float, padding: str = '', **params: Any) -> str:
+        """Send a message for later as kombu's own transport does: without a delay on SQS."""
+        headers = {'task': 'work', 'id': str(uuid.uuid4()), 'eta': eta(seconds)}
+        text = json.dumps(
+            {
+                'body': padding,
+                'headers': headers,
+                'content-type': 'application/json',
+                'properties': {'delivery_info': {'exchange': '', 'routing_key': self.name}},
+            }
+        )
+        body = base64.b64encode(text.encode()).decode()
+        self.client.send_message(QueueUrl=self.url, MessageBody=body, **params)
+        return body
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Messages that are visible, in flight, and delayed."""
+        names = ['', 'NotVisible', 'Delayed']
+        names = [f'ApproximateNumberOfMessages{name}' for name in names]
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+        visible, in_flight, delayed = (int(answer['Attributes'][name]) for name in names)
+        return visible, in_flight, delayed
+
+    def receive(self) -> dict[str, Any]:
+        """Receive a message as another consumer would."""
+        answer = self.client.receive_message(
+            QueueUrl=self.url,
+            WaitTimeSeconds=5,
+            MessageAttributeNames=['All'],
+            MessageSystemAttributeNames=['All'],
+        )
+        message: dict[str, Any]
+        (message,) = answer['Messages']
+        return message
+
+
+def eta(seconds: float) -> str:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (now + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+def make_app(url: str, name: str, platform: str = '') -> Celery:
+    queues = Queues([Queue(queue_name=name, task='work')])
+    username = f't{uuid.uuid4().hex[:10]}'
+    queues.build_celery('local', username=username, platform_queue_name=platform)
+    app = Celery(set_as_current=False)
+    app.config_from_object(
+        Config(
+            queues,
+            SQS_ENDPOINT_URL=url,
+            PLATFORM_QUEUE_NAME=platform,
+            result_backend='cache+memory://',
+            broker_transport='be_queue.transport:Transport',
+            broker_transport_options={
+                # Short polls: the end awaits none for long.
+                'wait_time_seconds': 0,
+                'polling_interval': 0.05,
+                'visibility_timeout': VISIBILITY_TIMEOUT,
+            },
+        )
+    )
+    return app
+
+
+@pytest.fixture
+def work(sqs: SqsServer, proxy: FaultySqs, hub: Hub) -> Work:
+    return Work(sqs, proxy, hub)
+
+
+def test_a_message_for_later_waits_on_sqs(work: Work) -> None:
+    work.send(100)
+    with work.consumed():
+        work.run_until(lambda: work.counts == (0, 0, 1), 'only a delayed copy is left')
+    assert work.counts == (0, 0, 1)
+    assert not work.received
+
+
+def test_messages_of_one_receive_are_sent_and_deleted_together(work: Work) -> None:
+    for _ in range(10):
+        work.send(100)
+    with work.consumed():
+        work.run_until(lambda: work.counts == (0, 0, 10), 'only delayed copies are left')
+    assert work.proxy.requests['SendMessageBatch'] <= 2
+    assert work.proxy.requests['SendMessage'] == work.proxy.requests['DeleteMessage'] == 0
+
+
+def test_the_copy_is_the_message_and_no_attempt_is_used_up(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delays, 'LONGEST', 1)
+    attributes: dict[str, dict[str, Any]] = {
+        'text': {'DataType': 'String', 'StringValue': 'h\u00e9 \U0001f40d'},
+        'number': {'DataType': 'Number.int', 'StringValue': '007'},
+        'blob': {'DataType': 'Binary', 'BinaryValue': bytes(range(256))},
+    }
+    body = work.send(100, MessageAttributes=attributes, MessageGroupId='customer-7')
+    with work.consumed():
+        work.run_until(lambda: work.proxy.requests['DeleteMessageBatch'] > 0, 'it hops')
+    copy = work.receive()
+    assert copy['Body'] == body
+    for name, value in attributes.items():
+        assert value.items() <= copy['MessageAttributes'][name].items()
+    assert copy['Attributes']['ApproximateReceiveCount'] == '1'
+    assert copy['Attributes']['MessageGroupId'] == 'customer-7'
+
+
+def test_a_delay_longer_than_sqs_has_is_made_of_several(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delays, 'LONGEST', 1)
+    body = work.send(5)
+    with work.consumed():
+        work.run_until(lambda: bool(work.received), 'it arrives')
+        work.run_until(lambda: work.counts == (0, 0, 0), 'no copy is left')
+    (message,) = work.received
+    received = message.delivery_info['sqs_message']
+    assert received['Body'] == body
+    assert received['Attributes']['ApproximateReceiveCount'] == '1'
+    assert work.proxy.requests['SendMessageBatch'] >= 3
+    # Early enough for Celery to start it on time.
+    assert datetime.datetime.fromisoformat(message.headers['eta']).timestamp() > time.time()
+
+
+@pytest.mark.parametrize('when', [0, 1.9, -100])
+def test_a_message_that_is_due_soon_is_handed_over(work: Work, when: float) -> None:
+    work.send(when)
+    with work.consumed():
+        work.run_until(lambda: bool(work.received), 'it arrives')
+    assert work.proxy.requests['SendMessageBatch'] == 0
+
+
+def test_on_a_fifo_queue_it_is_handed_over(sqs: SqsServer, proxy: FaultySqs, hub: Hub) -> None:
+    work = Work(sqs, proxy, hub, 'work.fifo')
+    work.send(100, MessageGroupId='g', MessageDeduplicationId='d')
+    with work.consumed():
+        work.run_until(lambda: bool(work.received), 'it arrives')
+    assert proxy.requests['SendMessageBatch'] == 0
+
+
+def test_while_sending_fails_it_is_kept_and_tried_again(
+    work: Work, caplog: pytest.LogCaptureFixture
+) -> None:
+    work.proxy.fail('SendMessageBatch', UNAVAILABLE)
+    work.send(100)
+    with work.consumed():
+        work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 3, 'it is tried again')
+        assert work.counts == (0, 1, 0)
+        work.proxy.mend()
+        work.run_until(lambda: work.counts == (0, 0, 1), 'only a delayed copy is left')
+    assert caplog.text.count(f'{SENT_AGAIN} {work.name} is away') == 1
+    assert caplog.text.count(f'{SENT_AGAIN} {work.name} is back') == 1
+    assert len([r for r in caplog.records if r.levelname == 'WARNING']) == 2
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [faulty.answer_lost, faulty.answer_cut_short, faulty.not_json],
+    ids=lambda f: f.__name__,
+)
+def test_without_an_answer_no_second_copy_is_made(work: Work, fault: faulty.Fault) -> None:
+    taken = fault is not faulty.not_json
+    work.proxy.fail('SendMessageBatch', fault)
+    with work.consumed() as channel:
+        # Connections to use again: on these curl repeats what is not answered.
+        answers: list[Any] = []
+        for _ in range(3):
+            call, params = channel.async_sqs(work.name).call, {'QueueUrl': work.url}
+            call('GetQueueAttributes', params, answers.append, answers.append)
+        work.run_until(lambda: len(answers) == 3, 'they are open')
+        work.send(100)
+        hides = 'ChangeMessageVisibilityBatch'
+        work.run_until(lambda: work.proxy.requests[hides] > 0, 'it is hidden')
+        work.outlast_the_visibility_timeout()
+    assert work.proxy.requests['SendMessageBatch'] == 1
+    assert work.counts == (0, 1, int(taken))
+    assert not work.received
+
+
+def test_while_deletes_fail_copies_do_not_multiply(work: Work) -> None:
+    work.proxy.fail('DeleteMessageBatch', UNAVAILABLE)
+    work.send(100)
+    with work.consumed():
+        hides = 'ChangeMessageVisibilityBatch'
+        work.run_until(lambda: work.proxy.requests[hides] > 0, 'the old copy is hidden')
+        assert work.counts == (0, 1, 1)
+        work.outlast_the_visibility_timeout()
+    assert work.counts == (0, 1, 1)
+    assert work.proxy.requests['SendMessageBatch'] == 1
+
+
+def test_at_the_end_a_copy_on_its_way_is_awaited(work: Work) -> None:
+    work.proxy.fail('SendMessageBatch', faulty.slow(0.5))
+    work.send(100)
+    with work.consumed():
+        work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 0, 'it is being sent')
+    assert work.counts == (0, 0, 1)
+
+
+def test_at_the_end_what_could_not_be_sent_is_handed_back(work: Work) -> None:
+    work.proxy.fail('SendMessageBatch', UNAVAILABLE)
+    work.send(100)
+    with work.consumed():
+        work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 1, 'it is tried again')
+    assert work.counts == (1, 0, 0)
+
+
+def test_the_platform_queue_gets_its_copy_at_once(sqs: SqsServer) -> None:
+    app = make_app(sqs.url, 'work', 'platform.fifo')
+    topology = app.conf.QUEUES.topology('platform.fifo')
+    app.send_task('work', countdown=100)
+    assert sqs.visible(topology.platform) == 1
+    assert sqs.visible(topology.work[0]) == 0

@@ -1,0 +1,179 @@
+"""What a channel receives, from a real SQS server, as its children take the work.
+
+The event loop is kombu's; a child is a timer.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu
+import pytest
+from celery import Celery
+from kombu.asynchronous import Hub, set_event_loop
+
+from be_queue import Config, Queue, Queues
+from tests.support.sqs import SqsServer
+
+# kombu's HTTP client uses names of curl's that pycurl would have it replace.
+pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:DeprecationWarning')
+
+
+class Worker:
+    """Children that run each message for its queue's time, then acknowledge it."""
+
+    def __init__(self, app: Celery, hub: Hub, children: int, run_times: dict[str, float]) -> None:
+        self.hub = hub
+        self.done: list[str] = []
+        self.most_held: Counter[str] = Counter()
+        self._children = children
+        self._run_times = run_times
+        self._held: Counter[str] = Counter()
+        self._waiting: deque[kombu.Message] = deque()
+        self._running = 0
+        self.connection = app.connection_for_read()
+        self.channel = self.connection.channel()
+        self.channel.basic_qos(0, children, False)
+        names = [app.conf.QUEUES.sqs_name(queue) for queue in app.conf.QUEUES]
+        queues = [app.amqp.queues[name] for name in names]
+        self.consumer = kombu.Consumer(self.channel, queues, on_message=self._on_message)
+        self.connection.transport.register_with_event_loop(self.connection.connection, hub)
+
+    def run_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, f'only {len(self.done)} done'
+            self.hub.run_once()
+
+    @property
+    def polls(self) -> bool:
+        """Whether a receive is in flight."""
+        receiving = self.channel.receiving
+        return receiving is not None and receiving.in_flight > 0
+
+    def _on_message(self, message: kombu.Message) -> None:
+        name = self._task(message)
+        self._held[name] += 1
+        self.most_held[name] = max(self.most_held[name], self._held[name])
+        self._waiting.append(message)
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and self._running < self._children:
+            message = self._waiting.popleft()
+            self._running += 1
+            self.hub.call_later(self._run_times[self._task(message)], self._ended, message)
+
+    def _ended(self, message: kombu.Message) -> None:
+        self._running -= 1
+        self._held[self._task(message)] -= 1
+        self.done.append(self._task(message))
+        message.ack()
+        self._fill()
+
+    def _task(self, message: kombu.Message) -> str:
+        name: str = message.headers['task']
+        return name
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    set_event_loop(hub)
+    yield hub
+    hub.close()
+    set_event_loop(None)
+
+
+def make_app(sqs: SqsServer, *queues: Queue, **options: Any) -> Celery:
+    mapping = Queues(queues)
+    mapping.build_celery('local', username=f't{uuid.uuid4().hex[:10]}', platform_queue_name='')
+    app = Celery(set_as_current=False)
+    app.config_from_object(
+        Config(
+            mapping,
+            SQS_ENDPOINT_URL=sqs.url,
+            PLATFORM_QUEUE_NAME='',
+            result_backend='cache+memory://',
+            broker_transport='be_queue.transport:Transport',
+            broker_transport_options={'wait_time_seconds': 1, 'polling_interval': 0.05, **options},
+        )
+    )
+    return app
+
+
+@contextmanager
+def working(app: Celery, hub: Hub, children: int, run_times: dict[str, float]) -> Iterator[Worker]:
+    worker = Worker(app, hub, children, run_times)
+    with worker.consumer:
+        yield worker
+    worker.connection.close()
+
+
+def test_of_long_tasks_it_holds_no_more_than_its_children_run(sqs: SqsServer, hub: Hub) -> None:
+    app = make_app(sqs, Queue(queue_name='long', task='long'), prefetch_seconds=0.1)
+    for _ in range(12):
+        app.send_task('long')
+    with working(app, hub, 3, {'long': 0.3}) as worker:
+        worker.run_until(lambda: len(worker.done) == 12)
+    assert worker.most_held['long'] == 3
+
+
+def test_of_short_tasks_it_holds_many(sqs: SqsServer, hub: Hub) -> None:
+    app = make_app(sqs, Queue(queue_name='short', task='short'))
+    for _ in range(150):
+        app.send_task('short')
+    with working(app, hub, 2, {'short': 0.005}) as worker:
+        worker.run_until(lambda: len(worker.done) == 150)
+    assert worker.most_held['short'] > 20
+
+
+def test_an_empty_queue_beside_a_busy_one_is_served_when_it_gets_work(
+    sqs: SqsServer, hub: Hub
+) -> None:
+    busy, rare = Queue(queue_name='busy', task='busy'), Queue(queue_name='rare', task='rare')
+    app = make_app(sqs, busy, rare)
+    for _ in range(200):
+        app.send_task('busy')
+    with working(app, hub, 2, {'busy': 0.01, 'rare': 0.01}) as worker:
+        worker.run_until(lambda: len(worker.done) > 20)
+        app.send_task('rare')
+        worker.run_until(lambda: 'rare' in worker.done)
+        assert len(worker.done) < 200
+        worker.run_until(lambda: len(worker.done) == 201)
+
+
+@pytest.mark.parametrize('run_times', [(0.01, 0.01), (0.002, 0.05)])
+def test_queues_with_a_backlog_share_the_time_by_weight(
+    sqs: SqsServer, hub: Hub, run_times: tuple[float, float]
+) -> None:
+    heavy = Queue(queue_name='heavy', task='heavy', weight=3)
+    light = Queue(queue_name='light', task='light')
+    app = make_app(sqs, heavy, light, prefetch_seconds=0.05)
+    of = dict(zip(('heavy', 'light'), run_times, strict=True))
+    for name in of:
+        for _ in range(int(2.0 / of[name]) + 20):
+            app.send_task(name)
+    with working(app, hub, 2, of) as worker:
+        # While both have a backlog.
+        worker.run_until(lambda: worker.done.count('heavy') * of['heavy'] >= 1.0)
+        time_of = {name: worker.done.count(name) * of[name] for name in of}
+    share = time_of['heavy'] / sum(time_of.values())
+    assert 0.65 < share < 0.85, time_of
+
+
+def test_what_a_receive_in_flight_brings_at_the_end_is_handed_back(
+    sqs: SqsServer, hub: Hub
+) -> None:
+    app = make_app(sqs, Queue(queue_name='work', task='work'))
+    name = app.conf.QUEUES.topology().work[0]
+    with working(app, hub, 2, {'work': 0.01}) as worker:
+        worker.run_until(lambda: worker.polls)
+        app.send_task('work')
+    assert sqs.in_flight(name) == 0
+    assert sqs.visible(name) + len(worker.done) == 1

@@ -1,0 +1,255 @@
+"""Dead-letter queues and redrive policies: made, mended and verified, on a real SQS server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+
+from be_queue import Config
+from be_queue.transport.redrive import RETENTION, RedriveError
+from tests.integration.scene import Scene
+from tests.support import faulty
+from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.sqs import SqsServer
+
+DENIED = faulty.status(403, 'AccessDeniedException')
+
+
+@pytest.fixture
+def scene(sqs: SqsServer) -> Scene:
+    return Scene(sqs)
+
+
+@pytest.fixture
+def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    with faulty_sqs(sqs.port) as server:
+        yield server
+
+
+def test_each_queue_is_made_with_its_dead_letter_queue_and_policy(scene: Scene) -> None:
+    scene.declare(scene.app())
+
+    celery, platform = f'{scene.prefix}-local-celery', f'{scene.prefix}-local-platform.fifo'
+    for name, receives in ((scene.work, 3), (celery, 10), (platform, 10)):
+        assert scene.redrive(name) == (f'err-{name}', receives)
+        dead = scene.attributes(f'err-{name}')
+        assert dead['MessageRetentionPeriod'] == str(RETENTION)
+        assert dead.get('FifoQueue') == ('true' if name == platform else None)
+        assert 'RedrivePolicy' not in dead
+    assert len(scene.names()) == 6
+
+
+def test_creation_attributes_and_tags_hold_for_both_queues(scene: Scene) -> None:
+    attributes = {'KmsMasterKeyId': 'alias/aws/sqs', 'DelaySeconds': '7'}
+    scene.declare(scene.app(**{'sqs-creation-attributes': attributes, 'queue_tags': {'a': 'b'}}))
+
+    work, dead = scene.attributes(scene.work), scene.attributes(f'err-{scene.work}')
+    assert work['KmsMasterKeyId'] == dead['KmsMasterKeyId'] == 'alias/aws/sqs'
+    assert (work['DelaySeconds'], dead['DelaySeconds']) == ('7', '0')
+    for name in (scene.work, f'err-{scene.work}'):
+        assert scene.client.list_queue_tags(QueueUrl=scene.url(name))['Tags'] == {'a': 'b'}
+
+
+def test_a_policy_among_the_creation_attributes_is_left_alone(scene: Scene) -> None:
+    scene.make(f'{scene.prefix}-own')
+    policy = scene.policy(f'{scene.prefix}-own', 7)
+    app = scene.app(**{'sqs-creation-attributes': {'RedrivePolicy': policy}})
+    with app.connection_for_write() as connection:
+        connection.default_channel.queue_declare(scene.work)
+        connection.default_channel.redrive.ensure(scene.work)
+
+    assert scene.names() == {scene.work, f'{scene.prefix}-own'}
+    assert scene.redrive(scene.work) == (f'{scene.prefix}-own', 7)
+
+
+def test_a_queue_that_another_process_has_just_made_is_used(scene: Scene) -> None:
+    app = scene.app()
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        url = scene.make(scene.work, VisibilityTimeout='77')
+        made = channel._create_queue(scene.work, {'VisibilityTimeout': '1800'})
+    assert made['QueueUrl'] == url
+
+
+def test_queues_by_name_have_their_prefix_in_the_dead_letter_queues_name(scene: Scene) -> None:
+    app = Celery(set_as_current=False)
+    app.config_from_object(
+        Config(['work'], QUEUE_NAME_PREFIX=scene.prefix, SQS_ENDPOINT_URL=scene.sqs.url)
+    )
+    scene.declare(app)
+    name = f'{scene.prefix}-work'
+    assert scene.redrive(name) == (f'err-{name}', 10)
+    with app.connection_for_read() as connection:
+        assert connection.default_channel.differences('work') == []
+
+
+def test_a_producer_leaves_a_queue_as_it_is(scene: Scene) -> None:
+    scene.make(scene.work)
+    scene.app().send_task('work')
+
+    assert scene.redrive(scene.work) is None
+    assert scene.sqs.visible(scene.work) == 1
+
+
+def test_a_queue_of_older_tools_gets_its_policy(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.make(scene.work)
+    with caplog.at_level(logging.INFO, 'be_queue'):
+        scene.ensure(scene.app())
+        scene.ensure(scene.app())
+
+    assert scene.redrive(scene.work) == (f'err-{scene.work}', 3)
+    (line,) = caplog.messages
+    assert line.startswith(f'redrive policy set: queue={scene.work} policy=maxReceiveCount 3 to ')
+
+
+@pytest.mark.parametrize(('target', 'count'), [('err', 5), ('other', 3)])
+def test_a_different_policy_is_brought_in_line(
+    scene: Scene, caplog: pytest.LogCaptureFixture, target: str, count: int
+) -> None:
+    target = f'{target}-{scene.work}'
+    scene.make_both(count, target)
+    scene.ensure(scene.app())
+
+    assert scene.redrive(scene.work) == (f'err-{scene.work}', 3)
+    (line,) = caplog.messages
+    assert f'redrive policy changed: queue={scene.work} old=maxReceiveCount {count} to ' in line
+    assert f':{target} new=maxReceiveCount 3 to ' in line
+
+
+def test_a_dead_letter_queue_that_was_deleted_is_made_again(scene: Scene) -> None:
+    scene.make_both()
+    scene.client.delete_queue(QueueUrl=scene.url(f'err-{scene.work}'))
+    scene.ensure(scene.app())
+    assert f'err-{scene.work}' in scene.names()
+
+
+@pytest.mark.parametrize('operation', ['GetQueueAttributes', 'SetQueueAttributes', 'CreateQueue'])
+def test_a_policy_that_may_not_be_mended_is_a_warning(
+    scene: Scene, proxy: FaultySqs, caplog: pytest.LogCaptureFixture, operation: str
+) -> None:
+    scene.make(scene.work)
+    platform = f'{scene.prefix}-local-platform.fifo'
+    scene.make(platform, FifoQueue='true')
+    proxy.fail(operation, DENIED)
+    scene.ensure(scene.app(proxy.url), scene.work, platform)
+    (line,) = caplog.messages
+    assert f'queue={scene.work} expected=maxReceiveCount 3 to err-{scene.work}' in line
+    assert f'{operation} operation' in line
+
+
+def test_a_dead_letter_queue_that_may_not_be_made_is_an_error_with_the_fix(
+    scene: Scene, proxy: FaultySqs
+) -> None:
+    proxy.fail('CreateQueue', DENIED)
+    with pytest.raises(RedriveError, match='allow sqs:GetQueueUrl and sqs:CreateQueue on it'):
+        scene.declare(scene.app(proxy.url))
+
+
+def test_queues_that_are_as_they_must_be_differ_in_nothing(scene: Scene) -> None:
+    scene.make_both()
+    assert scene.differences(scene.app(create_queues=False)) == []
+
+
+def test_a_missing_queue_is_a_difference(scene: Scene) -> None:
+    (line,) = scene.differences(scene.app(create_queues=False))
+    assert f"queue '{scene.work}' does not exist" in line
+    assert f'maxReceiveCount 3 to err-{scene.work}' in line
+    assert 'aws sqs create-queue' in line
+    assert scene.names() == set()
+
+
+def test_a_missing_policy_is_a_difference(scene: Scene) -> None:
+    url = scene.make(scene.work)
+    (line,) = scene.differences(scene.app(create_queues=False))
+    assert f"queue '{scene.work}' has no redrive policy, expected maxReceiveCount 3 to arn:" in line
+    assert f'aws sqs set-queue-attributes --queue-url {url} --attributes' in line
+    assert scene.redrive(scene.work) is None
+
+
+def test_another_count_and_another_target_are_a_difference_each(scene: Scene) -> None:
+    scene.make_both(5, f'other-{scene.work}')
+    target, count = scene.differences(scene.app(create_queues=False))
+    assert f':other-{scene.work}, expected arn:' in target
+    assert f':err-{scene.work}: aws sqs set-queue-attributes' in target
+    assert 'maxReceiveCount is 5, expected 3: aws sqs set-queue-attributes' in count
+    assert count.endswith('or expect max_receives=5')
+    assert scene.redrive(scene.work) == (f'other-{scene.work}', 5)
+
+
+def test_a_dead_letter_queue_that_was_deleted_is_a_difference(scene: Scene) -> None:
+    scene.make_both()
+    scene.client.delete_queue(QueueUrl=scene.url(f'err-{scene.work}'))
+    (line,) = scene.differences(scene.app(create_queues=False))
+    assert f"its dead-letter queue 'err-{scene.work}' does not exist" in line
+
+
+def test_without_creation_a_missing_queue_is_not_made(scene: Scene) -> None:
+    with pytest.raises(RedriveError, match='does not exist on SQS'):
+        scene.app(create_queues=False).send_task('work')
+    assert scene.names() == set()
+
+
+def test_without_creation_no_permission_to_list_or_create_is_needed(
+    scene: Scene, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.declare(scene.app())
+    for operation in ('ListQueues', 'CreateQueue', 'SetQueueAttributes', 'GetQueueAttributes'):
+        proxy.fail(operation, DENIED)
+    app = scene.app(proxy.url, create_queues=False)
+    assert scene.differences(app) == []
+    app.send_task('work')
+
+    assert scene.sqs.visible(scene.work) == 1
+    assert proxy.requests['ListQueues'] == proxy.requests['CreateQueue'] == 0
+    warnings = [line for line in caplog.messages if 'SQS denies GetQueueAttributes' in line]
+    assert len(warnings) == 2  # by two connections
+
+
+def test_a_connection_shows_that_sqs_is_away_with_and_without_creation(
+    scene: Scene, proxy: FaultySqs
+) -> None:
+    proxy.fail('*', faulty.status(503, 'ServiceUnavailable'))
+    once = {'client-config': {'retries': {'total_max_attempts': 1}}}
+    for options in ({}, {'create_queues': False}):
+        with (
+            pytest.raises(Exception, match=r'503|ServiceUnavailable'),
+            scene.app(proxy.url, **options, **once).connection_for_read() as connection,
+        ):
+            connection.connect()
+
+
+def predefined(scene: Scene, **entry: str) -> Celery:
+    return scene.app(predefined_queues={scene.work: {'url': scene.url(scene.work)} | entry})
+
+
+def test_predefined_queues_are_compared_with_what_their_entry_says(scene: Scene) -> None:
+    scene.make_both(3, f'other-{scene.work}')
+    assert scene.differences(predefined(scene)) == []
+    dead = scene.url(f'other-{scene.work}')
+    assert scene.differences(predefined(scene, dead_letter_url=dead)) == []
+
+    scene.make(f'err-{scene.work}')
+    dead = scene.url(f'err-{scene.work}')
+    (line,) = scene.differences(predefined(scene, dead_letter_url=dead))
+    assert f':other-{scene.work}, expected arn:' in line
+
+    (line,) = scene.differences(predefined(scene), 'another')
+    assert line == "queue 'another' is not in predefined_queues: add it, with its url"
+
+
+def test_a_predefined_queue_may_do_without_a_policy_when_it_says_so(scene: Scene) -> None:
+    scene.make(scene.work)
+    (line,) = scene.differences(predefined(scene))
+    assert line.endswith("or say 'dead_letter_url': '' to do without")
+    assert scene.differences(predefined(scene, dead_letter_url='')) == []
+
+
+def test_a_predefined_queue_is_never_changed(scene: Scene) -> None:
+    scene.make(scene.work)
+    scene.ensure(predefined(scene))
+    assert scene.redrive(scene.work) is None

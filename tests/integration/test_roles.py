@@ -1,0 +1,104 @@
+"""Roles of STS: a session ends, and another takes its place on every queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tests.support import faulty
+from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.own_tasks import build, predefined
+from tests.support.own_worker import own_worker
+from tests.support.postgres import PostgresServer
+from tests.support.sqs import REGION, SqsServer, running_sqs
+from tests.support.waiting import wait_until
+from tests.support.worker import Site
+
+TRANSPORT = 'be_queue.transport:Transport'
+#: STS has names for its operations elsewhere than SQS.
+ASSUME_ROLE = ''
+
+
+@pytest.fixture(scope='module')
+def sqs() -> Iterator[SqsServer]:
+    """With STS beside it."""
+    with running_sqs('sqs,sts') as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    with faulty_sqs(sqs.port) as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, proxy: FaultySqs, postgres: PostgresServer) -> Site:
+    return Site(tmp_path, f'http://127.0.0.1:{proxy.port}', postgres.environment)
+
+
+@pytest.fixture
+def login(proxy: FaultySqs, site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The variables that lead to STS, here and for the worker."""
+    variables = {
+        'AWS_ENDPOINT_URL_STS': f'http://127.0.0.1:{proxy.port}',
+        'AWS_DEFAULT_REGION': REGION,
+        'AWS_ACCESS_KEY_ID': 'test',
+        'AWS_SECRET_ACCESS_KEY': 'test',
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def options(site: Site, sqs: SqsServer) -> dict[str, Any]:
+    return {
+        'predefined_queues': predefined(site.username, sqs),
+        'wait_time_seconds': 1,
+        'sts_role_arn': 'arn:aws:iam::000000000000:role/worker',
+        # A session of 15 minutes, the shortest that there is, renewed after three seconds.
+        'sts_token_timeout': 900,
+        'sts_token_buffer_time': 897,
+    }
+
+
+@pytest.fixture
+def app(
+    site: Site, options: dict[str, Any], login: dict[str, str], postgres: PostgresServer
+) -> Celery:
+    return build(
+        site.username,
+        SQS_ENDPOINT_URL=site.environment['SQS_ENDPOINT_URL'],
+        broker_transport=TRANSPORT,
+        broker_transport_options=options,
+        **postgres.environment,
+    )
+
+
+def test_a_new_session_is_used_for_every_queue(app: Celery, options: dict[str, Any]) -> None:
+    def keys(channel: Any) -> set[str]:
+        clients = [channel.sqs(queue=queue) for queue in options['predefined_queues']]
+        return {client._request_signer._credentials.access_key for client in clients}
+
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        first = keys(channel)
+        wait_until(lambda: first.isdisjoint(keys(channel)), 'no queue has the old session')
+        assert len(first) == len(keys(channel)) == 1
+
+
+def test_a_worker_outlives_sts(
+    app: Celery, site: Site, options: dict[str, Any], login: dict[str, str], proxy: FaultySqs
+) -> None:
+    worker_options = {'CELERY_BROKER_TRANSPORT_OPTIONS': options}
+    with own_worker(site, CELERY_BROKER_TRANSPORT=TRANSPORT, **worker_options, **login) as worker:
+        assert app.send_task('tests.add', (1, 2)).get(timeout=30) == 3
+        proxy.fail(ASSUME_ROLE, faulty.status(503, 'ServiceUnavailable'))
+        wait_until(lambda: 'is away' in worker.log, 'its session has ended and there is no other')
+        proxy.mend()
+        assert app.send_task('tests.add', (1, 2)).get(timeout=60) == 3
+        assert 'Traceback' not in worker.log

@@ -1,0 +1,194 @@
+"""What goes wrong while many tasks are sent at once, on a real SQS server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import group
+from kombu.exceptions import OperationalError
+
+from be_queue import MessageTooLargeError, NotSentError, send_batch
+from be_queue.transport import batch
+from tests.integration.sending import (
+    Site,
+    before_each_publish,
+    calls,
+    errors,
+    proxy,
+    server,
+    site,
+)
+from tests.support.faulty import FaultySqs, Handler, status
+from tests.support.waiting import wait_until
+
+__all__ = ['proxy', 'server', 'site']
+
+
+def failing(position: int, fault: dict[str, Any], times: int) -> Callable[[Handler], None]:
+    """Have SQS fail one message of the first requests, and take the others."""
+    left = [times]
+
+    def answer(handler: Handler) -> None:
+        if not left[0]:
+            handler.answer(*handler.forward())
+            return
+        left[0] -= 1
+        asked = json.loads(handler.body)
+        refused = asked['Entries'].pop(min(position, len(asked['Entries']) - 1))
+        taken: dict[str, Any] = {'Successful': []}
+        if asked['Entries']:
+            handler.body = json.dumps(asked).encode()
+            handler.headers.replace_header('Content-Length', str(len(handler.body)))
+            taken = json.loads(handler.forward()[1])
+        taken['Failed'] = [{'Id': refused['Id']} | fault]
+        handler.answer(200, json.dumps(taken).encode())
+
+    return answer
+
+
+def test_what_cannot_be_sent_stops_no_other(site: Site) -> None:
+    site.create(site.work, MaximumMessageSize=4096)
+    app = site.app()
+    signatures = calls(app, 'work', 5)
+    signatures[1].args = (object(),)
+    signatures[3].args = ('a' * 5000,)
+
+    outcomes = send_batch(app, signatures)
+
+    assert [type(outcome.error).__name__ for outcome in outcomes] == [
+        'NoneType',
+        'EncodeError',
+        'NoneType',
+        'MessageTooLargeError',
+        'NoneType',
+    ]
+    assert isinstance(outcomes[3].error, MessageTooLargeError)
+    assert [outcome.result is None for outcome in outcomes] == [False, True, False, True, False]
+    assert site.args(site.work) == site.args(site.platform) == [[0], [2], [4]]
+
+
+def test_a_message_that_sqs_fails_is_sent_again(
+    site: Site, proxy: FaultySqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, 'FIRST_PAUSE', 0.01)
+    fault = {'SenderFault': False, 'Code': 'InternalError', 'Message': 'on purpose'}
+    proxy.fail('SendMessageBatch', failing(2, fault, times=3))
+    app = site.app(proxy.url, platform=False)
+
+    assert errors(send_batch(app, calls(app, 'work', 6))) == []
+    assert sorted(site.args(site.work)) == [[number] for number in range(6)]
+
+
+@pytest.mark.parametrize(('sender_fault', 'tries'), [(True, 1), (False, batch.TRIES)])
+def test_what_sqs_does_not_take_is_an_error_with_its_reason(
+    site: Site,
+    proxy: FaultySqs,
+    monkeypatch: pytest.MonkeyPatch,
+    sender_fault: bool,
+    tries: int,
+) -> None:
+    monkeypatch.setattr(batch, 'FIRST_PAUSE', 0.01)
+    fault = {'SenderFault': sender_fault, 'Code': 'InvalidMessage', 'Message': 'on purpose'}
+    proxy.fail('SendMessageBatch', failing(1, fault, times=tries))
+    app = site.app(proxy.url, platform=False)
+
+    outcomes = send_batch(app, calls(app, 'work', 3))
+
+    (error,) = errors(outcomes)
+    assert error is outcomes[1].error
+    assert isinstance(error, NotSentError)
+    assert error.failed == {site.work: 'InvalidMessage: on purpose'}
+    assert outcomes[1].result is not None
+    assert error.task_id == outcomes[1].result.id
+    assert proxy.requests['SendMessageBatch'] == tries
+    assert site.args(site.work) == [[0], [2]]
+
+
+def test_a_message_that_sqs_says_nothing_of_is_sent_again(site: Site, proxy: FaultySqs) -> None:
+    def silent(handler: Handler) -> None:
+        del proxy.faults['SendMessageBatch']
+        handler.answer(200, b'{"Successful": [], "Failed": []}')
+
+    proxy.fail('SendMessageBatch', silent)
+    app = site.app(proxy.url, platform=False)
+
+    assert errors(send_batch(app, calls(app, 'work', 2))) == []
+    assert site.args(site.work) == [[0], [1]]
+
+
+def test_a_refused_request_is_the_error_of_all_its_messages(site: Site, proxy: FaultySqs) -> None:
+    def denied(handler: Handler) -> None:
+        if site.platform.encode() in handler.body:
+            status(403, 'AccessDenied')(handler)
+        else:
+            handler.answer(*handler.forward())
+
+    proxy.fail('SendMessageBatch', denied)
+    app = site.app(proxy.url)
+
+    found = errors(send_batch(app, calls(app, 'work', 12)))
+
+    assert len(found) == 12
+    for error in found:
+        assert isinstance(error, NotSentError)
+        assert list(error.sent) == [site.work]
+        assert list(error.failed) == [site.platform]
+        assert error.__cause__ is not None
+    assert len(site.messages(site.work)) == 12
+
+
+def test_a_stop_of_the_sender_is_raised(site: Site) -> None:
+    app = site.app(platform=False)
+
+    def route(name: str, args: Any, *_: Any, **__: Any) -> dict[str, str]:
+        if args == (15,):
+            raise SoftTimeLimitExceeded
+        return {'queue': site.work}
+
+    app.conf.task_routes = [route]
+    with pytest.raises(SoftTimeLimitExceeded):
+        send_batch(app, calls(app, 'work', 20))
+    app.send_task('work', ('later',))
+
+    wait_until(lambda: not lanes(), 'the threads have ended')
+    assert ['later'] in site.args(site.work)
+
+
+def lanes() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == 'send-batch']
+
+
+def test_after_some_that_do_not_reach_sqs_the_others_are_not_tried(site: Site) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as nobody:
+        url = f'http://test:test@127.0.0.1:{nobody.getsockname()[1]}'
+    app = site.app(
+        url,
+        broker_transport_options={'client-config': {'retries': {'total_max_attempts': 1}}},
+        task_publish_retry_policy={'max_retries': 0},
+    )
+    tried: list[Any] = []
+
+    def before(**_: Any) -> None:
+        tried.append(1)
+
+    with before_each_publish(before):
+        outcomes = send_batch(app, calls(app, 'work', 20))
+
+    assert all(isinstance(outcome.error, OperationalError) for outcome in outcomes)
+    assert len(tried) == 3
+
+
+def test_a_group_that_cannot_be_sent_whole_is_not_sent_in_part(site: Site) -> None:
+    app = site.app(platform=False)
+    good, bad = app.signature('work', (1,)), app.signature('work', (object(),))
+
+    outcomes = send_batch(app, [group([good, bad], app=app), good])
+
+    assert len(errors(outcomes)) == 1
+    assert site.args(site.work) == [[1]]

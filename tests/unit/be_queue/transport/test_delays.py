@@ -1,0 +1,150 @@
+"""How long a message has to wait, by its time."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import uuid
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.worker.request import Request
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu.message import Message
+
+from be_queue.transport import hops
+from be_queue.transport.copies import copy_of, with_what_a_copy_needs
+from be_queue.transport.delays import LONGEST, delay_seconds, seconds_left
+
+NOW = datetime.datetime(2026, 3, 29, 0, 59, 30, tzinfo=datetime.timezone.utc)
+
+
+def message(eta: Any) -> dict[str, Any]:
+    return {'body': '', 'headers': {'task': 'add', 'eta': eta}, 'properties': {}}
+
+
+def delay(eta: Any) -> int:
+    return delay_seconds(message(eta), NOW.timestamp())
+
+
+@pytest.mark.parametrize(
+    ('eta', 'expected'),
+    [
+        ('2026-03-29T01:00:00.999999+00:00', 30),
+        ('2026-03-29T01:00:00', 30),
+        ('2026-03-29T01:00:00Z', 30),
+        ('2026-03-29T10:00:00+09:00', 30),
+        ('2026-03-28T19:30:00.500-05:30', 30),
+        ('20260329T010000Z', 30),
+        (NOW + datetime.timedelta(seconds=30), 30),
+        ('2026-03-29T01:14:30', 900),
+        ('2026-03-30', 900),
+        ('9999-12-31T23:59:59.999999-12:00', 900),
+    ],
+)
+def test_a_delay_is_the_seconds_until_the_time_up_to_what_sqs_takes(
+    eta: object, expected: int
+) -> None:
+    assert delay(eta) == expected
+
+
+@pytest.mark.parametrize(
+    'eta',
+    ['2026-03-29T00:59:30.999', '2026-03-29T00:59:00', '0001-01-01T00:00:00+14:00', None, '', 0],
+)
+def test_what_is_due_within_a_second_is_not_delayed(eta: object) -> None:
+    assert delay(eta) == 0
+
+
+@pytest.mark.parametrize('eta', ['soon', '2026-13-01', 30, 1e18, [1], {'a': 1}, b'\xff', True])
+def test_a_time_that_cannot_be_read_is_left_to_celery_to_refuse(eta: object) -> None:
+    assert delay(eta) == 0
+
+
+@pytest.mark.parametrize('headers', [None, {}, [], 'eta'])
+def test_a_message_without_headers_is_not_delayed(headers: object) -> None:
+    assert delay_seconds({'headers': headers}) == 0
+    assert delay_seconds({}) == 0
+
+
+@given(st.floats(0, 10_000_000))
+def test_a_message_is_never_delayed_beyond_its_time(seconds: float) -> None:
+    eta = NOW + datetime.timedelta(seconds=seconds)
+    left = seconds_left(message(eta.isoformat()), NOW.timestamp())
+    assert delay(eta.isoformat()) <= min(left, LONGEST)
+    assert delay(eta.isoformat()) > min(left, LONGEST) - 1
+
+
+@pytest.mark.parametrize('enable_utc', [True, False])
+@pytest.mark.parametrize(
+    'eta', ['2026-03-29T01:00:00', '2026-03-29T01:00:00Z', '2026-03-29T03:00:00+02:00']
+)
+def test_the_time_is_the_one_that_celery_reads(eta: str, enable_utc: bool) -> None:
+    app = Celery(set_as_current=False)
+    app.conf.update(timezone='Asia/Tokyo', enable_utc=enable_utc)
+
+    @app.task(name='add')
+    def add() -> None:
+        pass
+
+    headers = {'id': str(uuid.uuid4()), 'task': 'add', 'eta': eta}
+    body = json.dumps([[], {}, {}])
+    received = Message(
+        body, content_type='application/json', content_encoding='utf-8', headers=headers
+    )
+    request = Request(received, app=app, task=add)
+    assert seconds_left({'headers': headers}, NOW.timestamp()) == (
+        request.eta.timestamp() - NOW.timestamp()
+    )
+
+
+def test_a_copy_has_all_that_the_message_had() -> None:
+    number = {'DataType': 'Number', 'StringValue': '7', 'StringListValues': []}
+    blob = {'DataType': 'Binary.zip', 'BinaryValue': 'AP8=', 'BinaryListValues': []}
+    attributes = {'ApproximateReceiveCount': '3', 'MessageGroupId': 'g', 'AWSTraceHeader': 'Root=1'}
+    received = {
+        'Body': 'a\U0001f40d\\"',
+        'ReceiptHandle': 'r',
+        'MessageId': 'm',
+        'Attributes': attributes,
+        'MessageAttributes': {'n': number, 'b': blob},
+    }
+    assert copy_of(received, 5) == {
+        'MessageBody': 'a\U0001f40d\\"',
+        'DelaySeconds': 5,
+        'MessageGroupId': 'g',
+        'MessageAttributes': {
+            'n': {'DataType': 'Number', 'StringValue': '7'},
+            'b': {'DataType': 'Binary.zip', 'BinaryValue': 'AP8='},
+        },
+        'MessageSystemAttributes': {
+            'AWSTraceHeader': {'DataType': 'String', 'StringValue': 'Root=1'}
+        },
+    }
+
+
+def test_a_copy_has_no_more_than_the_message_had() -> None:
+    assert copy_of({'Body': 'a'}, 0) == {'MessageBody': 'a', 'DelaySeconds': 0}
+
+
+def test_attributes_that_the_user_asks_for_are_received_too() -> None:
+    asked = with_what_a_copy_needs({'MessageSystemAttributeNames': ['SentTimestamp']})
+    assert asked == {
+        'MessageAttributeNames': ['All'],
+        'MessageSystemAttributeNames': ['AWSTraceHeader', 'MessageGroupId', 'SentTimestamp'],
+    }
+
+
+@given(st.lists(st.integers(0, 300_000), max_size=40))
+def test_requests_with_copies_keep_to_the_limits_of_sqs(sizes: list[int]) -> None:
+    all_hops = [
+        hops.Hop('q', 'u', {'Body': 'x' * size, 'ReceiptHandle': 'r'}, {}) for size in sizes
+    ]
+    batches = hops._batches(all_hops)
+    assert [hop for batch in batches for hop, _ in batch] == all_hops
+    for batch in batches:
+        assert 1 <= len(batch) <= 10
+        total = sum(len(entry['MessageBody']) for _, entry in batch)
+        assert len(batch) == 1 or total <= hops.BATCH_BYTES
