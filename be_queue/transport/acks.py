@@ -46,6 +46,11 @@ class Acks:
         self._outage = Outage(f'deleting from SQS queue {queue}', hint=CHECK_SQS)
 
     @property
+    def pending(self) -> tuple[str, str, list[str]]:
+        """Queue, URL and the receipt handles that SQS has not confirmed."""
+        return self._queue, self._url, self._sent + self._waiting
+
+    @property
     def failing(self) -> bool:
         """Whether the last delete failed."""
         return self._outage.lasts

@@ -54,10 +54,10 @@ class Capacity:
         """Return the run time of the queue's tasks in seconds, 0 while nothing is known of it."""
         return max(self._run_times.get(queue, 0.0), self._oldest().get(queue, 0.0))
 
-    def received(self, tag: str, queue: str) -> None:
-        """Count a message in."""
+    def received(self, tag: str, queue: str, due_in: float = 0.0) -> None:
+        """Count a message in; one that waits for its time starts in ``due_in`` seconds."""
         if len(self._running) < self.children:
-            self._running[tag] = queue, time.monotonic()
+            self._running[tag] = queue, time.monotonic() + due_in
         else:
             self._waiting[tag] = queue
             self._waiting_of[queue] += 1
@@ -72,8 +72,9 @@ class Capacity:
             return
         queue, since = started
         now = time.monotonic()
-        mean = self._run_times.setdefault(queue, now - since)
-        self._run_times[queue] = mean + NEWEST * (now - since - mean)
+        took = max(0.0, now - since)
+        mean = self._run_times.setdefault(queue, took)
+        self._run_times[queue] = mean + NEWEST * (took - mean)
         if self._waiting:
             tag = next(iter(self._waiting))
             queue = self._waiting.pop(tag)

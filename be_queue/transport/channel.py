@@ -46,12 +46,16 @@ class Channel(GuardedChannel):
         self._acks: dict[str, Acks] = {}
         self._async_clients: dict[str, AsyncSqs] = {}
         self._sts_session: Any = None
-        self._visibility: Visibility | None = None
         #: The event loop calls us back.
         self._loop_turns = False
         self._closing = False
         super().__init__(*args, **kwargs)
         self.capacity.seconds = float(self.transport_options.get('prefetch_seconds', SECONDS))
+
+    @cached_property
+    def visibility(self) -> Visibility:
+        """What keeps held messages hidden."""
+        return Visibility(self)
 
     def consumes(self, queue: str) -> bool:
         """Return whether there is a consumer of the queue."""
@@ -101,6 +105,10 @@ class Channel(GuardedChannel):
             except Exception as error:  # noqa: BLE001  (whatever a stranger's message provokes)
                 self.dead_letters.not_delivered(queue, url, message, error)
 
+    def pending_acks(self) -> list[tuple[str, str, list[str]]]:
+        """Return queue, URL and receipt handles of what is to be deleted."""
+        return [acks.pending for acks in self._acks.values()]
+
     def acks(self, queue: str, url: str) -> Acks:
         """Return what deletes messages of the queue."""
         if url not in self._acks:
@@ -143,9 +151,7 @@ class Channel(GuardedChannel):
         if self.receiving is None:
             weights = self.transport_options.get('weights') or {}
             self.receiving = Receiving(self, self.capacity, weights)
-        if self._visibility is None:
-            self._visibility = Visibility(self)
-        self._visibility.start()
+        self.visibility.start()
         self._loop_turns = True
         self.receiving.start(queue)
 
@@ -223,18 +229,17 @@ class Channel(GuardedChannel):
     def _stop_consuming(self, receiving: Receiving) -> None:
         """Do what needs the event loop, which may not turn any more."""
         receiving.stop()
+        self.visibility.pause()
         self.hops.stop()
         release_unstarted(self)
+        self.visibility.go_on_in_thread()
         await_receives(self, self.drain_timeout)
         self._loop_turns = False
         self._flush_acks()
-        if self._visibility is not None:
-            self._visibility.go_on_in_thread()
 
     def close(self) -> None:
         self._closing = True
-        if self._visibility is not None:
-            self._visibility.stop()
+        self.visibility.stop()
         if self.receiving is not None:
             self.receiving.stop()
         self._flush_acks()

@@ -101,6 +101,8 @@ class DeadLetters:
     """
 
     def __init__(self, channel: Any) -> None:
+        #: Receipt handles of messages on their way.
+        self.moving: set[str] = set()
         self._channel = channel
         self._targets: dict[str, Target] = {}
         #: Those that wait for their target to be looked up, by the URL of their queue.
@@ -108,12 +110,18 @@ class DeadLetters:
         self._outages: dict[str, Outage] = {}
         self._warned: set[str] = set()
 
+    @property
+    def in_flight(self) -> int:
+        """Messages on their way."""
+        return len(self.moving)
+
     def move(self, tag: str, reason: str, disposable: bool = False) -> None:
         """Move a message that is held; at once where no event loop turns."""
         info = self._channel.qos.get(tag).delivery_info
         url = info['sqs_queue']
         queue = self._queue_at(url) or info.get('routing_key', '')
         letter = DeadLetter(queue, url, info['sqs_message'], _printable(reason), disposable)
+        self.moving.add(tag)
         target = self._targets.get(url)
         if target is not None and target.holds:
             self._send(letter, target)
@@ -198,7 +206,7 @@ class DeadLetters:
             if letter.disposable and target.is_certain and not target.has_policy:
                 self._delete(letter)
             else:
-                self._channel.let_go(letter.handle)
+                self._let_go(letter)
             return
         name = name_of(target.url)
         outage = self._outages.setdefault(
@@ -222,7 +230,7 @@ class DeadLetters:
             outage.failed(error, asked_at)
             if is_missing(error):
                 self._targets.pop(letter.url, None)
-            self._channel.let_go(letter.handle)
+            self._let_go(letter)
 
         self._ask(letter.queue, 'SendMessage', letter.params(target.url), sent, failed)
 
@@ -232,6 +240,10 @@ class DeadLetters:
         else:
             params = {'QueueUrl': letter.url, 'ReceiptHandle': letter.handle}
             self._ask(letter.queue, 'DeleteMessage', params, _ignore, _report_undeleted)
+        self._let_go(letter)
+
+    def _let_go(self, letter: DeadLetter) -> None:
+        self.moving.discard(letter.handle)
         self._channel.let_go(letter.handle)
 
     def _ask(

@@ -6,6 +6,8 @@ from typing import Any
 
 from kombu.transport import SQS
 
+from be_queue.transport.delays import seconds_left
+
 __all__ = ['QoS']
 
 
@@ -14,7 +16,9 @@ class QoS(SQS.QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         super().append(message, delivery_tag)
-        self.channel.capacity.received(delivery_tag, message.delivery_info.get('routing_key', ''))
+        queue = message.delivery_info.get('routing_key', '')
+        due_in = seconds_left({'headers': message.headers})
+        self.channel.capacity.received(delivery_tag, queue, due_in)
 
     def ack(self, delivery_tag: str) -> None:
         super().ack(delivery_tag)

@@ -43,14 +43,14 @@ def turn_until(hub: Any, condition: Callable[[], bool], timeout: float) -> None:
 
 
 def await_receives(channel: Any, timeout: float) -> None:
-    """Wait until no receive and no hop is in flight; what still comes is released.
+    """Wait until no receive, hop or dead letter is in flight; what still comes is released.
 
     Arguments:
         channel: the `Channel`, which starts no more receives.
         timeout: seconds to wait for at most.
     """
-    in_flight = [channel.receiving, channel.hops]
-    turn_until(channel.hub, lambda: not any(part.in_flight for part in in_flight), timeout)
+    parts = [channel.receiving, channel.hops, channel.dead_letters]
+    turn_until(channel.hub, lambda: not any(part.in_flight for part in parts), timeout)
 
 
 def release_unstarted(channel: Any) -> None:
@@ -60,10 +60,14 @@ def release_unstarted(channel: Any) -> None:
     """
     if state.should_stop is None and state.should_terminate is None:
         return
-    # The acks of tasks that have just ended are among the callbacks.
-    turn_until(channel.hub, lambda: not channel.hub._ready, PATIENCE)
-    started = {request.message.delivery_tag for request in state.active_requests}
-    waiting = [(tag, message) for tag, message in channel.held() if tag not in started]
+    # The acks of tasks that have just ended are among the callbacks. And an extension of visibility
+    # that SQS answers after the release would hide the message again.
+    turn_until(
+        channel.hub, lambda: not (channel.hub._ready or channel.visibility.in_flight), PATIENCE
+    )
+    kept = {request.message.delivery_tag for request in state.active_requests}
+    kept |= channel.dead_letters.moving
+    waiting = [(tag, message) for tag, message in channel.held() if tag not in kept]
     release(
         channel,
         [(m.delivery_info['routing_key'], m.delivery_info['sqs_queue'], tag) for tag, m in waiting],

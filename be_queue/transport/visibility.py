@@ -42,6 +42,8 @@ class Visibility:
         self._channel = channel
         self._interval = max(channel.visibility_timeout / TRIES, 0.2)
         self._outage = Outage('extending visibility on SQS', hint=CHECK_SQS)
+        #: Requests without an answer yet.
+        self.in_flight = 0
         self._timer: Any = None
         self._stopped = threading.Event()
         self._too_old: set[str] = set()
@@ -51,12 +53,15 @@ class Visibility:
         if self._timer is None:
             self._timer = self._channel.hub.call_repeatedly(self._interval, self._extend)
 
-    def go_on_in_thread(self) -> None:
-        """Extend from a thread: the event loop has had its last turn."""
+    def pause(self) -> None:
+        """Start no more extensions."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            threading.Thread(target=self._extend_in_thread, name='visibility', daemon=True).start()
+
+    def go_on_in_thread(self) -> None:
+        """Extend from a thread: the event loop has had its last turn."""
+        threading.Thread(target=self._extend_in_thread, name='visibility', daemon=True).start()
 
     def stop(self) -> None:
         """Extend no more."""
@@ -66,13 +71,22 @@ class Visibility:
 
     def _extend(self) -> None:
         asked_at = time.monotonic()
+
+        def answered(_: dict[str, Any]) -> None:
+            self.in_flight -= 1
+            self._outage.ended()
+
+        def failed(error: Exception) -> None:
+            self.in_flight -= 1
+            self._outage.failed(error, asked_at)  # the next turn of the timer is the next try
+
         for queue, url, handles in self._batches():
+            self.in_flight += 1
             self._channel.async_sqs(queue).call(
                 'ChangeMessageVisibilityBatch',
                 {'QueueUrl': url, 'Entries': self._entries(handles)},
-                lambda _: self._outage.ended(),
-                # The next turn of the timer is the next try.
-                lambda error: self._outage.failed(error, asked_at),
+                answered,
+                failed,
             )
 
     def _extend_in_thread(self) -> None:
@@ -94,6 +108,9 @@ class Visibility:
             info = message.delivery_info
             if self._can_be_extended(handle, info):
                 held[info['routing_key'], info['sqs_queue']].append(handle)
+        # Visible again before it is deleted, a message would be run once more.
+        for queue, url, handles in self._channel.pending_acks():
+            held[queue, url] += handles
         return [
             (queue, url, handles[start : start + BATCH])
             for (queue, url), handles in held.items()

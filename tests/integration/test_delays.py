@@ -59,8 +59,7 @@ class Work:
         self.received: list[kombu.Message] = []
         self.client = sqs.client()
         attributes = {'FifoQueue': 'true'} if name.endswith('.fifo') else {}
-        created = self.client.create_queue(QueueName=self.name, Attributes=attributes)
-        self.url = created['QueueUrl']
+        self.url = self.client.create_queue(QueueName=self.name, Attributes=attributes)['QueueUrl']
 
     @contextmanager
     def consumed(self) -> Iterator[Any]:
@@ -106,8 +105,7 @@ class Work:
     @property
     def counts(self) -> tuple[int, int, int]:
         """Messages that are visible, in flight, and delayed."""
-        names = ['', 'NotVisible', 'Delayed']
-        names = [f'ApproximateNumberOfMessages{name}' for name in names]
+        names = [f'ApproximateNumberOfMessages{name}' for name in ('', 'NotVisible', 'Delayed')]
         answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
         visible, in_flight, delayed = (int(answer['Attributes'][name]) for name in names)
         return visible, in_flight, delayed
@@ -162,7 +160,6 @@ def test_a_message_for_later_waits_on_sqs(work: Work) -> None:
     work.send(100)
     with work.consumed():
         work.run_until(lambda: work.counts == (0, 0, 1), 'only a delayed copy is left')
-    assert work.counts == (0, 0, 1)
     assert not work.received
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +31,7 @@ class Worker:
         self.hub = hub
         self.done: list[str] = []
         self.most_held: Counter[str] = Counter()
+        self.seconds_of: defaultdict[str, float] = defaultdict(float)
         self._children = children
         self._run_times = run_times
         self._held: Counter[str] = Counter()
@@ -67,10 +68,13 @@ class Worker:
         while self._waiting and self._running < self._children:
             message = self._waiting.popleft()
             self._running += 1
-            self.hub.call_later(self._run_times[self._task(message)], self._ended, message)
+            run_time = self._run_times[self._task(message)]
+            self.hub.call_later(run_time, self._ended, message, time.monotonic())
 
-    def _ended(self, message: kombu.Message) -> None:
+    def _ended(self, message: kombu.Message, started: float) -> None:
         self._running -= 1
+        # A timer is late on a busy machine.
+        self.seconds_of[self._task(message)] += time.monotonic() - started
         self._held[self._task(message)] -= 1
         self.done.append(self._task(message))
         message.ack()
@@ -156,15 +160,17 @@ def test_queues_with_a_backlog_share_the_time_by_weight(
     light = Queue(queue_name='light', task='light')
     app = make_app(sqs, heavy, light, prefetch_seconds=0.05)
     of = dict(zip(('heavy', 'light'), run_times, strict=True))
-    for name in of:
-        for _ in range(int(2.0 / of[name]) + 20):
+    sent = {name: int(2.0 / run_time) + 20 for name, run_time in of.items()}
+    for name, count in sent.items():
+        for _ in range(count):
             app.send_task(name)
     with working(app, hub, 2, of) as worker:
         # While both have a backlog.
-        worker.run_until(lambda: worker.done.count('heavy') * of['heavy'] >= 1.0)
-        time_of = {name: worker.done.count(name) * of[name] for name in of}
-    share = time_of['heavy'] / sum(time_of.values())
-    assert 0.65 < share < 0.85, time_of
+        worker.run_until(lambda: worker.seconds_of['heavy'] >= 1.5)
+        assert worker.done.count('light') < sent['light']
+        assert worker.done.count('heavy') < sent['heavy']
+    share = worker.seconds_of['heavy'] / sum(worker.seconds_of.values())
+    assert 0.65 < share < 0.85, worker.seconds_of
 
 
 def test_what_a_receive_in_flight_brings_at_the_end_is_handed_back(

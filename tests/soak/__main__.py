@@ -50,13 +50,14 @@ class Soak:
     def faults(self) -> Iterator[Row]:
         """Yield a row for each fault of each call, and one for all tasks together."""
         for call in faults.CALLS:
-            counted = self.counted()
+            counted, bound = self.counted(), 0
             with faults.busy(counted, visibility_timeout=60) as load:
                 for fault in (*faults.FAULTS, *[faults.OUTAGE] * (call == 'receive')):
                     seconds = 30.0 if fault == faults.OUTAGE else self.options.fault_seconds
-                    yield faults.faulted(load, call, fault, seconds, patience=60.0).row
-            tally = counted.tally()
-            yield Row(f'{call}: all of them', tally, bound=tally.duplicates)
+                    trial = faults.faulted(load, call, fault, seconds, patience=60.0)
+                    bound += trial.in_flight
+                    yield trial.row
+            yield Row(f'{call}: all of them', counted.tally(), bound)
 
     def sigterm(self) -> Iterator[Row]:
         """Yield nothing; print how long messages around a SIGTERM are hidden."""

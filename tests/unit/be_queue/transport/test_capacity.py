@@ -145,3 +145,11 @@ def test_a_worker_may_be_told_to_hold_one_message_for_each_child(clock):
     assert held.room('short') == 4
     fill(held, 'short', 4)
     assert held.room('short') == 0
+
+
+def test_the_time_until_a_message_is_due_is_no_run_time(clock):
+    held = four_children()
+    held.received('due in a minute', 'later', due_in=60.0)
+    clock.now += 60.5
+    held.settled('due in a minute')
+    assert held.run_time('later') == pytest.approx(0.5)
