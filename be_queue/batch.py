@@ -55,7 +55,7 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
     # Here, since they take a while: who does not send batches does not wait for them.
     from celery.canvas import maybe_signature
 
-    from be_queue.transport.batch import Batch, Entry
+    from be_queue.transport.sending.batch import Batch, Entry
 
     calls: list[tuple[AsyncResult | None, Exception | None, Entry]] = []
     unreached = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery.worker import consumer
 
-from be_queue.transport.stopping import turn_until
+from be_queue.transport.holding.stopping import turn_until
 
 __all__ = ['Consumer']
 

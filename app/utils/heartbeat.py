@@ -44,7 +44,7 @@ class Poller:
     """What receives from a queue.
 
     Arguments:
-        state: a `be_queue.transport.polling.State`, by its value.
+        state: a `be_queue.transport.receiving.polling.State`, by its value.
         last_receive: when its last receive ended, well or badly, in seconds since the epoch.
     """
 

@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from app.utils import heartbeat
-from be_queue.transport.polling import State
+from be_queue.transport.receiving.polling import State
 
 __all__ = ['PollerCollector']
 

@@ -215,6 +215,7 @@ def test_on_a_fifo_queue_poison_does_not_hold_up_its_group(
         for n, body in enumerate(('hello', unknown, sound)):
             send(sqs, name, body, MessageGroupId='a-group', MessageDeduplicationId=str(n))
         wait_until(lambda: runs.ends[7] == 1, 'the message after them is run')
+        wait_until(lambda: sqs.visible(f'err-{name}') == 2, 'they are dead letters')
     first, second = dead_letters(sqs, name)
     assert first['Body'] == 'hello'
     assert texts(second)['dead_letter_reason'] == 'unknown task: nobody.knows'

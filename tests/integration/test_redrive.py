@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from be_queue import Config
-from be_queue.transport.redrive import RETENTION, RedriveError
+from be_queue.transport.queues.redrive import RETENTION, RedriveError
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs, faulty_sqs

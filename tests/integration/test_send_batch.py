@@ -147,6 +147,8 @@ def test_tasks_sent_afterwards_are_sent_at_once(site: Site, proxy: FaultySqs) ->
 
 def test_another_transport_sends_them_one_by_one() -> None:
     app = Celery('other', broker='memory://', backend='disabled://', set_as_current=False)
+    # Queues in memory are the process's.
+    app.conf.task_default_queue = 'of this test alone'
     signatures = calls(app, 'work', 3)
     signatures[1].args = (object(),)
 
@@ -154,4 +156,4 @@ def test_another_transport_sends_them_one_by_one() -> None:
 
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
     with app.connection_for_read() as connection:
-        assert connection.default_channel._size('celery') == 2
+        assert connection.default_channel._size('of this test alone') == 2

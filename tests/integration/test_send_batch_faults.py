@@ -14,7 +14,7 @@ from celery import group
 from kombu.exceptions import OperationalError
 
 from be_queue import MessageTooLargeError, NotSentError, send_batch
-from be_queue.transport import batch
+from be_queue.transport.sending import batch
 from tests.integration.sending import (
     Site,
     before_each_publish,

@@ -35,7 +35,7 @@ from kombu.asynchronous.http.curl import CurlClient
 from kombu.transport import SQS, virtual
 
 METHODS = [
-    # be_queue/transport/channel.py
+    # be_queue/transport: the channel of each folder
     (SQS.Channel, '_get_message_estimate'),
     (SQS.Channel, '_message_to_python'),
     (SQS.Channel, '_new_boto_client'),
@@ -66,31 +66,31 @@ METHODS = [
     (virtual.Channel, 'get_table'),
     (virtual.Channel, 'typeof'),
     (virtual.QoS, 'can_consume'),
-    # be_queue/transport/qos.py
+    # be_queue/transport/receiving/qos.py
     (SQS.QoS, 'append'),
     (SQS.QoS, 'ack'),
     (SQS.QoS, 'reject'),
-    # be_queue/transport/declaring.py and redrive.py
+    # be_queue/transport/queues
     (SQS.Channel, '_create_queue'),
     (SQS.Channel, '_queue_cache'),
     (SQS.Channel, '_update_queue_cache'),
     (virtual.Channel, 'queue_declare'),
     (virtual.base, 'queue_declare_ok_t'),
-    # be_queue/transport/guarded.py, dead_letters.py and poison.py
+    # be_queue/transport/dead_letters
     (SQS.Channel, 'basic_consume'),
     (SQS.QoS, 'is_backoff_task'),
     (virtual.Message, '_decode'),
     (kombu.Consumer, 'accept'),
     (kombu.Consumer, '_receive_callback'),
     (Consumer, 'create_task_handler'),
-    # be_queue/transport/stopping.py
+    # be_queue/transport/holding/stopping.py
     (worker_state, 'active_requests'),
     (worker_state, 'should_stop'),
     (worker_state, 'should_terminate'),
     (WorkerRequest, 'message'),
     (Hub, 'create_loop'),
     (Hub, 'call_repeatedly'),
-    # be_queue/transport/delays.py
+    # be_queue/transport/delays
     (celery.utils.time, 'maybe_iso8601'),
     (celery.utils.time, 'maybe_make_aware'),
     # be_queue/worker.py

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from be_queue.transport import capacity
-from be_queue.transport.capacity import MOST_PER_CHILD, Capacity
+from be_queue.transport.receiving import capacity
+from be_queue.transport.receiving.capacity import MOST_PER_CHILD, Capacity
 
 Work = Callable[[str, float], None]
 

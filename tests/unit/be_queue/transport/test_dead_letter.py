@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE, DeadLetter
+from be_queue.transport.dead_letters.moving import MESSAGE_ID, REASON, SOURCE, DeadLetter
 
 URL = 'https://sqs.us-west-2.amazonaws.com/123456789012/prod-add'
 TARGET = 'https://sqs.us-west-2.amazonaws.com/123456789012/err-prod-add'

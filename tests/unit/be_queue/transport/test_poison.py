@@ -14,7 +14,7 @@ import pytest
 from celery import Celery
 from kombu.transport import virtual
 
-from be_queue.transport import poison
+from be_queue.transport.dead_letters import poison
 
 JSON = {'application/json'}
 EMBED = {'callbacks': None, 'errbacks': None, 'chain': None, 'chord': None}

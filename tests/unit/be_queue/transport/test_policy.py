@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from be_queue.transport.policy import Policy, arn_beside, name_of
+from be_queue.transport.queues.policy import Policy, arn_beside, name_of
 
 ARN = 'arn:aws-cn:sqs:cn-north-1:123456789012:err-prod-add.fifo'
 

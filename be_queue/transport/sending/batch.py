@@ -17,8 +17,9 @@ import time
 from typing import Any
 
 from be_queue.errors import NotSentError
-from be_queue.transport.limits import LARGEST
-from be_queue.transport.sending import ERRORS, Request, collector
+from be_queue.transport.clients.sqs_errors import ERRORS
+from be_queue.transport.sending.limits import LARGEST
+from be_queue.transport.sending.publishing import Request, collector
 
 __all__ = ['Batch', 'Entry']
 

@@ -15,8 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from be_queue.errors import BeQueueError
 from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.queues import MAX_RECEIVES
-from be_queue.transport.policy import Policy, arn_beside
-from be_queue.transport.sqs_errors import exists_already, is_denied, is_missing
+from be_queue.transport.clients.sqs_errors import exists_already, is_denied, is_missing
+from be_queue.transport.queues.policy import Policy, arn_beside
 
 __all__ = ['RETENTION', 'Redrive', 'RedriveError']
 

@@ -14,7 +14,7 @@ from botocore.httpsession import get_cert_path
 from kombu.asynchronous.http import Request, get_client
 
 from be_queue.errors import BeQueueError
-from be_queue.transport.credentials import EXPIRED, renew
+from be_queue.transport.clients.credentials import EXPIRED, renew
 
 __all__ = ['CONNECT_TIMEOUT', 'AsyncSqs', 'RequestError']
 

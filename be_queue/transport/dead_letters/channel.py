@@ -7,14 +7,14 @@ from typing import Any
 
 from kombu.transport import virtual
 
-from be_queue.transport import poison
-from be_queue.transport.dead_letters import DeadLetters
-from be_queue.transport.declaring import DeclaringChannel
+from be_queue.transport.dead_letters import poison
+from be_queue.transport.dead_letters.moving import DeadLetters
+from be_queue.transport.sending.channel import SendingChannel
 
 __all__ = ['GuardedChannel']
 
 
-class GuardedChannel(DeclaringChannel):
+class GuardedChannel(SendingChannel):
     """kombu's, with dead-letter queues."""
 
     @cached_property

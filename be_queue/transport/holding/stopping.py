@@ -12,7 +12,7 @@ from typing import Any
 
 from celery.worker import state
 
-from be_queue.transport.release import release
+from be_queue.transport.holding.release import release
 
 __all__ = ['await_receives', 'release_unstarted', 'turn_until']
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from be_queue.transport.capacity import SHORTEST, Capacity
-from be_queue.transport.polling import BATCH, Poller
+from be_queue.transport.receiving.capacity import SHORTEST, Capacity
+from be_queue.transport.receiving.polling import BATCH, Poller
 
 __all__ = ['Receiving']
 

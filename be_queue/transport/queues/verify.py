@@ -7,9 +7,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from be_queue.naming import dead_letter_name
-from be_queue.transport.policy import Policy, arn_beside, name_of
-from be_queue.transport.redrive import Redrive
-from be_queue.transport.sqs_errors import is_denied, is_missing
+from be_queue.transport.clients.sqs_errors import is_denied, is_missing
+from be_queue.transport.queues.policy import Policy, arn_beside, name_of
+from be_queue.transport.queues.redrive import Redrive
 
 __all__ = ['NO_DEAD_LETTERS', 'differences']
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from be_queue.naming import dead_letter_name
-from be_queue.transport.policy import Policy, name_of
-from be_queue.transport.sqs_errors import is_denied, is_missing
+from be_queue.transport.clients.sqs_errors import is_denied, is_missing
+from be_queue.transport.queues.policy import Policy, name_of
 
 __all__ = ['TTL', 'Target', 'find_target']
 

@@ -13,29 +13,17 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
 from kombu.utils.json import dumps
 
 from be_queue.errors import MessageTooLargeError, NotSentError
-from be_queue.transport import fifo
-from be_queue.transport.delays import delay_seconds
-from be_queue.transport.limits import attributes_size, limit_of, read_limit
+from be_queue.transport.clients.sqs_errors import ERRORS
+from be_queue.transport.delays.delays import delay_seconds
+from be_queue.transport.sending import fifo
+from be_queue.transport.sending.limits import attributes_size, limit_of, read_limit
 
-__all__ = ['DEFAULTS', 'ERRORS', 'Request', 'Task', 'collector', 'publish']
+__all__ = ['Request', 'Task', 'collector', 'publish']
 
 logger = logging.getLogger(__name__)
-
-#: kombu's options with other defaults than kombu's. Seconds; requests that SQS throttles or fails
-#: with 5xx are sent again by botocore, unchanged.
-CLIENT_CONFIG: dict[str, Any] = {
-    'connect_timeout': 5,
-    'read_timeout': 10,
-    'retries': {'mode': 'standard', 'total_max_attempts': 5},
-}
-DEFAULTS: dict[str, Any] = {'client-config': CLIENT_CONFIG, 'sqs_base64_encoding': False}
-
-#: What a request to SQS raises.
-ERRORS = (ClientError, BotoCoreError, OSError)
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,19 @@ from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import ClientError
-from kombu.transport import SQS
 from kombu.transport.virtual import base
 
-from be_queue.transport.redrive import Redrive
-from be_queue.transport.sending import ERRORS
-from be_queue.transport.verify import differences
+from be_queue.transport.clients.channel import ClientChannel
+from be_queue.transport.clients.sqs_errors import ERRORS
+from be_queue.transport.queues.redrive import Redrive
+from be_queue.transport.queues.verify import differences
 
 __all__ = ['DeclaringChannel']
 
 logger = logging.getLogger(__name__)
 
 
-class DeclaringChannel(SQS.Channel):
+class DeclaringChannel(ClientChannel):
     """kombu's, but for how queues are found and made."""
 
     @cached_property

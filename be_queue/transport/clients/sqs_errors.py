@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ['code_of', 'exists_already', 'is_denied', 'is_missing']
+__all__ = ['ERRORS', 'code_of', 'exists_already', 'is_denied', 'is_missing']
+
+#: What a request to SQS raises.
+ERRORS = (ClientError, BotoCoreError, OSError)
 
 MISSING = ('AWS.SimpleQueueService.NonExistentQueue', 'QueueDoesNotExist')
 DENIED = ('AccessDenied', 'AccessDeniedException')

@@ -23,12 +23,11 @@ from kombu.transport import virtual
 
 from be_queue.naming import FIFO_SUFFIX
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.copies import copy_of
-from be_queue.transport.policy import name_of
-from be_queue.transport.requests import OnError, OnSuccess
-from be_queue.transport.sending import ERRORS
-from be_queue.transport.sqs_errors import is_missing
-from be_queue.transport.targets import Target, find_target
+from be_queue.transport.clients.requests import OnError, OnSuccess
+from be_queue.transport.clients.sqs_errors import ERRORS, is_missing
+from be_queue.transport.dead_letters.targets import Target, find_target
+from be_queue.transport.delays.copies import copy_of
+from be_queue.transport.queues.policy import name_of
 
 __all__ = ['MESSAGE_ID', 'REASON', 'SOURCE', 'DeadLetters']
 

@@ -1,0 +1,1 @@
+"""Asking SQS: with which login, and what its answers mean."""

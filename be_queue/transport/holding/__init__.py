@@ -1,0 +1,1 @@
+"""Messages that a worker has: hidden from others until they are deleted or handed back."""

@@ -1,0 +1,105 @@
+"""Where kombu acknowledges messages and hands them back."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from kombu.transport import virtual
+
+from be_queue.transport.dead_letters.channel import GuardedChannel
+from be_queue.transport.holding.acks import Acks
+from be_queue.transport.holding.visibility import Visibility
+
+__all__ = ['HoldingChannel']
+
+logger = logging.getLogger(__name__)
+
+
+class HoldingChannel(GuardedChannel):
+    """kombu's, but what it holds stays hidden, and is deleted in batches."""
+
+    #: The event loop calls us back.
+    _loop_turns = False
+    _closing = False
+
+    @cached_property
+    def visibility(self) -> Visibility:
+        """What keeps held messages hidden."""
+        return Visibility(self)
+
+    @cached_property
+    def _acks(self) -> dict[str, Acks]:
+        return {}
+
+    def held(self) -> list[tuple[str, Any]]:
+        """Return receipt handle and message of all that is received and not yet settled."""
+        settled = self.qos._dirty
+        return [item for item in self.qos._delivered.copy().items() if item[0] not in settled]
+
+    def acks(self, queue: str, url: str) -> Acks:
+        """Return what deletes messages of the queue."""
+        if url not in self._acks:
+            self._acks[url] = Acks(self, queue, url)
+        return self._acks[url]
+
+    def pending_acks(self) -> list[tuple[str, str, list[str]]]:
+        """Return queue, URL and receipt handles of what is to be deleted."""
+        return [acks.pending for acks in self._acks.values()]
+
+    def flush_acks(self) -> None:
+        """Delete what is to be deleted, and wait for it."""
+        for acks in self._acks.values():
+            acks.flush()
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        acks = self._acks_of(delivery_tag)
+        if acks is None:
+            super().basic_ack(delivery_tag, multiple)
+        else:
+            acks.add(delivery_tag)
+            # Past kombu's SQS channel, which would delete the message as well.
+            virtual.Channel.basic_ack(self, delivery_tag, multiple)
+
+    def _acks_of(self, delivery_tag: str) -> Acks | None:
+        """Return where to leave a message to be deleted; None when no event loop would do it."""
+        if not self._loop_turns:
+            return None
+        try:
+            info = self.qos.get(delivery_tag).delivery_info
+            queue, url = info['routing_key'], info['sqs_queue']
+        except KeyError:
+            return None
+        return self.acks(queue, url)
+
+    def _restore(self, message: Any, *args: Any) -> None:
+        """Hand a message back to the queue that it came from.
+
+        kombu routes it anew, and by the exchange it belongs to the platform queue as well. There
+        SQS refuses its receipt handle, and the refusal would end the worker.
+        """
+        info = message.delivery_info
+        try:
+            self.blocking_sqs(info['routing_key']).change_message_visibility(
+                QueueUrl=info['sqs_queue'],
+                ReceiptHandle=info['sqs_message']['ReceiptHandle'],
+                VisibilityTimeout=0 if self._closing else self._pause_before_retry(info),
+            )
+        except (ClientError, BotoCoreError) as error:
+            logger.warning(
+                'a message was not handed back and comes back after its visibility timeout: '
+                'queue=%s error=%s',
+                info['sqs_queue'],
+                error,
+            )
+
+    def _pause_before_retry(self, info: dict[str, Any]) -> int:
+        """Return for how many seconds a message that was handed back stays hidden.
+
+        One that kills its process is not tried again in a tight loop.
+        """
+        attempts = int(info['sqs_message'].get('Attributes', {}).get('ApproximateReceiveCount', 1))
+        pause = max(self.wait_time_seconds, 1) * 2 ** min(attempts - 1, 10)
+        return int(min(pause, self.visibility_timeout))

@@ -1,0 +1,1 @@
+"""Queues and their dead-letter queues: found, made, mended or verified."""
