@@ -68,6 +68,7 @@ def test_a_worker_under_load_comes_back_from_faults_of_every_call(counted: Count
                 ('receive', 'done, but reset'),
                 ('delete', '503'),
                 ('send', 'throttled'),
+                ('send', 'not JSON'),
                 ('visibility', 'reset'),
                 ('', faults.OUTAGE),
             )

@@ -11,18 +11,17 @@ import pycurl
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
-from kombu.asynchronous.http import Request, get_client
+from kombu.asynchronous.http import Request
 
 from be_queue.errors import BeQueueError
 from be_queue.transport.clients.credentials import EXPIRED, renew
+from be_queue.transport.clients.http import client_of
 
 __all__ = ['CONNECT_TIMEOUT', 'AsyncSqs', 'RequestError']
 
 #: Seconds to reach the server, and to get an answer after the time that it may take by itself.
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 10.0
-#: Requests in flight at a time: a long poll a queue, and deletes beside them.
-MAX_REQUESTS = 100
 #: Errors of curl after which the server has had no request.
 NOT_REACHED = (pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_SSL_CONNECT_ERROR)
 
@@ -61,7 +60,7 @@ class AsyncSqs:
 
     def __init__(self, hub: Any, client: Callable[[], Any]) -> None:
         self._client = client
-        self._http = get_client(hub, max_clients=MAX_REQUESTS)
+        self._http = client_of(hub)
 
     def call(
         self,

@@ -58,7 +58,9 @@ class Acks:
     def add(self, handle: str) -> None:
         """Delete a message soon."""
         self._waiting.append(handle)
-        if len(self._waiting) >= BATCH and not self._outage.lasts:
+        if self._outage.lasts:
+            return  # until the next try
+        if len(self._waiting) >= BATCH:
             self._send()
         else:
             self._plan(DELAY)
@@ -77,7 +79,7 @@ class Acks:
                 return
             failed = self._failed_by_sqs(part, answer)
             if failed:
-                self._report_undeleted(len(failed), answer['Failed'])
+                self._report_undeleted(len(failed), answer.get('Failed'))
 
     def _plan(self, delay: float) -> None:
         if not self._planned:
@@ -88,6 +90,8 @@ class Acks:
         self._planned = False
         while self._waiting:
             self._send()
+            if self._outage.lasts:
+                return  # one is enough to see whether it is over
 
     def _send(self) -> None:
         part, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
@@ -97,6 +101,8 @@ class Acks:
         def answered(answer: dict[str, Any]) -> None:
             self._outage.ended()
             self._try_again(part, self._failed_by_sqs(part, answer), RETRY_DELAY)
+            if self._waiting:
+                self._plan(DELAY)
 
         def failed(error: Exception) -> None:
             self._try_again(part, part, self._outage.failed(error, asked_at))
@@ -116,10 +122,11 @@ class Acks:
 
     def _failed_by_sqs(self, part: list[str], answer: dict[str, Any]) -> list[str]:
         """Return the handles that SQS could not delete, but may another time."""
+        deleted = {entry['Id'] for entry in answer.get('Successful') or []}
         refused = answer.get('Failed') or []
-        again = [part[int(entry['Id'])] for entry in refused if not entry.get('SenderFault')]
-        self.expired += len(refused) - len(again)
-        return again
+        expired = {entry['Id'] for entry in refused if entry.get('SenderFault')}
+        self.expired += len(expired)
+        return [handle for i, handle in enumerate(part) if str(i) not in deleted | expired]
 
     def _report_undeleted(self, count: int, error: object) -> None:
         logger.warning(

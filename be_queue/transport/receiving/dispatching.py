@@ -60,6 +60,11 @@ class Receiving:
             self._woken = True
             self.hub.call_soon(self._dispatch)
 
+    def is_back(self) -> None:
+        """SQS answers again: have no queue wait for its next try."""
+        for poller in self.pollers.values():
+            poller.retry()
+
     def price(self, queue: str) -> float:
         """Return the seconds of work that a message of the queue is taken for."""
         # Nothing known costs little: it is a message for each child at most.

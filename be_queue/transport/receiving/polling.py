@@ -2,7 +2,7 @@
 
     IDLE -> RECEIVING -> IDLE            messages, or none: the next receive follows
               |    ^
-              v    |  after a wait that grows up to 20 s, drawn by lot
+              v    |  after a wait that grows up to 8 s, drawn by lot
           BACKING_OFF                    the receive failed
 
     IDLE -> FULL -> IDLE                 no room for a message; the ack that makes room wakes it
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: Messages of one ReceiveMessage, a limit of SQS.
 BATCH = 10
-#: Seconds of the longest wait after a failed receive.
-MAX_WAIT = 20.0
+#: Seconds of the longest wait after a failed receive: the worker is back ten after SQS is.
+MAX_WAIT = 8.0
 #: Receives in flight for one queue, while they come back filled.
 MAX_RECEIVES = 4
 #: Seconds within which SQS answers when a queue has messages.
@@ -66,6 +66,7 @@ class Poller:
         self._in_flight: dict[int, tuple[float, int]] = {}
         self._serial = 0
         self._at_once = 1
+        self._retry: Any = None
         self._outage = Outage(f'SQS queue {queue}', max_wait=MAX_WAIT, hint=CHECK_SQS)
 
     @property
@@ -92,7 +93,9 @@ class Poller:
 
         def received(answer: dict[str, Any]) -> None:
             self._ended(serial)
-            self._outage.ended()
+            if self._outage.lasts:
+                self._outage.ended()
+                self._receiving.is_back()
             self._deliver(answer.get('Messages') or [], count, time.monotonic() - asked_at)
 
         def failed(error: Exception) -> None:
@@ -101,9 +104,15 @@ class Poller:
                 self.state = State.BACKING_OFF
                 self._at_once = 1
                 wait = self._outage.failed(error, asked_at)
-                self._receiving.hub.call_later(wait, self._try_again)
+                self._retry = self._receiving.hub.call_later(wait, self._try_again)
 
         self._receiving.channel.receive(self.queue, count, waits, received, failed)
+
+    def retry(self) -> None:
+        """Do not wait any longer after a failed receive: SQS answers others."""
+        if self.state is State.BACKING_OFF:
+            self._retry.cancel()
+            self._try_again()
 
     def full(self) -> None:
         """There is no room for what a receive would bring."""

@@ -58,7 +58,13 @@ class Request:
 
     def send(self) -> None:
         """Send it; raises one of `ERRORS`."""
-        self.client.send_message(QueueUrl=self.url, **self.params)
+        answer = self.client.send_message(QueueUrl=self.url, **self.params)
+        if not answer.get('MessageId'):
+            # To boto3, a login page with status 200 is an answer that says nothing.
+            raise ConnectionError(
+                f'the answer to SendMessage to queue {self.queue!r} has no MessageId, and is not '
+                'of SQS: look for a proxy or login page at SQS_ENDPOINT_URL'
+            )
 
 
 class Collector(Protocol):

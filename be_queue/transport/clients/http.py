@@ -1,0 +1,53 @@
+"""kombu's HTTP client of the event loop, with timers that are on time."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from kombu.asynchronous.http.curl import CurlClient
+
+__all__ = ['client_of']
+
+#: Requests in flight at a time: a long poll a queue, and deletes beside them.
+MAX_REQUESTS = 100
+
+_clients: WeakKeyDictionary[Any, Client] = WeakKeyDictionary()
+
+
+class Client(CurlClient):
+    """kombu's, with one timer.
+
+    kombu takes curl's milliseconds for seconds, and leaves a timer behind for each request. While
+    nothing is read or written, its event loop fires ten timers a second: some hundred requests
+    that fail together, when SQS is away, would keep the worker from trying again for a minute.
+    """
+
+    _timer: Any = None
+    _is_planned = False
+
+    def _set_timeout(self, msecs: int) -> None:
+        """Look after the transfers in so many milliseconds; -1 is never."""
+        if msecs == 0:
+            if not self._is_planned:
+                self._is_planned = True
+                self.hub.call_soon(self._look_after)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if msecs > 0:
+            self._timer = self.hub.call_later(msecs / 1000, self._timeout_check)
+
+    def _look_after(self) -> None:
+        self._is_planned = False
+        if not self._closed:
+            self._timeout_check()
+
+
+def client_of(hub: Any) -> Client:
+    """Return the client of an event loop."""
+    client = _clients.get(hub)
+    if client is None or client._closed:
+        client = _clients[hub] = Client(hub, max_clients=MAX_REQUESTS)
+    return client
