@@ -72,6 +72,8 @@ def test_tasks_for_later_wait_on_sqs_and_start_on_time(counted: Counted, sqs: Sq
             latencies.append(starts(counted.runs)[number] - sent_at)
         before = prefetch_counts(server)[-1]
 
+        wait_until(lambda: sqs.in_flight(counted.queue) == 0, 'those messages are deleted')
+
         # The parts of a second differ: SQS knows whole ones only.
         first = time.time() + 4
         etas = {number: first + number * 0.13 for number in range(20)}
