@@ -33,6 +33,17 @@ def assert_all_gone(pids: list[int]) -> None:
     wait_until(lambda: not any(map(alive, pids)), f'the processes {pids} are gone', timeout=10)
 
 
+def test_each_queue_has_a_poller_that_can_be_seen(site: Site) -> None:
+    consumed = {site.queue(name) for name in ('add', 'retry-demo', 'slow')}
+    consumed.add(f'{site.username}-local-celery')
+    with site.server() as server:
+        wait_until(lambda: server.metric('poller_state', state='receiving') == 4, 'all receive')
+        for path in ('/healthz', '/readyz'):
+            pollers = json.loads(server.get(path)[1])['pollers']
+            assert pollers.keys() == consumed
+        assert server.metric('poller_state') == 4  # one state each
+
+
 def test_sigterm_lets_running_tasks_finish(site: Site, sqs: SqsServer) -> None:
     with site.server() as server:
         pids = list(server.processes())
