@@ -9,11 +9,11 @@ A room for each concern; its ``channel`` is where kombu calls it:
 
 * `clients`: requests to SQS, with time-outs and credentials that are renewed.
 * `queues`: finding queues, and making them with their dead-letter queues.
-* `sending`: a message to all its queues at once, or many messages ten to a request.
+* `sending`: a message to all its queues at once, or many messages ten to a request; how long SQS
+  keeps it back.
 * `dead_letters`: what Celery could not run, and sending it where people look for it.
-* `holding`: deleting messages, keeping them hidden, handing them back.
-* `delays`: how long a message has to wait for its time, and sending it again when SQS cannot wait
-  that long.
+* `holding`: deleting messages, keeping them hidden, handing them back, and sending those again
+  whose time is further away than SQS keeps one back.
 * `receiving`: how much a worker may hold, and which queue it asks next.
 """
 

@@ -20,7 +20,7 @@ from celery import Celery
 from kombu.asynchronous import Hub, set_event_loop
 
 from be_queue import Config, Queue, Queues
-from be_queue.transport.delays import delays
+from be_queue.transport.sending import delays
 from tests.support import faulty
 from tests.support.faulty import FaultySqs, faulty_sqs
 from tests.support.sqs import SqsServer

@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import Task, shared_task, signals
 
-from be_queue.transport.delays import delays
+from be_queue.transport.sending import delays
 from tests.support import counting
 
 __all__ = ['RETRIED', 'RETRY_COUNTDOWN']

@@ -90,7 +90,7 @@ METHODS = [
     (WorkerRequest, 'message'),
     (Hub, 'create_loop'),
     (Hub, 'call_repeatedly'),
-    # be_queue/transport/delays
+    # be_queue/transport/sending/delays.py
     (celery.utils.time, 'maybe_iso8601'),
     (celery.utils.time, 'maybe_make_aware'),
     # be_queue/worker.py

@@ -26,8 +26,8 @@ from be_queue.outage import CHECK_SQS, Outage
 from be_queue.transport.clients.requests import OnError, OnSuccess
 from be_queue.transport.clients.sqs_errors import ERRORS, is_missing
 from be_queue.transport.dead_letters.targets import Target, find_target
-from be_queue.transport.delays.copies import copy_of
 from be_queue.transport.queues.policy import name_of
+from be_queue.transport.sending.copies import copy_of
 
 __all__ = ['MESSAGE_ID', 'REASON', 'SOURCE', 'DeadLetters']
 

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import Any
 
 from be_queue.transport.clients.requests import OnError, OnSuccess
-from be_queue.transport.delays.copies import with_what_a_copy_needs
-from be_queue.transport.delays.hops import Hops
 from be_queue.transport.holding.channel import HoldingChannel
+from be_queue.transport.holding.hops import Hops
 from be_queue.transport.holding.release import release
 from be_queue.transport.receiving.capacity import SECONDS, Capacity
 from be_queue.transport.receiving.dispatching import Receiving
 from be_queue.transport.receiving.qos import QoS
+from be_queue.transport.sending.copies import with_what_a_copy_needs
 
 __all__ = ['ReceivingChannel']
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from kombu.transport import SQS
 
-from be_queue.transport.delays.delays import seconds_left
+from be_queue.transport.sending.delays import seconds_left
 
 __all__ = ['QoS']
 

@@ -17,8 +17,8 @@ from kombu.utils.json import dumps
 
 from be_queue.errors import MessageTooLargeError, NotSentError
 from be_queue.transport.clients.sqs_errors import ERRORS
-from be_queue.transport.delays.delays import delay_seconds
 from be_queue.transport.sending import fifo
+from be_queue.transport.sending.delays import delay_seconds
 from be_queue.transport.sending.limits import attributes_size, limit_of, read_limit
 
 __all__ = ['Request', 'Task', 'collector', 'publish']

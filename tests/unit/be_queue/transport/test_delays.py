@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.message import Message
 
-from be_queue.transport.delays import hops
-from be_queue.transport.delays.copies import copy_of, with_what_a_copy_needs
-from be_queue.transport.delays.delays import LONGEST, delay_seconds, seconds_left
+from be_queue.transport.holding import hops
+from be_queue.transport.sending.copies import copy_of, with_what_a_copy_needs
+from be_queue.transport.sending.delays import LONGEST, delay_seconds, seconds_left
 
 NOW = datetime.datetime(2026, 3, 29, 0, 59, 30, tzinfo=datetime.timezone.utc)
 

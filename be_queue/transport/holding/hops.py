@@ -30,10 +30,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.delays.copies import copy_of
-from be_queue.transport.delays.delays import delay_seconds, seconds_left
 from be_queue.transport.holding import visibility
 from be_queue.transport.holding.release import release
+from be_queue.transport.sending.copies import copy_of
+from be_queue.transport.sending.delays import delay_seconds, seconds_left
 
 __all__ = ['Hops']
 
