@@ -53,7 +53,8 @@ class Trial:
     Arguments:
         before: tasks per second before it.
         recovery: seconds from its end to the rate before; None when that was not seen.
-        in_flight: the most messages that were received and not deleted meanwhile.
+        in_flight: the most messages that were received and not deleted meanwhile; and where sends
+            failed, all of them: SQS may have taken a message, and takes it again.
         row: its line of the table.
     """
 
@@ -128,22 +129,28 @@ def faulted(
     counted = load.counted
     earlier = counted.tally()
     before = _settled_rate(counted, window)
+    sends = _sends(load)
     load.make(call, fault)
     most = _most_in_flight(counted, until=time.monotonic() + seconds)
     load.mend()
     healed = time.time()
+    sends = _sends(load) - sends if call == 'send' else 0
 
     def is_back() -> bool:
         now = time.time()
         return now >= healed + 0.5 and counted.rate(now, 0.5) >= FULL * before
 
     recovery = _seconds_until(is_back, patience)
-    most = max(most, counted.sqs.in_flight(counted.queue))
+    most = max(most, counted.sqs.in_flight(counted.queue)) + sends
     tally = _difference(earlier, counted.tally())
     what = fault if fault == OUTAGE else f'{call}: {fault}'
     back = 'NOT BACK' if recovery is None else f'back after {recovery:.1f} s'
     note = f'{before:.0f}/s before, {back}'
     return Trial(before, recovery, most, Row(f'{what}, {seconds:.0f} s', tally, most, note))
+
+
+def _sends(load: Busy) -> int:
+    return sum(load.proxy.requests[operation] for operation in faulty.SEND)
 
 
 def _settled_rate(counted: Counted, window: float) -> float:
