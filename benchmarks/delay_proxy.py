@@ -77,7 +77,8 @@ class ClientEnd(End):
         super().connection_made(transport)
         assert self.transport is not None
         # Nothing is read, and so no chunk's time begins, before there is someone to send it to.
-        self.transport.pause_reading()
+        # Soon, for asyncio of Python 3.10 begins to read after this call, paused or not.
+        asyncio.get_running_loop().call_soon(self.transport.pause_reading)
         self._connecting = asyncio.ensure_future(self._connect())
 
     async def _connect(self) -> None:

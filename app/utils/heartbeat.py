@@ -110,7 +110,8 @@ def install(app: Celery, path: Path) -> None:
             write(path, State.STARTING)
 
         def start(self, parent: Any) -> None:
-            self._beat(parent)
+            # On the loop's first turn: by then the queues are consumed.
+            parent.timer.call_after(0, self._beat, (parent,))
             self.timer = parent.timer.call_repeatedly(INTERVAL, self._beat, (parent,))
 
         def stop(self, parent: Any) -> None:
