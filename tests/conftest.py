@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.faulty import FaultySqs, faulty_sqs
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.sqs import SqsServer, running_sqs
 
@@ -30,4 +31,11 @@ def sqs() -> Iterator[SqsServer]:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for the whole session: rows are told apart by task id."""
     with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    """A proxy before the SQS server that makes requests fail when it is told to."""
+    with faulty_sqs(sqs.port) as server:
         yield server

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.support import faulty
-from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.faulty import FaultySqs
 from tests.support.sqs import SqsServer
 from tests.support.worker import Server, Site
 
@@ -16,12 +12,6 @@ VARIABLES = {
     'SQS_CREATE_QUEUES': 'false',
     'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1},
 }
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
-        yield server
 
 
 def make_queues(site: Site) -> None:

@@ -6,15 +6,13 @@ import base64
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support import faulty, rejecting
 from tests.support.counting import Runs
-from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.faulty import FaultySqs
 from tests.support.own_tasks import FIFO_QUEUE
 from tests.support.own_worker import own_worker
 from tests.support.sqs import SqsServer
@@ -100,12 +98,6 @@ def texts(letter: Mapping[str, Any]) -> dict[str, str]:
 
 def wait_settled(sqs: SqsServer, name: str) -> None:
     wait_until(lambda: sqs.visible(name) == sqs.in_flight(name) == 0, f'{name} is empty')
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
-        yield server
 
 
 def test_poison_goes_to_the_dead_letter_queue_at_once_and_untouched(

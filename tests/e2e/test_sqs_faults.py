@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import faulty
-from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.faulty import FaultySqs
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
@@ -26,12 +25,6 @@ FAULTS = {
 #: One of each kind: refused, unreadable, lost. `make soak` has them all, for every call.
 DELETE_FAULTS = [FAULTS['503'], FAULTS['not JSON'], FAULTS['reset']]
 OPTIONS = {'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1}, 'PLATFORM_QUEUE_NAME': ''}
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from celery import Celery
 
-from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.faulty import FaultySqs
 from tests.support.login import Gate, container_credentials, key
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
@@ -26,12 +25,6 @@ WORKER = {
 }
 #: Seconds for which credentials are good.
 SHORT, LONG = 2.0, 600.0
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import kombu
@@ -13,19 +12,7 @@ from celery import Celery
 from be_queue.transport.dead_letters.moving import MESSAGE_ID, REASON, SOURCE
 from tests.integration.scene import Scene
 from tests.support import faulty
-from tests.support.faulty import FaultySqs, faulty_sqs
-from tests.support.sqs import SqsServer
-
-
-@pytest.fixture
-def scene(sqs: SqsServer) -> Scene:
-    return Scene(sqs)
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
-        yield server
+from tests.support.faulty import FaultySqs
 
 
 def receive(app: Celery, connection: kombu.Connection, name: str) -> kombu.Message:

@@ -17,12 +17,12 @@ from typing import Any
 import kombu
 import pytest
 from celery import Celery
-from kombu.asynchronous import Hub, set_event_loop
+from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
 from be_queue.transport.sending import delays
 from tests.support import faulty
-from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.faulty import FaultySqs
 from tests.support.sqs import SqsServer
 
 # kombu's HTTP client uses names of curl's that pycurl would have it replace.
@@ -32,21 +32,6 @@ pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:Deprecatio
 VISIBILITY_TIMEOUT = 1
 UNAVAILABLE = faulty.status(503, 'ServiceUnavailable')
 SENT_AGAIN = 'sending delayed messages again to SQS queue'
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    set_event_loop(hub)
-    yield hub
-    hub.close()
-    set_event_loop(None)
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
-        yield server
 
 
 class Work:

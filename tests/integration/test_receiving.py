@@ -15,7 +15,7 @@ from typing import Any
 import kombu
 import pytest
 from celery import Celery
-from kombu.asynchronous import Hub, set_event_loop
+from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
 from tests.support.sqs import SqsServer
@@ -83,15 +83,6 @@ class Worker:
     def _task(self, message: kombu.Message) -> str:
         name: str = message.headers['task']
         return name
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    set_event_loop(hub)
-    yield hub
-    hub.close()
-    set_event_loop(None)
 
 
 def make_app(sqs: SqsServer, *queues: Queue, **options: Any) -> Celery:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 from celery import Celery
@@ -12,21 +11,9 @@ from be_queue import Config
 from be_queue.transport.queues.redrive import RETENTION, RedriveError
 from tests.integration.scene import Scene
 from tests.support import faulty
-from tests.support.faulty import FaultySqs, faulty_sqs
-from tests.support.sqs import SqsServer
+from tests.support.faulty import FaultySqs
 
 DENIED = faulty.status(403, 'AccessDeniedException')
-
-
-@pytest.fixture
-def scene(sqs: SqsServer) -> Scene:
-    return Scene(sqs)
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
-        yield server
 
 
 def test_each_queue_is_made_with_its_dead_letter_queue_and_policy(scene: Scene) -> None:

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from tests.support import faulty
-from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.faulty import FaultySqs
 from tests.support.own_tasks import build, predefined
 from tests.support.own_worker import own_worker
 from tests.support.postgres import PostgresServer
@@ -27,12 +27,6 @@ ASSUME_ROLE = ''
 def sqs() -> Iterator[SqsServer]:
     """With STS beside it."""
     with running_sqs('sqs,sts') as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
-    with faulty_sqs(sqs.port) as server:
         yield server
 
 
