@@ -57,9 +57,11 @@ def _run(config: Config, supervisor: Supervisor) -> int:
             return supervisor.run()
         # Only now, since it takes a moment: the worker's app, with the tasks and whatever they
         # import. A mapping that they do not fit stops us here, in one line.
+        from app.utils.ratelimit.check import check_service
         from app.worker import app, worker_config
 
         preflight.declare_queues(app)
+        check_service(config, app.conf.broker_transport_options['ratelimits'])
         supervisor.start(_web(listener))
     if config.is_local and _has_monitor(worker_config, app.conf.result_backend):
         supervisor.start(_monitor())

@@ -6,6 +6,7 @@ from app.config.configuration import WorkerConfig, load_config
 from app.config.queues import QUEUES
 from app.tasks import tasks  # noqa: F401  (registers them)
 from app.utils import celery_signals, heartbeat, idempotency, result_expiry  # noqa: F401
+from app.utils.ratelimit.check import check as check_rate_limits
 
 config = load_config()
 worker_config = WorkerConfig(config)
@@ -15,6 +16,7 @@ app = Celery(config.service_name)
 app.config_from_object(worker_config)
 app.finalize()
 QUEUES.check_registered(app.tasks)
+check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])
 for _name in worker_config.not_consumed():
     app.amqp.queues.deselect(_name)
 

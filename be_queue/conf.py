@@ -217,6 +217,12 @@ class Config:
         if isinstance(self.QUEUES, Queues):
             options['weights'] = {self.QUEUES.sqs_name(q): q.weight for q in self.QUEUES}
             options['max_receives'] = {self.QUEUES.sqs_name(q): q.max_receives for q in self.QUEUES}
+            # For a transport that limits rates; ours does not.
+            options['ratelimits'] = {
+                self.QUEUES.sqs_name(q): {'name': q.ratelimit_name, 'limit': q.ratelimit}
+                for q in self.QUEUES
+                if q.ratelimit_name or q.ratelimit
+            }
         if self.SQS_ENDPOINT_URL:
             options['is_secure'] = self.SQS_ENDPOINT_URL.startswith('https:')
         return options

@@ -30,6 +30,9 @@ class Queue:
         queue_name: short name, of letters, digits, ``-`` and ``_``; may end in ``.fifo``.
         task: name of the one task that travels through this queue.
         ratelimit_name: name of the queue's limit in the rate-limit service; None is no limit.
+        ratelimit: the limit where there is no service, such as ``100/minute``: messages of a
+            second, minute, hour or day that the workers together receive; None is no limit.
+            Queues with the same ``ratelimit_name`` share it.
         weight: while several queues have a backlog, this one's share of a worker's time beside the
             others'; above 0.
         max_receives: receives, 1 to 1000, after which SQS moves a message that nobody deleted to
@@ -42,6 +45,7 @@ class Queue:
     queue_name: str
     task: str
     ratelimit_name: str | None = None
+    ratelimit: str | None = None
     weight: float = 1.0
     max_receives: int = MAX_RECEIVES
     consume: bool = True
@@ -65,6 +69,8 @@ class Queue:
             )
         if self.ratelimit_name is not None and not str(self.ratelimit_name).strip():
             raise MappingError(f'{self!r}: ratelimit_name must be a non-empty name, or None')
+        if self.ratelimit is not None and not str(self.ratelimit).strip():
+            raise MappingError(f"{self!r}: ratelimit must be a limit such as '100/minute', or None")
 
 
 class Queues:

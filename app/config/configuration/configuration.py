@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 EMBEDDED = re.compile(r'embedded(?::(\d{1,5}))?')
 EMBEDDED_PORT = 4566
+#: The rate-limit service's own.
+RATELIMIT_PORT = 8080
 
 #: Seconds after which a task's child is killed.
 TASK_TIME_LIMIT = 600
@@ -88,6 +90,16 @@ class Config(BaseSettings):
     #: Whether a message whose task runs already or has run is skipped: app/utils/idempotency.py.
     idempotency_guard: bool = False
 
+    #: ``host:port`` or URL of the service that keeps rate limits, and its domain for ours.
+    ratelimit_host: str | None = None
+    ratelimit_domain: str | None = None
+    #: Where limits written in the mapping are kept for all workers together; else by each alone.
+    ratelimit_redis_url: Annotated[str | None, Field(repr=False)] = None
+    #: Seconds for a request to the service or to Redis.
+    ratelimit_timeout: Annotated[float, Field(gt=0, le=10)] = 0.1
+    #: While neither answers, queues have no limit (open) or are not polled (closed).
+    ratelimit_failure_policy: Literal['open', 'closed'] = 'open'
+
     #: Where the processes keep their metrics; emptied at every start.
     prometheus_multiproc_dir: Path = Path('prometheus_multiproc_dir')
 
@@ -124,6 +136,13 @@ class Config(BaseSettings):
             raise ValueError(
                 "a URL such as http://127.0.0.1:4566, 'embedded', or empty for Amazon's own"
             )
+        return text
+
+    @field_validator('ratelimit_host')
+    @classmethod
+    def _legal_ratelimit_host(cls, text: str | None) -> str | None:
+        if text is not None:
+            _ratelimit_url(text)
         return text
 
     @field_validator('prometheus_multiproc_dir')
@@ -163,6 +182,11 @@ class Config(BaseSettings):
         return f'http://test:test@127.0.0.1:{port}' if port else self.sqs_endpoint_url or ''
 
     @property
+    def ratelimit_url(self) -> str | None:
+        """Where the rate-limit service takes requests; None when there is none."""
+        return _ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
+
+    @property
     def var_dir(self) -> Path:
         """Where local state is kept."""
         return ROOT / 'var'
@@ -171,6 +195,19 @@ class Config(BaseSettings):
     def heartbeat_path(self) -> Path:
         """The file through which the worker tells the web server how it is."""
         return self.prometheus_multiproc_dir / 'worker.json'
+
+
+def _ratelimit_url(text: str) -> str:
+    try:
+        url = urlsplit(text if '://' in text else f'http://{text}')
+        port = url.port or (RATELIMIT_PORT if '://' not in text else None)
+    except ValueError:
+        url, port = urlsplit(''), None
+    if url.scheme not in ('http', 'https') or not url.hostname or url.query or url.fragment:
+        raise ValueError('host:port or a URL, for example ratelimit:8080')
+    path = url.path.rstrip('/').removesuffix('/json')
+    host = f'[{url.hostname}]' if ':' in url.hostname else url.hostname
+    return f'{url.scheme}://{host}{f":{port}" if port else ""}{path}/json'
 
 
 class WorkerConfig(be_queue.Config):
@@ -223,6 +260,8 @@ class WorkerConfig(be_queue.Config):
             'polling_interval': 0.05,
         }
         return settings | {
+            # be_queue's, with rate limits.
+            'broker_transport': 'app.utils.transport:Transport',
             'broker_connection_retry_on_startup': True,
             'broker_connection_max_retries': None,
             # Neither has a meaning on SQS, which has no fanout.

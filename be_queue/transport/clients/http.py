@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import pycurl
 from kombu.asynchronous.http.curl import CurlClient
 
-__all__ = ['client_of']
+__all__ = ['client_of', 'limit']
 
 #: Requests in flight at a time: a long poll a queue, and deletes beside them.
 MAX_REQUESTS = 100
@@ -43,6 +44,21 @@ class Client(CurlClient):
         self._is_planned = False
         if not self._closed:
             self._timeout_check()
+
+
+def limit(curl: Any, connect: float, total: float, once: bool = False) -> None:
+    """Prepare a request; every one has to be, since its handle comes from another.
+
+    kombu's client sets no time-out at all: a connection that died in silence is waited for forever.
+
+    Arguments:
+        connect, total: seconds to reach the server, and until its answer is there.
+        once: take a new connection. On one that it has used before, curl by itself repeats a
+            request without an answer.
+    """
+    curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(connect * 1000))
+    curl.setopt(pycurl.TIMEOUT_MS, int(total * 1000))
+    curl.setopt(pycurl.FRESH_CONNECT, once)
 
 
 def client_of(hub: Any) -> Client:

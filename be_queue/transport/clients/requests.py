@@ -15,7 +15,7 @@ from kombu.asynchronous.http import Request
 
 from be_queue.errors import BeQueueError
 from be_queue.transport.clients.credentials import EXPIRED, renew
-from be_queue.transport.clients.http import client_of
+from be_queue.transport.clients.http import client_of, limit
 
 __all__ = ['CONNECT_TIMEOUT', 'AsyncSqs', 'RequestError']
 
@@ -100,7 +100,7 @@ class AsyncSqs:
                 headers=dict(signed.headers.items()),
                 body=signed.body,
                 ca_certs=get_cert_path(True),
-                on_prepare=partial(_limit, timeout=timeout, once=once),
+                on_prepare=partial(limit, connect=CONNECT_TIMEOUT, total=timeout, once=once),
                 on_ready=partial(_answered, operation, on_success, failed),
             )
         )
@@ -119,15 +119,6 @@ def _signed(client: Any, operation: str, params: dict[str, Any]) -> Any:
     )
     client._request_signer.sign(operation, request)
     return request.prepare()
-
-
-def _limit(curl: Any, timeout: float, once: bool) -> None:
-    # kombu's client sets no time-out at all: a connection that died in silence is waited for
-    # forever. The handle is used again, for requests with other limits.
-    curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(CONNECT_TIMEOUT * 1000))
-    curl.setopt(pycurl.TIMEOUT_MS, int(timeout * 1000))
-    # On a connection that it has used before, curl by itself repeats a request without an answer.
-    curl.setopt(pycurl.FRESH_CONNECT, once)
 
 
 def _answered(operation: str, on_success: OnSuccess, on_error: OnError, response: Any) -> None:

@@ -13,6 +13,7 @@ from be_queue.transport.holding.hops import Hops
 from be_queue.transport.holding.release import release
 from be_queue.transport.receiving.capacity import SECONDS, Capacity
 from be_queue.transport.receiving.dispatching import Receiving
+from be_queue.transport.receiving.gate import Gate
 from be_queue.transport.receiving.qos import QoS
 from be_queue.transport.sending.copies import with_what_a_copy_needs
 
@@ -30,6 +31,11 @@ class ReceivingChannel(HoldingChannel):
     def capacity(self) -> Capacity:
         """How much is held, and may be."""
         return Capacity(float(self.transport_options.get('prefetch_seconds', SECONDS)))
+
+    @cached_property
+    def gate(self) -> Gate:
+        """What may hold receives back."""
+        return Gate()
 
     @cached_property
     def hops(self) -> Hops:
@@ -57,24 +63,29 @@ class ReceivingChannel(HoldingChannel):
         params = self._receive_params(queue, count, takes)
         self.async_sqs(queue).call('ReceiveMessage', params, on_success, on_error, takes=takes)
 
-    def deliver(self, queue: str, messages: list[dict[str, Any]]) -> None:
-        """Hand messages to the queue's consumer; one that it cannot take stops no other."""
+    def deliver(self, queue: str, messages: list[dict[str, Any]]) -> int:
+        """Hand messages to the queue's consumer; one that it cannot take stops no other.
+
+        Returns how many that were; the others are for later.
+        """
         callback: Callable[[Any], object] | None = self.connection._callbacks.get(queue)
         url = self._new_queue(queue)
         if callback is None or (self.receiving is not None and self.receiving.stopped):
             release(self, [(queue, url, message['ReceiptHandle']) for message in messages])
-            return
-        received_at = time.monotonic()
+            return 0
+        received_at, for_later = time.monotonic(), 0
         for message in messages:
             try:
                 payload = self._message_to_python(message, queue, url)
                 if self.hops.take(queue, url, message, payload):
+                    for_later += 1
                     continue
                 info = payload.get('properties', {}).get('delivery_info', {})
                 info['received_at'] = received_at
                 callback(payload)
             except Exception as error:  # noqa: BLE001  (whatever a stranger's message provokes)
                 self.dead_letters.not_delivered(queue, url, message, error)
+        return len(messages) - for_later
 
     @property
     def get_message_attributes(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Each queue has a receive waiting on SQS. Those that bring messages are asked again as far as the
 worker's `capacity` goes, the queue first that has had the least of the worker's time: by its
-weight, queues with a backlog share that equally.
+weight, queues with a backlog share that equally. One that the channel's gate holds back is left out
+and keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from be_queue.transport.receiving.capacity import SHORTEST, Capacity
-from be_queue.transport.receiving.polling import BATCH, Poller
+from be_queue.transport.receiving.polling import BATCH, Poller, State
 
 __all__ = ['Receiving']
 
@@ -53,6 +54,7 @@ class Receiving:
         """Start no more receives; what those in flight bring is handed back."""
         self.stopped = True
         self._timer.cancel()
+        self.channel.gate.close()
 
     def wake(self) -> None:
         """Receive soon: there is room, or a receive has ended."""
@@ -71,21 +73,30 @@ class Receiving:
         return max(self.capacity.run_time(queue), SHORTEST)
 
     def least_used(self) -> float:
-        """Return the least time that a queue with a backlog has had."""
-        return min((p.used for p in self.pollers.values() if p.backlog), default=0.0)
+        """Return the least time that a queue with a backlog has had, of those not held back."""
+        busy = (p for p in self.pollers.values() if p.backlog and p.state is not State.THROTTLED)
+        return min((poller.used for poller in busy), default=0.0)
 
     def _dispatch(self) -> None:
         self._woken = False
         if self.stopped:
             return
         self.capacity.children = self.channel.qos.prefetch_count
+        gate = self.channel.gate
         for poller in sorted(self.pollers.values(), key=lambda poller: poller.used):
             if not self.channel.consumes(poller.queue):
                 continue
             while poller.wants():
+                if not gate.is_open(poller.queue):
+                    poller.throttled()
+                    break
                 count = self._may_ask(poller)
                 if count:
-                    poller.receive(count)
+                    admitted = gate.admit(poller.queue, count)
+                    if not admitted:
+                        poller.throttled()
+                        break
+                    poller.receive(admitted)
                     continue
                 poller.full()
                 if poller.backlog:

@@ -6,6 +6,7 @@
           BACKING_OFF                    the receive failed
 
     IDLE -> FULL -> IDLE                 no room for a message; the ack that makes room wakes it
+    IDLE -> THROTTLED -> IDLE            the channel's gate holds the queue back, and wakes it
 
 Whatever the outcome of a receive, another follows. `receiving` says when.
 """
@@ -39,6 +40,7 @@ class State(Enum):
     IDLE = 'idle'
     RECEIVING = 'receiving'
     FULL = 'full'
+    THROTTLED = 'throttled'
     BACKING_OFF = 'backing off'
 
 
@@ -82,6 +84,8 @@ class Poller:
 
     def receive(self, count: int) -> None:
         """Ask for messages."""
+        if self.state is State.THROTTLED:
+            self._catch_up()
         self.state = State.RECEIVING
         self._serial += 1
         serial, asked_at = self._serial, time.monotonic()
@@ -96,10 +100,11 @@ class Poller:
             if self._outage.lasts:
                 self._outage.ended()
                 self._receiving.is_back()
-            self._deliver(answer.get('Messages') or [], count, time.monotonic() - asked_at)
+            self._deliver(answer.get('Messages') or [], count, asked_at)
 
         def failed(error: Exception) -> None:
             self._ended(serial)
+            self._receiving.channel.gate.settle(self.queue, count, 0, asked_at)
             if self.state is not State.BACKING_OFF:
                 self.state = State.BACKING_OFF
                 self._at_once = 1
@@ -116,8 +121,13 @@ class Poller:
 
     def full(self) -> None:
         """There is no room for what a receive would bring."""
-        if self.state is State.IDLE:
+        if self.state in (State.IDLE, State.THROTTLED):
             self.state = State.FULL
+
+    def throttled(self) -> None:
+        """The channel's gate does not let it ask."""
+        if self.state in (State.IDLE, State.FULL):
+            self.state = State.THROTTLED
 
     def look_again(self) -> bool:
         """Return whether a receive turns out to wait: the queue is empty, its room is free."""
@@ -131,18 +141,21 @@ class Poller:
                 waiting = True
         return waiting
 
-    def _deliver(self, messages: list[dict[str, Any]], asked: int, took: float) -> None:
+    def _deliver(self, messages: list[dict[str, Any]], asked: int, asked_at: float) -> None:
+        took = time.monotonic() - asked_at
         self._set_backlog(bool(messages))
         if 2 * len(messages) >= asked:
             self._at_once = min(self._at_once + 1, MAX_RECEIVES)
         else:
             self._at_once = max(self._at_once - 1, 1)
-        self.used += len(messages) * self._receiving.price(self.queue) / self._weight
+        channel, taken = self._receiving.channel, 0
         try:
             if messages:
-                self._receiving.channel.deliver(self.queue, messages)
+                taken = channel.deliver(self.queue, messages)
         finally:
-            pause = self._receiving.channel.connection.polling_interval or 0.0
+            self.used += taken * self._receiving.price(self.queue) / self._weight
+            channel.gate.settle(self.queue, asked, taken, asked_at)
+            pause = channel.connection.polling_interval or 0.0
             if messages or took > pause:
                 self._receiving.wake()
             else:  # a server that does not wait is not asked in a tight loop
@@ -150,9 +163,12 @@ class Poller:
 
     def _set_backlog(self, backlog: bool) -> None:
         if backlog and not self.backlog:
-            # An idle queue saves up no time for later.
-            self.used = max(self.used, self._receiving.least_used())
+            self._catch_up()
         self.backlog = backlog
+
+    def _catch_up(self) -> None:
+        # A queue that was idle, or held back, has saved up no time for later.
+        self.used = max(self.used, self._receiving.least_used())
 
     def _try_again(self) -> None:
         self.state = State.IDLE if not self._in_flight else State.RECEIVING

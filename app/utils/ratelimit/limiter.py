@@ -1,0 +1,64 @@
+"""What every limiter does: asked for permits, it says how many and when to ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+__all__ = ['Fault', 'Grant', 'Limiter', 'LimiterError', 'OnError', 'OnGrant']
+
+
+@dataclass(frozen=True)
+class Grant:
+    """An answer.
+
+    Arguments:
+        asked: permits that were asked for, once it was known that there may be so many.
+        permits: those granted, from 0 on.
+        expires_in: seconds for which they hold: until their window ends.
+        retry_in: seconds after which there may be more; 0 is at once.
+        window: seconds of the whole window.
+    """
+
+    asked: int
+    permits: int
+    expires_in: float
+    retry_in: float
+    window: float
+
+
+class Fault(str, Enum):
+    """Why there is no answer."""
+
+    TIMEOUT = 'timeout'
+    UNREACHABLE = 'unreachable'
+    #: An HTTP status, or an error of Redis.
+    REFUSED = 'refused'
+    #: An answer that makes no sense.
+    ABSURD = 'absurd'
+    #: The service has no limit of this name.
+    UNKNOWN_NAME = 'unknown name'
+
+
+class LimiterError(Exception):
+    """A limiter gave no answer that can be used."""
+
+    def __init__(self, fault: Fault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+OnGrant = Callable[[Grant], object]
+OnError = Callable[[LimiterError], object]
+
+
+class Limiter(Protocol):
+    """The limit of one queue."""
+
+    def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
+        """Ask for up to ``count`` permits, 1 at least; one of the two functions is called.
+
+        Does not block: called from the event loop, it calls back there, maybe before it returns.
+        """

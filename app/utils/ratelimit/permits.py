@@ -1,0 +1,246 @@
+"""Permits of one queue: asked for, kept, used, and waited for.
+
+LIMITED -> THROTTLED -> LIMITED      none are left before the window ends
+LIMITED -> UNLIMITED -> LIMITED      the limiter fails again and again, and the policy is open
+LIMITED -> STOPPED -> LIMITED        the same, and the policy is closed
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from app.utils.metrics.metrics import (
+    RATELIMIT_ASKED,
+    RATELIMIT_DENIED,
+    RATELIMIT_ERRORS,
+    RATELIMIT_GRANTED,
+    RATELIMIT_STATE,
+    RATELIMIT_THROTTLED,
+    RATELIMIT_UNUSED,
+)
+from app.utils.ratelimit.limiter import Grant, Limiter, LimiterError
+from be_queue.outage import Outage
+
+__all__ = ['Permits', 'State']
+
+#: Failures in a row after which the policy holds.
+PATIENCE = 3
+#: Seconds until the next try before that, at most, and after it.
+RETRY_IN = 0.1
+MAX_RETRY_IN = 5.0
+#: Permits of one request, at most.
+MOST_AHEAD = 100
+#: Seconds: permits used up sooner were too few, later too many.
+SOON, LATE = 0.5, 2.0
+#: Seconds for which a receive that waits for nothing takes; its messages came when it began.
+QUICK = 0.5
+#: Workers that wait for the same window come back spread over this part of it, and these seconds at
+#: most. Those that found it used up before they came have others to use it, and come less often.
+JITTER_PART, MAX_JITTER = 0.02, 1.0
+MAX_LOSERS_JITTER = 5.0
+
+
+class State(str, Enum):
+    """How a queue is limited."""
+
+    LIMITED = 'limited'
+    THROTTLED = 'throttled'
+    UNLIMITED = 'unlimited'
+    STOPPED = 'stopped'
+
+
+class Permits:
+    """The permits that this worker has for a queue.
+
+    Arguments:
+        queue: its name on SQS.
+        limiter: is asked for them.
+        hub: the event loop.
+        wake: called when there may be more than were to be had before.
+        policy: what holds while the limiter fails, ``open`` (no limit) or ``closed`` (no messages).
+    """
+
+    def __init__(
+        self, queue: str, limiter: Limiter, hub: Any, wake: Callable[[], object], policy: str
+    ) -> None:
+        self._queue = queue
+        self._limiter = limiter
+        self._hub = hub
+        self._wake = wake
+        self._on_failure = State.UNLIMITED if policy == 'open' else State.STOPPED
+        effect = 'has no limit' if policy == 'open' else 'is not polled'
+        self._outage = Outage(
+            f'the rate limiter of SQS queue {queue}',
+            max_wait=MAX_RETRY_IN,
+            hint='the RATELIMIT_ settings and the limit itself; until then the queue '
+            f'{effect} (RATELIMIT_FAILURE_POLICY={policy})',
+        )
+        self._failures = 0
+        self._kept = 0
+        #: Permits that messages have used which came after the end of theirs.
+        self._owed = 0
+        #: By the monotonic clock: when the window of the kept permits was first seen and ends, when
+        #: they were granted, and since when there has been a limit.
+        self._began_at = self._expires_at = self._granted_at = 0.0
+        self._limited_since = time.monotonic()
+        self._ahead = 1
+        self._denials = 0
+        self._asking = False
+        self._closed = False
+        self._timer: Any = None
+        self.state = State.LIMITED
+        self._state_since = time.monotonic()
+        self._show_state()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a message may be asked for, or a permit."""
+        self._expire()
+        if self.state in (State.UNLIMITED, State.STOPPED):
+            return self.state is State.UNLIMITED
+        return self._kept > 0 or not (self._asking or self._timer is not None)
+
+    def admit(self, count: int) -> int:
+        """Return for how many of ``count`` messages there are permits; 0 asks for some."""
+        if not self.is_open:
+            return 0
+        if self.state is State.UNLIMITED:
+            return count
+        if not self._kept:
+            self._ask(self._next_ahead())
+        admitted = min(count, self._kept)
+        self._kept -= admitted
+        self._set_state()
+        return admitted
+
+    def settle(self, admitted: int, taken: int, asked_at: float) -> None:
+        """Take back what a receive has not used; see `Gate.settle`."""
+        if asked_at < self._limited_since or self.state is State.UNLIMITED:
+            return
+        self._expire()
+        now = time.monotonic()
+        if asked_at < self._began_at or now >= self._expires_at:
+            RATELIMIT_UNUSED.labels(self._queue).inc(admitted - taken)
+            if now - asked_at > QUICK:
+                self._owed += taken
+        else:
+            self._kept += admitted - taken
+            self._set_state()
+        if 2 * taken < admitted:
+            self._ahead = 1 if not taken else max(1, self._ahead // 2)
+
+    def account(self) -> None:
+        """Add the time throttled so far to its metric."""
+        now = time.monotonic()
+        if self.state in (State.THROTTLED, State.STOPPED):
+            RATELIMIT_THROTTLED.labels(self._queue).inc(now - self._state_since)
+        self._state_since = now
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._closed = True
+        self._stop_waiting()
+        self.account()
+
+    def _next_ahead(self) -> int:
+        # More at a time while they are used as fast as they come.
+        lasted = time.monotonic() - self._granted_at
+        if lasted < SOON:
+            self._ahead = min(2 * self._ahead, MOST_AHEAD)
+        elif lasted > LATE:
+            self._ahead = max(1, self._ahead // 2)
+        return self._ahead + self._owed
+
+    def _ask(self, count: int) -> None:
+        self._asking = True
+        self._limiter.ask(count, self._granted, self._failed)
+
+    def _granted(self, grant: Grant) -> None:
+        self._asking = False
+        if self._closed:
+            return
+        RATELIMIT_ASKED.labels(self._queue).inc(grant.asked)
+        RATELIMIT_GRANTED.labels(self._queue).inc(grant.permits)
+        RATELIMIT_DENIED.labels(self._queue).inc(grant.asked - grant.permits)
+        self._expire()
+        now = time.monotonic()
+        if self._failures:
+            self._failures = 0
+            self._outage.ended()
+        if grant.permits:
+            self._granted_at = now
+            if now >= self._expires_at:
+                self._began_at = now
+            self._expires_at = now + grant.expires_in
+            paid = min(self._owed, grant.permits)
+            self._owed -= paid
+            self._kept += grant.permits - paid
+        self._denials = 0 if grant.permits else self._denials + 1
+        if grant.retry_in > 0 or not grant.permits:
+            self._wait(grant.retry_in + random.uniform(0, self._jitter(grant.window)))
+        self._set_state()
+        self._wake()
+
+    def _jitter(self, window: float) -> float:
+        if self._denials <= 1:
+            return min(JITTER_PART * window, MAX_JITTER)
+        return min(window * float(2 ** min(self._denials - 2, 10)), MAX_LOSERS_JITTER)
+
+    def _failed(self, error: LimiterError) -> None:
+        self._asking = False
+        if self._closed:
+            return
+        RATELIMIT_ERRORS.labels(self._queue, error.fault.value).inc()
+        self._failures += 1
+        if self._failures < PATIENCE:
+            self._wait(random.uniform(0, RETRY_IN))
+        else:
+            self._wait(self._outage.failed(error))
+        self._set_state()
+        self._wake()
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._timer = self._hub.call_later(seconds, self._waited)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _waited(self) -> None:
+        self._timer = None
+        if self._failures >= PATIENCE:
+            self._ask(1)
+        else:
+            self._set_state()
+            self._wake()
+
+    def _expire(self) -> None:
+        if self._kept and time.monotonic() >= self._expires_at:
+            RATELIMIT_UNUSED.labels(self._queue).inc(self._kept)
+            self._kept = 0
+            self._ahead = max(1, self._ahead // 2)
+
+    def _set_state(self) -> None:
+        if self._failures >= PATIENCE:
+            state = self._on_failure
+        elif self._timer is not None and not self._kept:
+            state = State.THROTTLED
+        else:
+            state = State.LIMITED
+        if state is self.state:
+            return
+        self.account()
+        if self.state is State.UNLIMITED:
+            self._limited_since = time.monotonic()
+        self.state = state
+        self._show_state()
+
+    def _show_state(self) -> None:
+        for state in State:
+            RATELIMIT_STATE.labels(self._queue, state.value).set(state is self.state)

@@ -1,0 +1,116 @@
+"""Which queue has which limit, and who keeps it.
+
+| the queue has    | and the settings have | its limit is kept                     |
+|------------------|-----------------------|---------------------------------------|
+| `ratelimit_name` | `RATELIMIT_HOST`      | by the service, under that name       |
+| `ratelimit`      | `RATELIMIT_REDIS_URL` | in Redis, for all workers together    |
+| `ratelimit`      | neither               | by each worker, in memory, for itself |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from limits import RateLimitItem, parse_many
+
+from app.config.configuration import Config
+from app.utils.ratelimit.redis import storage
+from be_queue import SettingError
+from be_queue.naming import prefix, sqs_name
+from be_queue.redact import redact
+
+__all__ = ['Keeper', 'Limit', 'RateLimits', 'plan']
+
+#: What the mapping says: name and text of the limit by queue, one of them maybe None.
+RateLimits = Mapping[str, Mapping[str, str | None]]
+
+
+class Keeper(Enum):
+    """Who counts."""
+
+    SERVICE = 'service'
+    REDIS = 'redis'
+    MEMORY = 'memory'
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The limit of one queue.
+
+    Arguments:
+        queue: its name on SQS.
+        keeper: who counts.
+        name: what the keeper knows the limit by. Queues with the same name share it.
+        item: messages by time; None where the service knows.
+    """
+
+    queue: str
+    keeper: Keeper
+    name: str
+    item: RateLimitItem | None = None
+
+
+def plan(config: Config, ratelimits: RateLimits) -> list[Limit]:
+    """Return the limits of the queues that have one.
+
+    Raises `SettingError` with one line for each that cannot be kept.
+    """
+    limits, faults = [], []
+    texts: dict[str, tuple[str, str]] = {}
+    for queue, entry in ratelimits.items():
+        name, text = entry.get('name'), entry.get('limit')
+        try:
+            item = _parse(text) if text else None
+            if name and text and texts.setdefault(name, (text, queue))[0] != text:
+                other, first = texts[name]
+                raise ValueError(
+                    f'ratelimit={text!r}: queue {first} has {other!r} under the same '
+                    f'ratelimit_name={name!r}, and queues of one name share a limit'
+                )
+            if config.ratelimit_host and name:
+                if not config.ratelimit_domain:
+                    raise ValueError(
+                        f'ratelimit_name={name!r} is a limit of the service RATELIMIT_HOST='
+                        f'{redact(config.ratelimit_host)!r}, which has it in a domain: set '
+                        'RATELIMIT_DOMAIN, or unset RATELIMIT_HOST'
+                    )
+                limits.append(Limit(queue, Keeper.SERVICE, name))
+            elif item:
+                keeper = Keeper.REDIS if config.ratelimit_redis_url else Keeper.MEMORY
+                # Environments may share a Redis.
+                full_name = sqs_name(prefix(config.env, config.username), name) if name else queue
+                limits.append(Limit(queue, keeper, full_name, item))
+        except ValueError as error:
+            faults.append(f'queue {queue}: {error}')
+    if any(limit.keeper is Keeper.REDIS for limit in limits):
+        faults += _redis_faults(config.ratelimit_redis_url or '')
+    if faults:
+        raise SettingError('\n'.join(faults))
+    return limits
+
+
+def _parse(text: str) -> RateLimitItem:
+    allowed = "must be one limit such as '100/minute', '5/second' or '1000 per 2 hours'"
+    try:
+        items = parse_many(text)
+    except ValueError:
+        items = []
+    if len(items) != 1:
+        raise ValueError(f'ratelimit={text!r}: {allowed}')
+    if items[0].amount < 1:
+        raise ValueError(f'ratelimit={text!r}: {allowed}; to receive nothing, set consume=False')
+    return items[0]
+
+
+def _redis_faults(url: str) -> list[str]:
+    try:
+        storage(url, timeout=1.0)
+    except Exception as error:  # noqa: BLE001  (of two libraries, for whatever is in a URL)
+        reason = redact(f'{type(error).__name__}: {error}')
+        return [
+            f'RATELIMIT_REDIS_URL={redact(url)!r}: must be a URL such as redis://host:6379/0 '
+            f'({reason})'
+        ]
+    return []

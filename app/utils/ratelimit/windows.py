@@ -1,0 +1,71 @@
+"""Windows by the clock, counted by the `limits` library in memory or in Redis."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from app.utils.ratelimit.limiter import Grant, OnError, OnGrant
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+    from limits.storage import Storage
+
+__all__ = ['Memory', 'Windows']
+
+
+class Windows:
+    """One limit, shared by all that count in the same place.
+
+    Arguments:
+        storage: where it is counted.
+        item: messages by time.
+        name: tells it from other limits.
+    """
+
+    def __init__(self, storage: Storage, item: RateLimitItem, name: str) -> None:
+        # Of the strategies the one that keeps two numbers and counts nothing for a refusal. It gets
+        # a key for each window and so never sees a second one: they begin at full units of time.
+        self._counter = SlidingWindowCounterRateLimiter(storage)
+        self._item = item
+        self._name = name
+        self.amount = item.amount
+        self.length = float(item.get_expiry())
+
+    def acquire(self, count: int) -> Grant:
+        """Return up to ``count`` permits; may block."""
+        window, left = self.current()
+        asked = granted = min(count, self.amount)
+        if not self._hit(window, asked):
+            stats = self._counter.get_window_stats(self._item, self._name, str(window))
+            granted = min(asked, int(stats.remaining))
+            if not (granted and self._hit(window, granted)):
+                return self.none(asked)
+        return Grant(asked, granted, left, 0.0, self.length)
+
+    def none(self, asked: int = 0) -> Grant:
+        """Return the answer that there are no more in this window."""
+        _, left = self.current()
+        return Grant(asked, 0, left, left, self.length)
+
+    def current(self) -> tuple[int, float]:
+        """Return the number of the present window, and the seconds until it ends."""
+        now = time.time()
+        window = int(now // self.length)
+        return window, (window + 1) * self.length - now
+
+    def _hit(self, window: int, count: int) -> bool:
+        return self._counter.hit(self._item, self._name, str(window), cost=count)
+
+
+class Memory:
+    """Counts in this process, for it alone."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+
+    def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
+        """See `Limiter`."""
+        on_grant(self._windows.acquire(count))

@@ -1,0 +1,31 @@
+"""`be_queue`'s transport, with queues polled no faster than their rate limits allow."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from app.config.configuration import load_config
+from app.utils.ratelimit.gate import RateLimitGate
+from app.utils.ratelimit.keepers import Keepers
+from app.utils.ratelimit.plan import plan
+from be_queue import transport
+
+__all__ = ['Channel', 'Transport']
+
+
+class Channel(transport.Channel):
+    """Asks for permits before it asks for messages."""
+
+    @cached_property
+    def gate(self) -> RateLimitGate:
+        """Built when the event loop consumes: producers need none."""
+        config = load_config()
+        limits = plan(config, self.transport_options.get('ratelimits') or {})
+        keepers = Keepers(config, limits, self.hub)
+        return RateLimitGate(keepers, self.hub, self._wake, config.ratelimit_failure_policy)
+
+
+class Transport(transport.Transport):
+    """For Celery's ``broker_transport``, as ``app.utils.transport:Transport``."""
+
+    Channel = Channel
