@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.servers import Broker, RedisServer
+from benchmarks.servers import Broker
+from tests.support.redis import RedisServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 

@@ -5,35 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.errors import BenchmarkError
-from tests.support.ports import accepts, free_port
+from tests.support.redis import RedisServer, running_redis
 from tests.support.sqs import SqsServer, running_sqs
-from tests.support.waiting import wait_until
 
-__all__ = ['COUNTED', 'Broker', 'RedisServer', 'running_brokers', 'running_proxy']
+__all__ = ['COUNTED', 'Broker', 'running_brokers', 'running_proxy']
 
 #: Kind of a broker.
 COUNTED = 'sqs-counted'
-
-
-class RedisServer:
-    """Redis on a port of loopback."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def client(self) -> Any:
-        """Return a client of the server."""
-        import redis
-
-        return redis.Redis(port=self.port)
 
 
 class Proxy:
@@ -88,21 +72,6 @@ class Broker:
         if self.proxy is None or isinstance(self.server, RedisServer):
             return Counter()
         return self.proxy.counts()
-
-
-@contextmanager
-def running_redis() -> Iterator[RedisServer]:
-    """Start a Redis that keeps nothing on disk; end it with the block."""
-    port = free_port()
-    command = ['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--save', '']
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen([*command, '--dir', folder], stdout=subprocess.DEVNULL)
-        try:
-            wait_until(lambda: accepts(port), 'Redis listens')
-            yield RedisServer(port)
-        finally:
-            process.kill()
-            process.wait()
 
 
 @contextmanager

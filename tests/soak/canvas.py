@@ -11,10 +11,10 @@ from typing import Any
 from celery import Celery, chain, chord
 
 from benchmarks.contenders import redis_missing
-from benchmarks.servers import running_redis
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
 from tests.support.postgres import PostgresServer
+from tests.support.redis import running_redis
 from tests.support.sqs import SqsServer
 from tests.support.worker import Site
 

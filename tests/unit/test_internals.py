@@ -139,6 +139,12 @@ def test_a_closing_consumer_drops_what_no_child_has_reported_to_have_started() -
     assert '_accepted' in inspect.getsource(ApplyResult.__init__)
 
 
+def test_the_event_loop_can_be_called_from_another_thread() -> None:
+    # app/utils/ratelimit/threads.py
+    assert 'self._ready_lock' in inspect.getsource(Hub.call_soon)
+    assert 'waker.wake()' in inspect.getsource(Hub.call_soon)
+
+
 def test_bindings_say_routing_key_pattern_and_queue() -> None:
     assert 'rkey, pattern, queue' in inspect.getsource(virtual.Channel.list_bindings)
 

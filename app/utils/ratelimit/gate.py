@@ -43,9 +43,9 @@ class RateLimitGate(Gate):
         permits = self._permits.get(queue)
         return permits is None or permits.is_open
 
-    def admit(self, queue: str, count: int) -> int:
+    def admit(self, queue: str, count: int, room: int) -> int:
         permits = self._permits.get(queue)
-        return count if permits is None else permits.admit(count)
+        return count if permits is None else permits.admit(count, room)
 
     def settle(self, queue: str, admitted: int, taken: int, asked_at: float) -> None:
         permits = self._permits.get(queue)

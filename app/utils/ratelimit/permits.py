@@ -40,7 +40,7 @@ SOON, LATE = 0.5, 2.0
 QUICK = 0.5
 #: Workers that wait for the same window come back spread over this part of it, and these seconds at
 #: most. Those that found it used up before they came have others to use it, and come less often.
-JITTER_PART, MAX_JITTER = 0.02, 1.0
+JITTER_PART, MAX_JITTER = 0.1, 1.0
 MAX_LOSERS_JITTER = 5.0
 
 
@@ -104,14 +104,17 @@ class Permits:
             return self.state is State.UNLIMITED
         return self._kept > 0 or not (self._asking or self._timer is not None)
 
-    def admit(self, count: int) -> int:
-        """Return for how many of ``count`` messages there are permits; 0 asks for some."""
+    def admit(self, count: int, room: int) -> int:
+        """Return for how many of ``count`` messages there are permits; see `Gate.admit`.
+
+        When there are none, asks for some.
+        """
         if not self.is_open:
             return 0
         if self.state is State.UNLIMITED:
             return count
         if not self._kept:
-            self._ask(self._next_ahead())
+            self._ask(min(self._next_ahead(), max(room, 1)) + self._owed)
         admitted = min(count, self._kept)
         self._kept -= admitted
         self._set_state()
@@ -153,7 +156,7 @@ class Permits:
             self._ahead = min(2 * self._ahead, MOST_AHEAD)
         elif lasted > LATE:
             self._ahead = max(1, self._ahead // 2)
-        return self._ahead + self._owed
+        return self._ahead
 
     def _ask(self, count: int) -> None:
         self._asking = True
@@ -180,6 +183,8 @@ class Permits:
             self._owed -= paid
             self._kept += grant.permits - paid
         self._denials = 0 if grant.permits else self._denials + 1
+        if self._denials > 1:
+            self._ahead = 1
         if grant.retry_in > 0 or not grant.permits:
             self._wait(grant.retry_in + random.uniform(0, self._jitter(grant.window)))
         self._set_state()
@@ -188,7 +193,7 @@ class Permits:
     def _jitter(self, window: float) -> float:
         if self._denials <= 1:
             return min(JITTER_PART * window, MAX_JITTER)
-        return min(window * float(2 ** min(self._denials - 2, 10)), MAX_LOSERS_JITTER)
+        return min(window * 2 ** min(self._denials - 2, 10), MAX_LOSERS_JITTER)
 
     def _failed(self, error: LimiterError) -> None:
         self._asking = False

@@ -16,9 +16,18 @@ from be_queue.transport.clients.http import limit
 
 __all__ = ['Service']
 
+#: Seconds for which an answer holds for what comes next.
+FRESH = 0.05
+#: The part of what was left, or of a window not looked at yet, that most likely still is.
+SAFE_PART = 0.25
+
 
 class Service:
     """The limit of one queue.
+
+    A request is all or nothing, and many services take what they refuse off the window all the
+    same. So a request for much of a window comes after one for a single hit, whose answer says how
+    much is left.
 
     Arguments:
         http: a client of the event loop's.
@@ -33,38 +42,49 @@ class Service:
         self._domain = domain
         self._name = name
         self._timeout = timeout
-        #: The last answer, and when its window ends, by the monotonic clock.
+        #: The last answer, when it came and when its window ends, by the monotonic clock.
         self._last: Reply | None = None
-        self._ends_at = 0.0
+        self._answered_at = self._ends_at = 0.0
 
     def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
         """See `Limiter`."""
-        # It is all or nothing, and many services take what they refuse off the window all the same:
-        # no more than there may be.
-        last = self._last
-        if last is not None and last.limit is not None:
-            left = self._ends_at - time.monotonic()
-            most = last.remaining if left > 0 else max(last.limit, 1)
-            if not most:
-                on_grant(Grant(0, 0, left, left, last.window))
-                return
-            count = min(count, most)
+        last, now = self._last, time.monotonic()
+        is_over = now >= self._ends_at
+        if last is None:
+            self._ask_for_one(count, on_grant, on_error)
+        elif last.limit is None:
+            self._ask_for(count, 0, on_grant, on_error)
+        elif not last.remaining and not is_over:
+            left = self._ends_at - now
+            on_grant(Grant(0, 0, left, left, last.window))
+        else:
+            known = last.limit if is_over else last.remaining
+            is_fresh = now - self._answered_at < FRESH
+            if count <= known * SAFE_PART or (is_fresh and not is_over):
+                self._ask_for(min(count, known), 0, on_grant, on_error)
+            else:
+                self._ask_for_one(count, on_grant, on_error)
 
+    def _ask_for_one(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
+        def answered(reply: Reply) -> None:
+            more = min(count - 1, reply.remaining) if reply.granted else 0
+            if more:
+                self._ask_for(more, 1, on_grant, on_error)
+            else:
+                on_grant(_grant(count, int(reply.granted), reply))
+
+        self._request(1, answered, on_error)
+
+    def _ask_for(self, count: int, had: int, on_grant: OnGrant, on_error: OnError) -> None:
         def answered(reply: Reply) -> None:
             if not reply.granted and count > 1:
-                # There may be fewer. If there is one, the answer says how many are left.
-                self._request(1, partial(self._settle, count, 1, on_grant), on_error)
+                # Others came first; there may be fewer.
+                self._last = None
+                on_grant(Grant(had + count, had, reply.reset_in, 0.0, reply.window))
             else:
-                self._settle(count, count, on_grant, reply)
+                on_grant(_grant(had + count, had + (count if reply.granted else 0), reply))
 
         self._request(count, answered, on_error)
-
-    def _settle(self, asked: int, hits: int, on_grant: OnGrant, reply: Reply) -> None:
-        self._last = reply
-        self._ends_at = time.monotonic() + reply.reset_in
-        permits = hits if reply.granted else 0
-        retry_in = 0.0 if permits and reply.remaining else reply.reset_in
-        on_grant(Grant(asked, permits, reply.reset_in, retry_in, reply.window))
 
     def _request(self, hits: int, on_reply: Any, on_error: OnError) -> None:
         def answered(response: Any) -> None:
@@ -75,6 +95,8 @@ class Service:
             except LimiterError as error:
                 on_error(error)
             else:
+                self._last, self._answered_at = reply, time.monotonic()
+                self._ends_at = self._answered_at + reply.reset_in
                 on_reply(reply)
 
         self._http.add_request(
@@ -88,6 +110,11 @@ class Service:
                 on_ready=answered,
             )
         )
+
+
+def _grant(asked: int, permits: int, reply: Reply) -> Grant:
+    retry_in = 0.0 if reply.granted and reply.remaining else reply.reset_in
+    return Grant(asked, permits, reply.reset_in, retry_in, reply.window)
 
 
 def _curl_error(error: Any) -> LimiterError:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 __all__ = ['Threads']
@@ -31,11 +28,6 @@ class Threads:
         self._timeout = timeout
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix='ratelimit')
         self._running = 0
-        self._ended: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._reader, self._writer = socket.socketpair()
-        for end in (self._reader, self._writer):
-            end.setblocking(False)
-        hub.add_reader(self._reader.fileno(), self._call_back)
 
     def run(
         self,
@@ -68,25 +60,13 @@ class Threads:
                 result = work()
             except Exception as error:  # noqa: BLE001  (whatever it is, the event loop learns it)
                 failure = error
-                self._ended.put(lambda: ended(lambda: on_error(failure)))
+                # Of the event loop's methods the one that another thread may call: it wakes it.
+                self._hub.call_soon(ended, lambda: on_error(failure))
             else:
-                self._ended.put(lambda: ended(lambda: on_result(result)))
-            # Full: it has not been read yet, and wakes the loop all the same. Closed: nobody waits.
-            with contextlib.suppress(OSError):
-                self._writer.send(b'.')
+                self._hub.call_soon(ended, lambda: on_result(result))
 
         self._pool.submit(call)
 
     def close(self) -> None:
-        """Call back nobody any more."""
-        self._hub.remove_reader(self._reader.fileno())
-        self._reader.close()
-        self._writer.close()
+        """Start nothing more; calls that are under way may still call back."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _call_back(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._reader.recv(4096)
-        with contextlib.suppress(Empty):
-            while True:
-                self._ended.get_nowait()()

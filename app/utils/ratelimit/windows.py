@@ -39,11 +39,11 @@ class Windows:
         window, left = self.current()
         asked = granted = min(count, self.amount)
         if not self._hit(window, asked):
-            stats = self._counter.get_window_stats(self._item, self._name, str(window))
-            granted = min(asked, int(stats.remaining))
+            granted = min(asked - 1, self._remaining(window)) if asked > 1 else 0
             if not (granted and self._hit(window, granted)):
                 return self.none(asked)
-        return Grant(asked, granted, left, 0.0, self.length)
+        # Granted in part, the window is used up.
+        return Grant(asked, granted, left, left if granted < asked else 0.0, self.length)
 
     def none(self, asked: int = 0) -> Grant:
         """Return the answer that there are no more in this window."""
@@ -55,6 +55,9 @@ class Windows:
         now = time.time()
         window = int(now // self.length)
         return window, (window + 1) * self.length - now
+
+    def _remaining(self, window: int) -> int:
+        return int(self._counter.get_window_stats(self._item, self._name, str(window)).remaining)
 
     def _hit(self, window: int, count: int) -> bool:
         return self._counter.hit(self._item, self._name, str(window), cost=count)

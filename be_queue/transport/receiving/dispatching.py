@@ -92,7 +92,8 @@ class Receiving:
                     break
                 count = self._may_ask(poller)
                 if count:
-                    admitted = gate.admit(poller.queue, count)
+                    room = self.capacity.room(poller.queue)
+                    admitted = gate.admit(poller.queue, count, room)
                     if not admitted:
                         poller.throttled()
                         break

@@ -16,8 +16,11 @@ class Gate:
         """Return False while not one message of the queue may be asked for."""
         return True
 
-    def admit(self, queue: str, count: int) -> int:
-        """Return how many of ``count`` messages may be asked for now, 0 at least."""
+    def admit(self, queue: str, count: int, room: int) -> int:
+        """Return how many of ``count`` messages may be asked for now, 0 at least.
+
+        ``room`` is how many the worker could take in all, with receives that follow.
+        """
         return count
 
     def settle(self, queue: str, admitted: int, taken: int, asked_at: float) -> None:

@@ -1,0 +1,153 @@
+"""A rate-limit service: Envoy's protocol over HTTP, with limits and faults that tests set."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+__all__ = ['DOMAIN', 'RateLimitService', 'running_service']
+
+DOMAIN = 'tests'
+SECONDS = {'SECOND': 1, 'MINUTE': 60, 'HOUR': 3600, 'DAY': 86_400}
+
+#: Answers a request in its own way.
+Fault = Callable[['Handler'], None]
+
+
+@dataclass
+class Limit:
+    """So many hits of each window, which begins at a full unit of time."""
+
+    amount: int
+    unit: str
+    hits: Counter[int] = field(default_factory=Counter)
+
+
+class RateLimitService(ThreadingHTTPServer):
+    """Knows the limits of one domain.
+
+    As https://github.com/envoyproxy/ratelimit does, it takes hits off the window that it does not
+    allow, unless ``counts_denied`` is False.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(('127.0.0.1', 0), Handler)
+        self.limits: dict[str, Limit] = {}
+        self.counts_denied = True
+        self.fault: Fault | None = None
+        self.mended = threading.Event()
+        #: Requests by name, the failed ones included.
+        self.requests: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on loopback."""
+        port: int = self.server_address[1]
+        return port
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a worker uses it."""
+        return {'RATELIMIT_HOST': f'127.0.0.1:{self.port}', 'RATELIMIT_DOMAIN': DOMAIN}
+
+    def limit(self, name: str, amount: int, unit: str = 'SECOND') -> None:
+        """Set the limit of a name."""
+        self.limits[name] = Limit(amount, unit)
+
+    def fail(self, fault: Fault) -> None:
+        """Answer every request so from now on."""
+        self.mended.clear()
+        self.fault = fault
+
+    def mend(self) -> None:
+        """Answer as it should again."""
+        self.fault = None
+        self.mended.set()
+
+    def decide(self, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Return HTTP status and answer."""
+        if not question.get('domain') or not question.get('descriptors'):
+            return 400, {}
+        statuses = [
+            self._status(question['domain'], descriptor, question.get('hitsAddend', 1))
+            for descriptor in question['descriptors']
+        ]
+        over = any(status['code'] == 'OVER_LIMIT' for status in statuses)
+        code = 'OVER_LIMIT' if over else 'OK'
+        return 429 if over else 200, {'overallCode': code, 'statuses': statuses}
+
+    def _status(self, domain: str, descriptor: dict[str, Any], hits: int) -> dict[str, Any]:
+        (entry,) = descriptor['entries']
+        limit = self.limits.get(entry['value']) if entry['key'] == 'generic_key' else None
+        if domain != DOMAIN or limit is None:
+            return {'code': 'OK'}
+        now, length = int(time.time()), SECONDS[limit.unit]
+        with self._lock:
+            before = limit.hits[now // length]
+            allowed = before + hits <= limit.amount
+            if allowed or self.counts_denied:
+                limit.hits[now // length] += hits
+        remaining = limit.amount - before - hits if allowed else 0
+        return {
+            'code': 'OK' if allowed else 'OVER_LIMIT',
+            'currentLimit': {'requestsPerUnit': limit.amount, 'unit': limit.unit},
+            # Its JSON leaves out what is zero.
+            **({'limitRemaining': remaining} if remaining else {}),
+            'durationUntilReset': f'{length - now % length}s',
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
+    protocol_version = 'HTTP/1.1'
+    disable_nagle_algorithm = True
+    server: RateLimitService
+
+    def do_POST(self) -> None:
+        self.question = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+        (entry,) = self.question['descriptors'][0]['entries']
+        self.server.requests[entry['value']] += 1
+        fault = self.server.fault
+        if self.path != '/json':
+            self.answer(404, b'404 page not found')
+        elif fault is not None:
+            fault(self)
+        else:
+            status, answer = self.server.decide(self.question)
+            self.answer(status, json.dumps(answer).encode())
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing of each request."""
+
+
+@contextmanager
+def running_service() -> Iterator[RateLimitService]:
+    """Run a service that knows no limit yet."""
+    server = RateLimitService()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.mend()
+        server.shutdown()
+        server.server_close()
