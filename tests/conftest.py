@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import redis
 from tests.support.faulty import FaultySqs, faulty_sqs
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.sqs import SqsServer, running_sqs
@@ -15,9 +16,15 @@ from tests.support.sqs import SqsServer, running_sqs
 OWN_VARIABLES = (
     'CELERY_', 'RESULT_DB_', 'SQS_', 'AWS_', 'ENV', 'USERNAME', 'SERVER_', 'SERVICE_NAME',
     'METRICS_PREFIX', 'PLATFORM_QUEUE_NAME', 'QUEUE_PREFIX', 'PROMETHEUS_', 'prometheus_',
+    'RATELIMIT_',
 )  # fmt: skip
 for _name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
     del os.environ[_name]
+
+
+def pytest_report_header() -> str:
+    """Say what the tests of rate limits take for a Redis."""
+    return f'redis: {redis.version()}'
 
 
 @pytest.fixture(scope='session')

@@ -12,7 +12,7 @@ from celery import Celery
 
 from app.config.configuration import WorkerConfig
 from app.utils import heartbeat
-from app.utils.heartbeat import State
+from app.utils.heartbeat import Heartbeat, State
 from app.web.checks import Check, faults
 from app.web.counts import Counts, CountsProbe
 from app.web.depths import DepthProbe
@@ -21,8 +21,12 @@ from app.web.task_list import TaskLine, TaskListProbe
 from be_queue import Queues
 from be_queue.naming import dead_letter_name
 from be_queue.redact import redact
+from be_queue.transport.receiving import polling
 
 __all__ = ['Gatherer', 'Overview', 'QueueLine', 'Worker']
+
+#: States of a poller that does not ask for messages though it could take some.
+HELD_BACK = (polling.State.THROTTLED.value, polling.State.BACKING_OFF.value)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class QueueLine:
         name, dead_letter_name: on SQS.
         waiting: messages to be received; None when not known.
         counts: what this worker did with its messages; None when not known.
+        held_back: why it is not polled just now, None when it is.
     """
 
     task: str
@@ -57,6 +62,7 @@ class QueueLine:
     dead_letter_name: str
     waiting: int | None
     counts: Counts | None
+    held_back: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ class Gatherer:
         found = faults([*self._servers, *self._probes])
         servers = {check.name: redact(found[check.name]) for check in self._servers}
         known = found['counts'] is None
+        beat = heartbeat.read(self._config.heartbeat_path)
         queues = [
             QueueLine(
                 task=task,
@@ -131,6 +138,7 @@ class Gatherer:
                 dead_letter_name=dead_letter_name(name),
                 waiting=self._depths.waiting(name),
                 counts=self._counts.by_queue.get(name, Counts()) if known else None,
+                held_back=_held_back(beat, name),
             )
             for task, name in self._queues
         ]
@@ -138,7 +146,7 @@ class Gatherer:
         return Overview(
             service=self._config.service_name,
             env=self._config.env,
-            worker=self._worker(),
+            worker=_worker(beat),
             servers=servers,
             queues=queues,
             platform=platform or None,
@@ -146,12 +154,17 @@ class Gatherer:
             tasks_fault=redact(found['tasks']),
         )
 
-    def _worker(self) -> Worker:
-        beat = heartbeat.read(self._config.heartbeat_path)
-        fault = stuck(beat)
-        if beat is None:
-            return Worker('not started', fault)
-        if fault is None and beat.state is not State.CONSUMING:
-            fault = f'the worker is {beat.state.value}'
-        state = 'stuck' if stuck(beat) else beat.state.value
-        return Worker(state, fault, beat.pid, beat.age)
+
+def _worker(beat: Heartbeat | None) -> Worker:
+    fault = stuck(beat)
+    if beat is None:
+        return Worker('not started', fault)
+    if fault is None and beat.state is not State.CONSUMING:
+        fault = f'the worker is {beat.state.value}'
+    state = 'stuck' if stuck(beat) else beat.state.value
+    return Worker(state, fault, beat.pid, beat.age)
+
+
+def _held_back(beat: Heartbeat | None, queue: str) -> str | None:
+    poller = beat.pollers.get(queue) if beat else None
+    return poller.state if poller and poller.state in HELD_BACK else None

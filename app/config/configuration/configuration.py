@@ -6,7 +6,6 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -20,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import be_queue
+from app.config.configuration import addresses
 from app.config.configuration.faults import ConfigError
 from app.config.queues import QUEUES
 from be_queue import Queues
@@ -31,11 +31,6 @@ __all__ = ['ROOT', 'Config', 'WorkerConfig', 'load_config']
 
 #: The folder that holds app/: relative paths and the ``.env`` file are looked up here.
 ROOT = Path(__file__).resolve().parents[3]
-
-EMBEDDED = re.compile(r'embedded(?::(\d{1,5}))?')
-EMBEDDED_PORT = 4566
-#: The rate-limit service's own.
-RATELIMIT_PORT = 8080
 
 #: Seconds after which a task's child is killed.
 TASK_TIME_LIMIT = 600
@@ -126,23 +121,15 @@ class Config(BaseSettings):
     @field_validator('sqs_endpoint_url')
     @classmethod
     def _legal_endpoint(cls, text: str | None) -> str | None:
-        if not text:
-            return text
-        embedded = EMBEDDED.fullmatch(text)
-        if embedded and int(embedded[1] or EMBEDDED_PORT) <= 65535:
-            return text
-        url = urlsplit(text)
-        if url.scheme not in ('http', 'https') or not url.hostname or url.path not in ('', '/'):
-            raise ValueError(
-                "a URL such as http://127.0.0.1:4566, 'embedded', or empty for Amazon's own"
-            )
+        if text:
+            addresses.check_sqs_endpoint(text)
         return text
 
     @field_validator('ratelimit_host')
     @classmethod
     def _legal_ratelimit_host(cls, text: str | None) -> str | None:
-        if text is not None:
-            _ratelimit_url(text)
+        if text:
+            addresses.ratelimit_url(text)
         return text
 
     @field_validator('prometheus_multiproc_dir')
@@ -171,8 +158,7 @@ class Config(BaseSettings):
         chosen = self.sqs_endpoint_url
         if chosen is None and self.is_local:
             chosen = 'embedded'
-        embedded = EMBEDDED.fullmatch(chosen or '')
-        return int(embedded[1] or EMBEDDED_PORT) if embedded else None
+        return addresses.embedded_port(chosen or '')
 
     @property
     def sqs_url(self) -> str:
@@ -184,7 +170,7 @@ class Config(BaseSettings):
     @property
     def ratelimit_url(self) -> str | None:
         """Where the rate-limit service takes requests; None when there is none."""
-        return _ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
+        return addresses.ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
 
     @property
     def var_dir(self) -> Path:
@@ -195,19 +181,6 @@ class Config(BaseSettings):
     def heartbeat_path(self) -> Path:
         """The file through which the worker tells the web server how it is."""
         return self.prometheus_multiproc_dir / 'worker.json'
-
-
-def _ratelimit_url(text: str) -> str:
-    try:
-        url = urlsplit(text if '://' in text else f'http://{text}')
-        port = url.port or (RATELIMIT_PORT if '://' not in text else None)
-    except ValueError:
-        url, port = urlsplit(''), None
-    if url.scheme not in ('http', 'https') or not url.hostname or url.query or url.fragment:
-        raise ValueError('host:port or a URL, for example ratelimit:8080')
-    path = url.path.rstrip('/').removesuffix('/json')
-    host = f'[{url.hostname}]' if ':' in url.hostname else url.hostname
-    return f'{url.scheme}://{host}{f":{port}" if port else ""}{path}/json'
 
 
 class WorkerConfig(be_queue.Config):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-import urllib.error
-import urllib.request
+from collections import defaultdict
+from io import BytesIO
+
+import pycurl
+from botocore.httpsession import get_cert_path
 
 from app.config.configuration import Config
 from app.utils.ratelimit.limiter import Fault, LimiterError
-from app.utils.ratelimit.plan import Keeper, Limit, RateLimits, plan
+from app.utils.ratelimit.plan import Keeper, RateLimits, plan
 from app.utils.ratelimit.protocol import HEADERS, KEY, question, read
+from app.utils.ratelimit.service import curl_error, prepare
 from be_queue import SettingError
 from be_queue.redact import redact
 
@@ -20,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for one answer.
 TIMEOUT = 2.0
-#: Past any proxy that the environment names, as the worker asks.
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def check(config: Config, ratelimits: RateLimits) -> None:
@@ -44,47 +46,55 @@ def check_service(config: Config, ratelimits: RateLimits) -> None:
     Raises `SettingError` with one line for each name that it does not know.
     """
     faults = []
-    limits = {
-        limit.name: limit for limit in plan(config, ratelimits) if limit.keeper is Keeper.SERVICE
-    }
-    for limit in limits.values():
+    queues = defaultdict(list)
+    for limit in plan(config, ratelimits):
+        if limit.keeper is Keeper.SERVICE:
+            queues[limit.name].append(limit.queue)
+    for name in queues:
         try:
-            _ask(config, limit)
+            _ask(config, name)
         except LimiterError as error:
             if error.fault is not Fault.UNKNOWN_NAME:
-                _warn(config, limit, error)
+                _warn(config, queues[name][0], error)
                 break
-            faults.append(
-                f'queue {limit.queue}: the rate-limit service has no limit {limit.name!r} in the '
-                f'domain {config.ratelimit_domain!r}: add the descriptor {KEY}: {limit.name} to '
-                'its configuration, or mend ratelimit_name in the mapping'
-            )
+            faults += [
+                f'queue {queue}: the rate-limit service has no limit {name!r} in the domain '
+                f'{config.ratelimit_domain!r}: add the descriptor {KEY}: {name} to its '
+                'configuration, or mend ratelimit_name in the mapping'
+                for queue in queues[name]
+            ]
     if faults:
         raise SettingError('\n'.join(faults))
 
 
-def _ask(config: Config, limit: Limit) -> None:
-    body = question(config.ratelimit_domain or '', limit.name, 1)
-    request = urllib.request.Request(config.ratelimit_url or '', body, HEADERS)
+def _ask(config: Config, name: str) -> None:
+    body = BytesIO()
+    curl = pycurl.Curl()
     try:
-        try:
-            with OPENER.open(request, timeout=TIMEOUT) as answer:
-                status, text = answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            status, text = error.code, error.read()
-    except OSError as error:
-        raise LimiterError(Fault.UNREACHABLE, str(error)) from None
-    read(status, text, time.time())
+        # As the worker asks, and with time for a service that has just been started.
+        prepare(curl, TIMEOUT)
+        curl.setopt(pycurl.URL, config.ratelimit_url or '')
+        curl.setopt(pycurl.CAINFO, get_cert_path(True))
+        curl.setopt(pycurl.HTTPHEADER, [f'{field}: {value}' for field, value in HEADERS.items()])
+        curl.setopt(pycurl.POSTFIELDS, question(config.ratelimit_domain or '', name, 1))
+        curl.setopt(pycurl.WRITEDATA, body)
+        curl.perform()
+        status = curl.getinfo(pycurl.RESPONSE_CODE)
+    except pycurl.error as error:
+        raise curl_error(*error.args) from None
+    finally:
+        curl.close()
+    read(status, body.getvalue(), time.time())
 
 
-def _warn(config: Config, limit: Limit, error: LimiterError) -> None:
+def _warn(config: Config, queue: str, error: LimiterError) -> None:
     policy = config.ratelimit_failure_policy
     logger.warning(
-        'the rate-limit service gives no answer for queue %s: %s: check RATELIMIT_HOST=%s; until '
+        'the rate-limit service %s gives no answer for queue %s: %s: check RATELIMIT_HOST; until '
         'it does, queues with a limit %s (RATELIMIT_FAILURE_POLICY=%s)',
-        limit.queue,
+        config.ratelimit_url,
+        queue,
         redact(str(error)),
-        redact(config.ratelimit_host),
         'have none' if policy == 'open' else 'are not polled',
         policy,
     )

@@ -13,10 +13,9 @@ from app.utils.ratelimit import redis
 from app.utils.ratelimit.limiter import Limiter
 from app.utils.ratelimit.plan import Keeper, Limit
 from app.utils.ratelimit.redis import Redis
-from app.utils.ratelimit.service import Service
+from app.utils.ratelimit.service import Service, client_of
 from app.utils.ratelimit.threads import Threads
 from app.utils.ratelimit.windows import Memory, Windows
-from be_queue.transport.clients.http import client_of
 
 __all__ = ['Keepers']
 

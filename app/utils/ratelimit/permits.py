@@ -34,8 +34,6 @@ RETRY_IN = 0.1
 MAX_RETRY_IN = 5.0
 #: Permits of one request, at most.
 MOST_AHEAD = 100
-#: Seconds: permits used up sooner were too few, later too many.
-SOON, LATE = 0.5, 2.0
 #: Seconds for which a receive that waits for nothing takes; its messages came when it began.
 QUICK = 0.5
 #: Workers that wait for the same window come back spread over this part of it, and these seconds at
@@ -83,9 +81,9 @@ class Permits:
         self._kept = 0
         #: Permits that messages have used which came after the end of theirs.
         self._owed = 0
-        #: By the monotonic clock: when the window of the kept permits was first seen and ends, when
-        #: they were granted, and since when there has been a limit.
-        self._began_at = self._expires_at = self._granted_at = 0.0
+        #: By the monotonic clock: when the window of the kept permits was first seen and ends, and
+        #: since when there has been a limit.
+        self._began_at = self._expires_at = 0.0
         self._limited_since = time.monotonic()
         self._ahead = 1
         self._denials = 0
@@ -114,7 +112,10 @@ class Permits:
         if self.state is State.UNLIMITED:
             return count
         if not self._kept:
-            self._ask(min(self._next_ahead(), max(room, 1)) + self._owed)
+            wanted = min(self._ahead, max(room, 1))
+            # Twice as many next time, if these are used.
+            self._ahead = min(2 * self._ahead, MOST_AHEAD)
+            self._ask(wanted + self._owed)
         admitted = min(count, self._kept)
         self._kept -= admitted
         self._set_state()
@@ -133,8 +134,8 @@ class Permits:
         else:
             self._kept += admitted - taken
             self._set_state()
-        if 2 * taken < admitted:
-            self._ahead = 1 if not taken else max(1, self._ahead // 2)
+        if not taken:
+            self._ahead = 1
 
     def account(self) -> None:
         """Add the time throttled so far to its metric."""
@@ -148,15 +149,6 @@ class Permits:
         self._closed = True
         self._stop_waiting()
         self.account()
-
-    def _next_ahead(self) -> int:
-        # More at a time while they are used as fast as they come.
-        lasted = time.monotonic() - self._granted_at
-        if lasted < SOON:
-            self._ahead = min(2 * self._ahead, MOST_AHEAD)
-        elif lasted > LATE:
-            self._ahead = max(1, self._ahead // 2)
-        return self._ahead
 
     def _ask(self, count: int) -> None:
         self._asking = True
@@ -175,7 +167,6 @@ class Permits:
             self._failures = 0
             self._outage.ended()
         if grant.permits:
-            self._granted_at = now
             if now >= self._expires_at:
                 self._began_at = now
             self._expires_at = now + grant.expires_in
@@ -193,7 +184,7 @@ class Permits:
     def _jitter(self, window: float) -> float:
         if self._denials <= 1:
             return min(JITTER_PART * window, MAX_JITTER)
-        return min(window * 2 ** min(self._denials - 2, 10), MAX_LOSERS_JITTER)
+        return min(window * float(2 ** min(self._denials - 2, 10)), MAX_LOSERS_JITTER)
 
     def _failed(self, error: LimiterError) -> None:
         self._asking = False
@@ -229,7 +220,7 @@ class Permits:
         if self._kept and time.monotonic() >= self._expires_at:
             RATELIMIT_UNUSED.labels(self._queue).inc(self._kept)
             self._kept = 0
-            self._ahead = max(1, self._ahead // 2)
+            self._ahead = max(1, self._ahead // 4)
 
     def _set_state(self) -> None:
         if self._failures >= PATIENCE:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -19,9 +20,15 @@ from app.config.configuration import Config
 from app.utils.ratelimit.redis import storage
 from be_queue import SettingError
 from be_queue.naming import prefix, sqs_name
-from be_queue.redact import redact
+from be_queue.redact import MASK, redact
 
 __all__ = ['Keeper', 'Limit', 'RateLimits', 'plan']
+
+DAY = 86_400
+#: Seconds of the longest window.
+LONGEST = 366 * DAY
+#: "0 seconds", which `limits` takes for one.
+NO_TIME = re.compile(r'\D0+\s*[A-Za-z]')
 
 #: What the mapping says: name and text of the limit by queue, one of them maybe None.
 RateLimits = Mapping[str, Mapping[str, str | None]]
@@ -62,7 +69,7 @@ def plan(config: Config, ratelimits: RateLimits) -> list[Limit]:
     for queue, entry in ratelimits.items():
         name, text = entry.get('name'), entry.get('limit')
         try:
-            item = _parse(text) if text else None
+            item = None if text is None else _parse(text)
             if name and text and texts.setdefault(name, (text, queue))[0] != text:
                 other, first = texts[name]
                 raise ValueError(
@@ -72,9 +79,9 @@ def plan(config: Config, ratelimits: RateLimits) -> list[Limit]:
             if config.ratelimit_host and name:
                 if not config.ratelimit_domain:
                     raise ValueError(
-                        f'ratelimit_name={name!r} is a limit of the service RATELIMIT_HOST='
-                        f'{redact(config.ratelimit_host)!r}, which has it in a domain: set '
-                        'RATELIMIT_DOMAIN, or unset RATELIMIT_HOST'
+                        f'ratelimit_name={name!r}: RATELIMIT_HOST makes it a limit of the service '
+                        f'{config.ratelimit_url}, which has it in a domain: set RATELIMIT_DOMAIN, '
+                        'or unset RATELIMIT_HOST'
                     )
                 limits.append(Limit(queue, Keeper.SERVICE, name))
             elif item:
@@ -92,25 +99,30 @@ def plan(config: Config, ratelimits: RateLimits) -> list[Limit]:
 
 
 def _parse(text: str) -> RateLimitItem:
-    allowed = "must be one limit such as '100/minute', '5/second' or '1000 per 2 hours'"
+    fault = (
+        f'ratelimit={text!r}: must be one limit such as '
+        "'100/minute', '5/second' or '1000 per 2 hours'"
+    )
     try:
         items = parse_many(text)
     except ValueError:
         items = []
-    if len(items) != 1:
-        raise ValueError(f'ratelimit={text!r}: {allowed}')
+    if len(items) != 1 or NO_TIME.search(text):
+        raise ValueError(fault)
     if items[0].amount < 1:
-        raise ValueError(f'ratelimit={text!r}: {allowed}; to receive nothing, set consume=False')
+        raise ValueError(f'{fault}; to receive nothing, set consume=False')
+    if items[0].get_expiry() > LONGEST:
+        raise ValueError(f'{fault}; its window may last up to {LONGEST // DAY} days')
     return items[0]
 
 
 def _redis_faults(url: str) -> list[str]:
     try:
         storage(url, timeout=1.0)
-    except Exception as error:  # noqa: BLE001  (of two libraries, for whatever is in a URL)
-        reason = redact(f'{type(error).__name__}: {error}')
+    except ValueError as error:
+        # Of what is no URL, any part may be a password.
+        shown = redact(url) if '://' in url else MASK
         return [
-            f'RATELIMIT_REDIS_URL={redact(url)!r}: must be a URL such as redis://host:6379/0 '
-            f'({reason})'
+            f'RATELIMIT_REDIS_URL={shown!r}: must be a URL such as redis://host:6379/0 ({error})'
         ]
     return []

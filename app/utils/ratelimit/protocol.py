@@ -31,8 +31,9 @@ UNITS = {
     'MONTH': 30 * 86_400,
     'YEAR': 365 * 86_400,
 }
-#: What remains of a descriptor that the service's configuration calls unlimited.
-UNLIMITED = 2**32 - 1
+#: The largest number of the protocol. It is what remains of a descriptor that the service's
+#: configuration calls unlimited.
+MOST = 2**32 - 1
 DURATION = re.compile(r'(-?\d{1,12}(?:\.\d{1,9})?)s')
 #: Characters of an answer in an error.
 SHOWN = 200
@@ -91,21 +92,23 @@ def read(status: int, body: bytes, now: float) -> Reply:
     except LimiterError:
         raise
     except Exception as error:  # noqa: BLE001  (of JSON that may be anything)
-        reason = f'{type(error).__name__}: {error}'
+        reason = f'{type(error).__name__}: {error}'[:SHOWN]
         raise LimiterError(Fault.ABSURD, f'not an answer ({reason}): {_shown(body)}') from None
     return Reply(code == 'OK', amount, remaining, reset_in, window)
 
 
 def _without_limit(code: str, remaining: int) -> Reply:
-    if code == 'OK' and remaining == UNLIMITED:
+    if code == 'OK' and remaining == MOST:
         return Reply(True, None, remaining, float(UNITS['MINUTE']), float(UNITS['MINUTE']))
+    if code != 'OK' or remaining:
+        raise ValueError(f'{code} without a limit, of which {remaining} remain')
     raise LimiterError(Fault.UNKNOWN_NAME, 'the service has no limit of this name in this domain')
 
 
 def _count(message: Mapping[str, Any], field: str) -> int:
     # Zero is left out.
     value = message.get(field, 0)
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= MOST:
         raise ValueError(f'{field} {value!r}')
     return value
 
@@ -118,7 +121,7 @@ def _reset_in(text: Any, window: float, now: float) -> float:
     if not 0 <= seconds <= window:
         raise ValueError(f'durationUntilReset {text!r} of a window of {window:g} s')
     # The service counts in full seconds: the window ends as the last one of them does.
-    return seconds - now % 1 if seconds.is_integer() and seconds else seconds
+    return max(seconds, 1.0) - now % 1 if seconds.is_integer() else seconds
 
 
 def _shown(body: bytes) -> str:

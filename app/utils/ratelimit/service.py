@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pycurl
 from botocore.httpsession import get_cert_path
@@ -12,14 +12,34 @@ from kombu.asynchronous.http import Request
 
 from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnGrant
 from app.utils.ratelimit.protocol import HEADERS, Reply, question, read
-from be_queue.transport.clients.http import limit
+from be_queue.transport.clients.http import Client, limit
 
-__all__ = ['Service']
+__all__ = ['Service', 'client_of', 'curl_error', 'prepare']
+
+#: Requests in flight at a time: one a queue.
+MAX_REQUESTS = 20
 
 #: Seconds for which an answer holds for what comes next.
 FRESH = 0.05
 #: The part of what was left, or of a window not looked at yet, that most likely still is.
 SAFE_PART = 0.25
+
+
+_clients: WeakKeyDictionary[Any, Client] = WeakKeyDictionary()
+
+
+def client_of(hub: Any) -> Client:
+    """Return the client of an event loop: not that of SQS, whose requests may all be waiting."""
+    client = _clients.get(hub)
+    if client is None or client._closed:
+        client = _clients[hub] = Client(hub, max_clients=MAX_REQUESTS)
+    return client
+
+
+def prepare(curl: Any, timeout: float) -> None:
+    """Prepare a request: so many seconds for it all, and no proxy that the environment names."""
+    limit(curl, connect=timeout, total=timeout)
+    curl.setopt(pycurl.PROXY, '')
 
 
 class Service:
@@ -48,6 +68,9 @@ class Service:
 
     def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
         """See `Limiter`."""
+        if count < 1:
+            on_error(LimiterError(Fault.ABSURD, f'{count} permits asked for: must be 1 at least'))
+            return
         last, now = self._last, time.monotonic()
         is_over = now >= self._ends_at
         if last is None:
@@ -90,7 +113,7 @@ class Service:
         def answered(response: Any) -> None:
             try:
                 if response.error is not None and response.code == 599:
-                    raise _curl_error(response.error)
+                    raise curl_error(response.error.errno, response.error.message)
                 reply = read(response.code, response.body or b'', time.time())
             except LimiterError as error:
                 on_error(error)
@@ -106,7 +129,8 @@ class Service:
                 headers=HEADERS,
                 body=question(self._domain, self._name, hits),
                 ca_certs=get_cert_path(True),
-                on_prepare=partial(limit, connect=self._timeout, total=self._timeout),
+                follow_redirects=False,
+                on_prepare=lambda curl: prepare(curl, self._timeout),
                 on_ready=answered,
             )
         )
@@ -117,6 +141,7 @@ def _grant(asked: int, permits: int, reply: Reply) -> Grant:
     return Grant(asked, permits, reply.reset_in, retry_in, reply.window)
 
 
-def _curl_error(error: Any) -> LimiterError:
-    fault = Fault.TIMEOUT if error.errno == pycurl.E_OPERATION_TIMEDOUT else Fault.UNREACHABLE
-    return LimiterError(fault, str(error.message))
+def curl_error(number: int, message: str) -> LimiterError:
+    """Return what an error of curl means."""
+    fault = Fault.TIMEOUT if number == pycurl.E_OPERATION_TIMEDOUT else Fault.UNREACHABLE
+    return LimiterError(fault, str(message))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from app.utils.ratelimit.limiter import Grant, OnError, OnGrant
+from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnGrant
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -36,25 +36,34 @@ class Windows:
 
     def acquire(self, count: int) -> Grant:
         """Return up to ``count`` permits; may block."""
-        window, left = self.current()
+        if count < 1:
+            # Less than none would be added to what is left.
+            raise LimiterError(Fault.ABSURD, f'{count} permits asked for: must be 1 at least')
+        window = self.current()
         asked = granted = min(count, self.amount)
         if not self._hit(window, asked):
             granted = min(asked - 1, self._remaining(window)) if asked > 1 else 0
-            if not (granted and self._hit(window, granted)):
-                return self.none(asked)
+            if not granted:
+                return self.none(window, asked)
+            if not self._hit(window, granted):
+                # Others came first; there may be fewer.
+                return Grant(asked, 0, self._left(window), 0.0, self.length)
         # Granted in part, the window is used up.
+        left = self._left(window)
         return Grant(asked, granted, left, left if granted < asked else 0.0, self.length)
 
-    def none(self, asked: int = 0) -> Grant:
-        """Return the answer that there are no more in this window."""
-        _, left = self.current()
+    def none(self, window: int, asked: int = 0) -> Grant:
+        """Return the answer that there are no more in a window."""
+        left = self._left(window)
         return Grant(asked, 0, left, left, self.length)
 
-    def current(self) -> tuple[int, float]:
-        """Return the number of the present window, and the seconds until it ends."""
-        now = time.time()
-        window = int(now // self.length)
-        return window, (window + 1) * self.length - now
+    def current(self) -> int:
+        """Return the number of the present window."""
+        return int(time.time() // self.length)
+
+    def _left(self, window: int) -> float:
+        # Asked for after the answer is there, which may have taken its time.
+        return max((window + 1) * self.length - time.time(), 0.0)
 
     def _remaining(self, window: int) -> int:
         return int(self._counter.get_window_stats(self._item, self._name, str(window)).remaining)
@@ -71,4 +80,9 @@ class Memory:
 
     def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
         """See `Limiter`."""
-        on_grant(self._windows.acquire(count))
+        try:
+            grant = self._windows.acquire(count)
+        except LimiterError as error:
+            on_error(error)
+        else:
+            on_grant(grant)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import pycurl
 from kombu.asynchronous.http.curl import CurlClient
+
+from be_queue.transport.clients.soon import Soon
 
 __all__ = ['client_of', 'limit']
 
@@ -25,14 +28,11 @@ class Client(CurlClient):
     """
 
     _timer: Any = None
-    _is_planned = False
 
     def _set_timeout(self, msecs: int) -> None:
         """Look after the transfers in so many milliseconds; -1 is never."""
         if msecs == 0:
-            if not self._is_planned:
-                self._is_planned = True
-                self.hub.call_soon(self._look_after)
+            self._soon()
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -40,8 +40,11 @@ class Client(CurlClient):
         if msecs > 0:
             self._timer = self.hub.call_later(msecs / 1000, self._timeout_check)
 
+    @cached_property
+    def _soon(self) -> Soon:
+        return Soon(self.hub, self._look_after)
+
     def _look_after(self) -> None:
-        self._is_planned = False
         if not self._closed:
             self._timeout_check()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from be_queue.transport.clients.soon import Soon
 from be_queue.transport.receiving.capacity import SHORTEST, Capacity
 from be_queue.transport.receiving.polling import BATCH, Poller, State
 
@@ -35,7 +36,7 @@ class Receiving:
         self.capacity = capacity
         self.pollers: dict[str, Poller] = {}
         self._weights = weights
-        self._woken = False
+        self._soon = Soon(self.hub, self._dispatch)
         self.stopped = False
         self._timer = self.hub.call_repeatedly(LOOK_INTERVAL, self._look_again)
 
@@ -58,9 +59,8 @@ class Receiving:
 
     def wake(self) -> None:
         """Receive soon: there is room, or a receive has ended."""
-        if not self._woken and not self.stopped:
-            self._woken = True
-            self.hub.call_soon(self._dispatch)
+        if not self.stopped:
+            self._soon()
 
     def is_back(self) -> None:
         """SQS answers again: have no queue wait for its next try."""
@@ -78,7 +78,6 @@ class Receiving:
         return min((poller.used for poller in busy), default=0.0)
 
     def _dispatch(self) -> None:
-        self._woken = False
         if self.stopped:
             return
         self.capacity.children = self.channel.qos.prefetch_count

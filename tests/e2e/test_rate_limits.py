@@ -1,0 +1,178 @@
+"""Queues with a rate limit, on real parts: process trees, SQS, Redis, and a service over HTTP."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support import faulty
+from tests.support.counted import Counted
+from tests.support.fleet import fleet, limited
+from tests.support.ratelimit_service import RateLimitService, running_service
+from tests.support.redis import RedisServer, running_redis
+from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
+from tests.support.worker import Server, Site
+
+NAME = 'tests_shared'
+#: Names of the metrics.
+STATE = 'ratelimit_state'
+
+
+@pytest.fixture
+def service() -> Iterator[RateLimitService]:
+    with running_service() as server:
+        # The template's own.
+        server.limit('python_backend_worker_template_add', 1000)
+        yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def counted(site: Site, sqs: SqsServer) -> Counted:
+    return Counted(site, sqs)
+
+
+def assert_keeps_to(
+    counted: Counted,
+    limit: int,
+    seconds: int,
+    variables: dict[str, str],
+    requests: Callable[[], int],
+) -> None:
+    """Run four workers with a backlog; compare what they run with the limit of messages a second.
+
+    Arguments:
+        requests: returns how often the limiter has been asked.
+    """
+    with fleet(counted, 4, **variables):
+        counted.send(limit * (seconds + 4))
+        wait_until(lambda: counted.runs.log, 'the first tasks run')
+        # From a full second on: windows begin there.
+        begin = math.ceil(time.time()) + 1
+        wait_until(lambda: time.time() > begin, 'a window begins')
+        asked = requests()
+        wait_until(lambda: time.time() > begin + seconds, 'the time is over', seconds + 10)
+        asked = requests() - asked
+        ran = [run for run in counted.runs.log if begin <= run.time < begin + seconds]
+        by_second = Counter(int(run.time - begin) for run in ran)
+        allowed = limit * seconds
+        assert len(ran) <= 1.02 * allowed, by_second
+        assert len(ran) >= 0.95 * allowed, by_second
+        assert asked <= 0.1 * len(ran), by_second
+    tally = counted.tally()
+    # A message that was received twice is a dead letter.
+    assert tally.dead == tally.duplicates == 0
+
+
+def test_a_fleet_keeps_to_a_limit_in_redis(counted: Counted, redis: RedisServer) -> None:
+    variables = limited(counted, limit='50/second') | {'RATELIMIT_REDIS_URL': redis.url}
+    assert_keeps_to(counted, 50, 20, variables, redis.scripts_run)
+
+
+def test_a_fleet_keeps_to_a_limit_of_the_service(
+    counted: Counted, service: RateLimitService
+) -> None:
+    service.limit(NAME, 50)
+    variables = limited(counted, name=NAME) | service.environment
+    assert_keeps_to(counted, 50, 20, variables, lambda: service.requests[NAME])
+
+
+def test_throttled_work_stays_in_sqs(counted: Counted, sqs: SqsServer) -> None:
+    with counted.server(**limited(counted, limit='20/day')) as server:
+        counted.send(50)
+        wait_until(lambda: counted.ended() == 20, 'what is allowed has run')
+        wait_until(lambda: poller(server, counted.queue) == 'throttled', 'the rest is held back')
+        wait_until(lambda: sqs.in_flight(counted.queue) == 0, 'what has run is deleted')
+        assert sqs.visible(counted.queue) == 30
+        assert server.metric(STATE, queue=counted.queue, state='throttled') == 1
+        granted = server.metric('ratelimit_permits_granted_total', queue=counted.queue)
+        assert granted == 20
+        wait_until(
+            lambda: server.metric('ratelimit_throttled_seconds_total', queue=counted.queue) > 0,
+            'the time is counted',
+        )
+        # Nor is anybody told to restart it or to send it nothing.
+        assert server.get('/healthz')[0] == server.get('/readyz')[0] == 200
+        assert 'throttled' in server.get('/')[1]
+
+
+def test_while_the_service_hangs_other_queues_go_on(
+    counted: Counted, service: RateLimitService, sqs: SqsServer
+) -> None:
+    service.limit(NAME, 1000)
+    closed = {'RATELIMIT_FAILURE_POLICY': 'closed', **service.environment}
+    with counted.server(**limited(counted, name=NAME), **closed) as server:
+        counted.send(5)
+        wait_until(lambda: counted.ended() == 5, 'it works')
+        worker = server.pid_of('celery')
+        service.fail(faulty.no_answer)
+        away = f'the rate limiter of SQS queue {counted.queue} is away'
+        wait_until(lambda: away in server.log, 'the log says so')
+        counted.send(5)
+        producer = counted.site.producer()
+        for n in range(20):
+            assert producer.send_task('add', (n, 1)).get(timeout=30) == n + 1
+        assert counted.ended() == 5
+        assert sqs.visible(counted.queue) == 5
+        assert server.metric(STATE, queue=counted.queue, state='stopped') == 1
+        assert server.metric('ratelimit_errors_total', queue=counted.queue, fault='timeout') >= 3
+        assert server.get('/healthz')[0] == 200
+        service.mend()
+        wait_until(lambda: counted.ended() == 10, 'the queue is polled again')
+        back = away.replace('is away', 'is back')
+        wait_until(lambda: back in server.log, 'the log says so')
+        assert server.log.count(away) == server.log.count(back) == 1
+        assert server.pid_of('celery') == worker
+
+
+@pytest.mark.parametrize('fault', [faulty.not_json, faulty.status(500, 'Internal')])
+def test_without_a_usable_answer_an_open_policy_goes_on_without_a_limit(
+    counted: Counted, service: RateLimitService, fault: faulty.Fault
+) -> None:
+    service.limit(NAME, 1)
+    with counted.server(**limited(counted, name=NAME), **service.environment) as server:
+        service.fail(fault)
+        counted.send(60)
+        # At one a second it would take a minute.
+        wait_until(lambda: counted.ended() == 60, 'all of them run')
+        assert server.metric(STATE, queue=counted.queue, state='unlimited') == 1
+        assert '(RATELIMIT_FAILURE_POLICY=open)' in server.log
+        service.mend()
+        wait_until(
+            lambda: server.metric(STATE, queue=counted.queue, state='unlimited') == 0,
+            'the limit holds again',
+        )
+
+
+def test_what_is_wrong_stops_the_start(counted: Counted, service: RateLimitService) -> None:
+    bad_text = limited(counted, limit='fast')
+    no_domain = limited(counted, name=NAME) | {'RATELIMIT_HOST': 'localhost'}
+    unknown = limited(counted, name='nobody') | service.environment
+    for variables, words in (
+        (bad_text, f"queue {counted.queue}: ratelimit='fast'"),
+        (no_domain, 'RATELIMIT_DOMAIN'),
+        (unknown, f"queue {counted.queue}: the rate-limit service has no limit 'nobody'"),
+    ):
+        with counted.server(wait=False, **variables) as server:
+            assert server.wait_ended() == 1
+            lines = [line for line in server.log.splitlines() if 'cannot start' in line]
+            assert len(lines) == 1, server.log
+            assert words in lines[0]
+            assert counted.queue in lines[0]
+            assert 'Traceback' not in server.log
+
+
+def poller(server: Server, queue: str) -> str:
+    state: str = json.loads(server.get('/healthz')[1])['pollers'][queue]['state']
+    return state
