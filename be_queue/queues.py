@@ -67,10 +67,14 @@ class Queue:
                 f'{self!r}: max_receives must be a whole number, 1 to {MOST_RECEIVES}, for example '
                 f'{MAX_RECEIVES}'
             )
-        if self.ratelimit_name is not None and not str(self.ratelimit_name).strip():
+        if not _is_text_or_none(self.ratelimit_name):
             raise MappingError(f'{self!r}: ratelimit_name must be a non-empty name, or None')
-        if self.ratelimit is not None and not str(self.ratelimit).strip():
+        if not _is_text_or_none(self.ratelimit):
             raise MappingError(f"{self!r}: ratelimit must be a limit such as '100/minute', or None")
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, str) and bool(value.strip()))
 
 
 class Queues:

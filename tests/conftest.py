@@ -1,4 +1,4 @@
-"""The real servers that the tests share."""
+"""The real servers, and the event loop, that the tests share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from kombu.asynchronous import Hub, set_event_loop
 
 from tests.support import redis
 from tests.support.faulty import FaultySqs, faulty_sqs
@@ -46,3 +47,13 @@ def proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
     """A proxy before the SQS server that makes requests fail when it is told to."""
     with faulty_sqs(sqs.port) as server:
         yield server
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """The event loop of this process."""
+    hub = Hub()
+    set_event_loop(hub)
+    yield hub
+    hub.close()
+    set_event_loop(None)

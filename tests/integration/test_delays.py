@@ -23,6 +23,7 @@ from be_queue import Config, Queue, Queues
 from be_queue.transport.sending import delays
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
+from tests.support.loop import turn_until
 from tests.support.sqs import SqsServer
 
 # kombu's HTTP client uses names of curl's that pycurl would have it replace.
@@ -60,12 +61,7 @@ class Work:
 
     def run_until(self, condition: Callable[[], bool], what: str) -> None:
         """Turn the event loop until something holds."""
-        deadline = time.monotonic() + 30
-        wake = self.hub.call_repeatedly(0.05, lambda: None)
-        while not condition():
-            assert time.monotonic() < deadline, f'{what}: not within 30 s'
-            self.hub.run_once()
-        wake.cancel()
+        turn_until(self.hub, condition, what)
 
     def outlast_the_visibility_timeout(self) -> None:
         """Turn the event loop until a message that was only received would be visible again."""

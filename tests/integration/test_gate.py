@@ -23,6 +23,7 @@ from be_queue.transport.sending import delays
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
+from tests.support.loop import turn_until
 
 # kombu's HTTP client uses names of curl's that pycurl would have it replace.
 pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:DeprecationWarning')
@@ -112,12 +113,7 @@ class Site:
             channel.receiving.wake()
 
     def run_until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 30
-        wake = self.hub.call_repeatedly(0.02, lambda: None)
-        while not condition():
-            assert time.monotonic() < deadline, f'{what}: not within 30 s'
-            self.hub.run_once()
-        wake.cancel()
+        turn_until(self.hub, condition, what)
 
     def _on_message(self, message: kombu.Message) -> None:
         self.received[message.headers['task']] += 1

@@ -7,10 +7,11 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
+Server = TypeVar('Server', bound=Any)
 Fault = Callable[['Handler'], None]
 
 #: The requests of each kind of call: one message, or a batch of them.
@@ -160,11 +161,16 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing of each request."""
 
 
-@contextmanager
-def faulty_sqs(port: int) -> Iterator[FaultySqs]:
+def faulty_sqs(port: int) -> AbstractContextManager[FaultySqs]:
     """Run a proxy before the SQS server on ``port``."""
-    server = FaultySqs(port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    return serving(FaultySqs(port))
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    """Have an HTTP server that has faults answer, until the end of the block."""
+    # Looks every 20 ms whether it is to end.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server

@@ -6,11 +6,13 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from tests.support import faulty
 
 __all__ = ['DOMAIN', 'RateLimitService', 'drip', 'running_service', 'says']
 
@@ -144,14 +146,12 @@ class RateLimitService(ThreadingHTTPServer):
         }
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(faulty.Handler):
     """One connection of a client."""
 
-    protocol_version = 'HTTP/1.1'
-    disable_nagle_algorithm = True
     server: RateLimitService
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  (its base's name)
         self.question = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
         (entry,) = self.question['descriptors'][0]['entries']
         self.server.requests[entry['value']] += 1
@@ -165,27 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = self.server.decide(self.question)
             self.answer(status, json.dumps(answer).encode())
 
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header('Content-Type', 'application/json')
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
-        """Say nothing of each request."""
-
-
-@contextmanager
-def running_service() -> Iterator[RateLimitService]:
+def running_service() -> AbstractContextManager[RateLimitService]:
     """Run a service that knows no limit yet."""
-    server = RateLimitService()
-    # Looks every 20 ms whether it is to end.
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.mend()
-        server.shutdown()
-        server.server_close()
+    return faulty.serving(RateLimitService())

@@ -41,7 +41,9 @@ def ratelimit_url(text: str) -> str:
         port = url.port or (RATELIMIT_PORT if '://' not in text else None)
     except ValueError:
         url, port = urlsplit(''), None
-    is_plain = not (url.username or url.query or url.fragment)
+    is_plain = (
+        text.isascii() and ' ' not in text and not (url.username or url.query or url.fragment)
+    )
     if url.scheme not in ('http', 'https') or not url.hostname or not is_plain:
         raise ValueError('host:port or a URL without a login, for example ratelimit:8080')
     path = url.path.rstrip('/').removesuffix('/json')

@@ -91,7 +91,7 @@ class Config(BaseSettings):
     #: Where limits written in the mapping are kept for all workers together; else by each alone.
     ratelimit_redis_url: Annotated[str | None, Field(repr=False)] = None
     #: Seconds for a request to the service or to Redis.
-    ratelimit_timeout: Annotated[float, Field(gt=0, le=10)] = 0.1
+    ratelimit_timeout: Annotated[float, Field(ge=0.01, le=10)] = 0.1
     #: While neither answers, queues have no limit (open) or are not polled (closed).
     ratelimit_failure_policy: Literal['open', 'closed'] = 'open'
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from be_queue import SettingError
-from be_queue.redact import redact
+from be_queue.redact import MASK, redact
 
 __all__ = ['ConfigError']
 
@@ -22,9 +22,17 @@ class ConfigError(SettingError):
         lines = []
         for fault in error.errors(include_url=False):
             field = str(fault['loc'][0]) if fault['loc'] else ''
-            value = '***' if field in secret else repr(redact(fault['input']))
+            value = MASK if field in secret else repr(_shown(fault['input']))
             lines.append(f'{field.upper()}={value}: must be {_allowed(fault)}')
         return cls('\n'.join(lines))
+
+
+def _shown(value: Any) -> Any:
+    # A login before a host, without the scheme by which it would be known as one.
+    if isinstance(value, str) and '://' not in value:
+        before, at, host = value.rpartition('@')
+        return f'{MASK}{at}{host}' if before else value
+    return redact(value)
 
 
 def _allowed(fault: Mapping[str, Any]) -> str:

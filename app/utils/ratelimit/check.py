@@ -28,8 +28,16 @@ TIMEOUT = 2.0
 
 def check(config: Config, ratelimits: RateLimits) -> None:
     """Raise `SettingError`, with one line for each fault, unless every limit can be kept."""
-    alone = [limit for limit in plan(config, ratelimits) if limit.keeper is Keeper.MEMORY]
-    for limit in alone if not config.is_local else ():
+    limits = plan(config, ratelimits)
+    if config.is_local:
+        return
+    for queue in sorted(ratelimits.keys() - {limit.queue for limit in limits}):
+        logger.info(
+            'queue %s has no limit: its ratelimit_name is one of a service, and RATELIMIT_HOST is '
+            'not set',
+            queue,
+        )
+    for limit in (limit for limit in limits if limit.keeper is Keeper.MEMORY):
         logger.warning(
             'queue %s: each worker keeps its limit %s for itself, so that several receive more '
             'together: set RATELIMIT_REDIS_URL (or RATELIMIT_HOST) to share it',

@@ -13,12 +13,15 @@ from app.utils.ratelimit import redis
 from app.utils.ratelimit.limiter import Limiter
 from app.utils.ratelimit.plan import Keeper, Limit
 from app.utils.ratelimit.redis import Redis
-from app.utils.ratelimit.service import Service, client_of
+from app.utils.ratelimit.service import Service
 from app.utils.ratelimit.threads import Threads
 from app.utils.ratelimit.windows import Memory, Windows
+from be_queue.transport.clients.http import client_of
 
 __all__ = ['Keepers']
 
+#: Requests to the service in flight at a time.
+MAX_REQUESTS = 20
 #: Requests of one question to Redis, at most: to connect, to ask, to ask for what is left, and to
 #: ask for that.
 REQUESTS = 4
@@ -48,7 +51,7 @@ class Keepers:
         config = self._config
         if limit.item is None:
             url, domain = config.ratelimit_url or '', config.ratelimit_domain or ''
-            client = client_of(self._hub)
+            client = client_of(self._hub, 'rate limits', MAX_REQUESTS)
             return Service(client, url, domain, limit.name, config.ratelimit_timeout)
         if limit.keeper is Keeper.REDIS:
             return Redis(Windows(self._redis, limit.item, limit.name), self._threads)

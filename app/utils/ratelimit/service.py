@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pycurl
 from botocore.httpsession import get_cert_path
@@ -12,28 +11,14 @@ from kombu.asynchronous.http import Request
 
 from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnGrant
 from app.utils.ratelimit.protocol import HEADERS, Reply, question, read
-from be_queue.transport.clients.http import Client, limit
+from be_queue.transport.clients.http import limit
 
-__all__ = ['Service', 'client_of', 'curl_error', 'prepare']
-
-#: Requests in flight at a time: one a queue.
-MAX_REQUESTS = 20
+__all__ = ['Service', 'curl_error', 'prepare']
 
 #: Seconds for which an answer holds for what comes next.
 FRESH = 0.05
 #: The part of what was left, or of a window not looked at yet, that most likely still is.
 SAFE_PART = 0.25
-
-
-_clients: WeakKeyDictionary[Any, Client] = WeakKeyDictionary()
-
-
-def client_of(hub: Any) -> Client:
-    """Return the client of an event loop: not that of SQS, whose requests may all be waiting."""
-    client = _clients.get(hub)
-    if client is None or client._closed:
-        client = _clients[hub] = Client(hub, max_clients=MAX_REQUESTS)
-    return client
 
 
 def prepare(curl: Any, timeout: float) -> None:

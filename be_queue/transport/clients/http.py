@@ -16,7 +16,7 @@ __all__ = ['client_of', 'limit']
 #: Requests in flight at a time: a long poll a queue, and deletes beside them.
 MAX_REQUESTS = 100
 
-_clients: WeakKeyDictionary[Any, Client] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[Any, dict[str, Client]] = WeakKeyDictionary()
 
 
 class Client(CurlClient):
@@ -64,9 +64,13 @@ def limit(curl: Any, connect: float, total: float, once: bool = False) -> None:
     curl.setopt(pycurl.FRESH_CONNECT, once)
 
 
-def client_of(hub: Any) -> Client:
-    """Return the client of an event loop."""
-    client = _clients.get(hub)
-    if client is None or client._closed:
-        client = _clients[hub] = Client(hub, max_clients=MAX_REQUESTS)
-    return client
+def client_of(hub: Any, server: str = 'SQS', most: int = MAX_REQUESTS) -> Client:
+    """Return the client of an event loop for one server: another's requests may all be hanging.
+
+    Arguments:
+        most: requests in flight at a time.
+    """
+    clients = _clients.setdefault(hub, {})
+    if server not in clients or clients[server]._closed:
+        clients[server] = Client(hub, max_clients=most)
+    return clients[server]

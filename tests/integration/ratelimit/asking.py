@@ -16,6 +16,7 @@ from app.config.configuration import Config
 from app.utils.ratelimit.keepers import Keepers
 from app.utils.ratelimit.limiter import Grant, Limiter, LimiterError
 from app.utils.ratelimit.plan import Keeper, Limit
+from tests.support.loop import turn_until
 from tests.support.ratelimit_service import DOMAIN, RateLimitService
 
 __all__ = ['Asking', 'unused_name']
@@ -68,12 +69,7 @@ class Asking:
 
     def run_until(self, condition: Callable[[], Any], what: str) -> None:
         """Turn the event loop until something holds."""
-        deadline = time.monotonic() + 30
-        wake = self.hub.call_repeatedly(0.02, lambda: None)
-        while not condition():
-            assert time.monotonic() < deadline, f'{what}: not within 30 s'
-            self.hub.run_once()
-        wake.cancel()
+        turn_until(self.hub, condition, what)
 
     def outlast(self, grant: Grant) -> None:
         """Turn the event loop until there may be more."""

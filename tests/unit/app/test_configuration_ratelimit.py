@@ -55,7 +55,7 @@ def test_forms_of_the_service(configured, host, url) -> None:
     'host',
     [
         ':8080', 'limits:port', 'limits:70000', 'ftp://limits', 'http://', 'http://:81',
-        'limits?a=1', 'http://limits/json#top', '[::1', '//', 'redis://limits:6379',
+        'limits of ours', 'l\u00efmits', 'limits?a=1', 'http://limits/json#top', '[::1', '//', 'redis://limits:6379',
     ],
 )  # fmt: skip
 def test_a_host_that_is_none(configured, host) -> None:
@@ -65,8 +65,9 @@ def test_a_host_that_is_none(configured, host) -> None:
     )
 
 
-def test_a_login_of_the_service_is_refused_and_not_shown(configured) -> None:
-    line = fault_of(configured, RATELIMIT_HOST='https://me:hush@limits')
+@pytest.mark.parametrize('host', ['https://me:hush@limits', 'me:hush@limits:8080', 'hush@limits'])
+def test_a_login_of_the_service_is_refused_and_not_shown(configured, host) -> None:
+    line = fault_of(configured, RATELIMIT_HOST=host)
     assert 'without a login' in line
     assert 'hush' not in line
 
@@ -76,7 +77,7 @@ def test_timeouts(configured, seconds) -> None:
     assert configured(RATELIMIT_TIMEOUT=seconds).ratelimit_timeout == float(seconds)
 
 
-@pytest.mark.parametrize('seconds', ['0', '-1', '10.1', 'nan', 'inf', '100ms'])
+@pytest.mark.parametrize('seconds', ['0', '0.0004', '-1', '10.1', 'nan', 'inf', '100ms'])
 def test_a_timeout_that_is_none(configured, seconds) -> None:
     line = fault_of(configured, RATELIMIT_TIMEOUT=seconds)
     assert line.startswith(f'RATELIMIT_TIMEOUT={seconds!r}: must be ')

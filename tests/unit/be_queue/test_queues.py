@@ -72,12 +72,37 @@ def test_receives_reach_the_transport_by_the_queues_name_on_sqs(receives: int) -
     assert options['max_receives'] == {'prod-worker-add': 10, 'prod-few': receives}
 
 
-@pytest.mark.parametrize('name', ['', ' '])
-def test_an_empty_rate_limit_name_is_refused_with_its_entry(name: str) -> None:
+@pytest.mark.parametrize('name', ['', ' ', 5])
+def test_a_rate_limit_name_that_is_none_is_refused_with_its_entry(name: Any) -> None:
     message = refusal(lambda: Queue(queue_name='add', task='add', ratelimit_name=name))
 
     assert f'ratelimit_name={name!r}' in message
     assert 'non-empty name, or None' in message
+
+
+@pytest.mark.parametrize('limit', ['', ' ', 100])
+def test_a_rate_limit_that_is_no_text_is_refused_with_its_entry(limit: Any) -> None:
+    message = refusal(lambda: Queue(queue_name='add', task='add', ratelimit=limit))
+
+    assert f'ratelimit={limit!r}' in message
+    assert "'100/minute'" in message
+
+
+def test_rate_limits_reach_the_transport_by_the_queues_name_on_sqs() -> None:
+    queues = Queues(
+        [
+            ADD,
+            Queue(queue_name='mail', task='mail', ratelimit_name='mail', ratelimit='5/second'),
+            Queue(queue_name='slow', task='slow', ratelimit='1/minute'),
+        ]
+    )
+
+    options = Config(queues.build_celery('prod')).broker_transport_options
+
+    assert options['ratelimits'] == {
+        'prod-mail': {'name': 'mail', 'limit': '5/second'},
+        'prod-slow': {'name': None, 'limit': '1/minute'},
+    }
 
 
 def test_a_queue_name_in_two_entries_is_refused_with_both() -> None:

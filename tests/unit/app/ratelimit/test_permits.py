@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from kombu.asynchronous import Hub, set_event_loop
+from kombu.asynchronous import Hub
 
 from app.utils.metrics.metrics import REGISTRY
 from app.utils.ratelimit import permits as module
 from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnGrant
 from app.utils.ratelimit.permits import MOST_AHEAD, PATIENCE, Permits, State
+from tests.support.loop import turn_until
 
 QUEUES = (f'queue-{number}' for number in itertools.count())
 ROOM = 1000
@@ -77,25 +78,10 @@ class Scene:
         return REGISTRY.get_sample_value(full_name, {'queue': self.queue, **labels}) or 0.0
 
     def run_until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
-        tick = self.hub.call_repeatedly(0.005, lambda: None)
-        # The loop only turns while it has something to read.
-        while not condition():
-            assert time.monotonic() < deadline, f'{what}: not within 20 s'
-            self.hub.run_once()
-        tick.cancel()
+        turn_until(self.hub, condition, what)
 
     def _wake(self) -> None:
         self.woken += 1
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    set_event_loop(hub)
-    yield hub
-    hub.close()
-    set_event_loop(None)
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""Turning kombu's event loop until a condition holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kombu.asynchronous import Hub
+
+__all__ = ['turn_until']
+
+#: Seconds between two turns in which nothing happens.
+TICK = 0.01
+
+
+def turn_until(hub: Hub, condition: Callable[[], Any], what: str, timeout: float = 30.0) -> None:
+    """Turn the loop until ``condition()`` is true; fail after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    # Else a turn may sleep for a second.
+    tick = hub.call_repeatedly(TICK, lambda: None)
+    while not condition():
+        assert time.monotonic() < deadline, f'{what}: not within {timeout} s'
+        hub.run_once()
+    tick.cancel()
