@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,6 +20,8 @@ from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
 
 NAME = 'tests_shared'
+#: Messages a second, and for how many seconds.
+RATE, SECONDS = 50, 20
 #: Names of the metrics.
 STATE = 'ratelimit_state'
 
@@ -43,53 +45,37 @@ def counted(site: Site, sqs: SqsServer) -> Counted:
     return Counted(site, sqs)
 
 
-def assert_keeps_to(
-    counted: Counted,
-    limit: int,
-    seconds: int,
-    variables: dict[str, str],
-    requests: Callable[[], int],
+def test_a_fleet_keeps_to_its_limits(
+    site: Site, sqs: SqsServer, redis: RedisServer, service: RateLimitService
 ) -> None:
-    """Run four workers with a backlog; compare what they run with the limit of messages a second.
-
-    Arguments:
-        requests: returns how often the limiter has been asked.
-    """
-    with fleet(counted, 4, **variables):
-        counted.send(limit * (seconds + 4))
-        wait_until(lambda: counted.runs.log, 'the first tasks run')
+    service.limit(NAME, RATE)
+    in_redis = Counted(site, sqs, 'slow')
+    by_service = Counted(site, sqs, 'retry-demo', first=1_000_000)
+    limits = {in_redis.queue: {'limit': f'{RATE}/second'}, by_service.queue: {'name': NAME}}
+    variables = limited(limits) | service.environment | {'RATELIMIT_REDIS_URL': redis.url}
+    with fleet(in_redis, 4, **variables):
+        for counted in (in_redis, by_service):
+            counted.send(RATE * (SECONDS + 5))
+        wait_until(lambda: in_redis.ended() and by_service.ended(), 'both queues are served')
         # From a full second on: windows begin there.
         begin = math.ceil(time.time()) + 1
-        wait_until(lambda: time.time() > begin, 'a window begins')
-        asked = requests()
-        wait_until(lambda: time.time() > begin + seconds, 'the time is over', seconds + 10)
-        asked = requests() - asked
-        ran = [run for run in counted.runs.log if begin <= run.time < begin + seconds]
-        by_second = Counter(int(run.time - begin) for run in ran)
-        allowed = limit * seconds
-        assert len(ran) <= 1.02 * allowed, by_second
-        assert len(ran) >= 0.95 * allowed, by_second
-        assert asked <= 0.1 * len(ran), by_second
-    tally = counted.tally()
-    # A message that was received twice is a dead letter.
-    assert tally.dead == tally.duplicates == 0
-
-
-def test_a_fleet_keeps_to_a_limit_in_redis(counted: Counted, redis: RedisServer) -> None:
-    variables = limited(counted, limit='50/second') | {'RATELIMIT_REDIS_URL': redis.url}
-    assert_keeps_to(counted, 50, 20, variables, redis.scripts_run)
-
-
-def test_a_fleet_keeps_to_a_limit_of_the_service(
-    counted: Counted, service: RateLimitService
-) -> None:
-    service.limit(NAME, 50)
-    variables = limited(counted, name=NAME) | service.environment
-    assert_keeps_to(counted, 50, 20, variables, lambda: service.requests[NAME])
+        wait_until(lambda: time.time() > begin, 'windows begin')
+        asked_before = redis.scripts_run(), service.requests[NAME]
+        wait_until(lambda: time.time() > begin + SECONDS, 'the time is over', 2 * SECONDS)
+        asked = redis.scripts_run(), service.requests[NAME]
+        runs = [run for run in in_redis.runs.log if begin <= run.time < begin + SECONDS]
+    for counted, before, after in zip((in_redis, by_service), asked_before, asked, strict=True):
+        by_second = Counter(int(run.time - begin) for run in runs if run.number in counted.sent)
+        ran = by_second.total()
+        assert ran <= 1.02 * RATE * SECONDS, by_second
+        assert ran >= 0.95 * RATE * SECONDS, by_second
+        assert after - before <= 0.1 * ran
+        # A message that was received twice is a dead letter.
+        assert counted.tally().dead == counted.tally().duplicates == 0
 
 
 def test_throttled_work_stays_in_sqs(counted: Counted, sqs: SqsServer) -> None:
-    with counted.server(**limited(counted, limit='20/day')) as server:
+    with counted.server(**limited({counted.queue: {'limit': '20/day'}})) as server:
         counted.send(50)
         wait_until(lambda: counted.ended() == 20, 'what is allowed has run')
         wait_until(lambda: poller(server, counted.queue) == 'throttled', 'the rest is held back')
@@ -112,7 +98,7 @@ def test_while_the_service_hangs_other_queues_go_on(
 ) -> None:
     service.limit(NAME, 1000)
     closed = {'RATELIMIT_FAILURE_POLICY': 'closed', **service.environment}
-    with counted.server(**limited(counted, name=NAME), **closed) as server:
+    with counted.server(**limited({counted.queue: {'name': NAME}}), **closed) as server:
         counted.send(5)
         wait_until(lambda: counted.ended() == 5, 'it works')
         worker = server.pid_of('celery')
@@ -141,7 +127,9 @@ def test_without_a_usable_answer_an_open_policy_goes_on_without_a_limit(
     counted: Counted, service: RateLimitService, fault: faulty.Fault
 ) -> None:
     service.limit(NAME, 1)
-    with counted.server(**limited(counted, name=NAME), **service.environment) as server:
+    with counted.server(
+        **limited({counted.queue: {'name': NAME}}), **service.environment
+    ) as server:
         service.fail(fault)
         counted.send(60)
         # At one a second it would take a minute.
@@ -156,9 +144,9 @@ def test_without_a_usable_answer_an_open_policy_goes_on_without_a_limit(
 
 
 def test_what_is_wrong_stops_the_start(counted: Counted, service: RateLimitService) -> None:
-    bad_text = limited(counted, limit='fast')
-    no_domain = limited(counted, name=NAME) | {'RATELIMIT_HOST': 'localhost'}
-    unknown = limited(counted, name='nobody') | service.environment
+    bad_text = limited({counted.queue: {'limit': 'fast'}})
+    no_domain = limited({counted.queue: {'name': NAME}}) | {'RATELIMIT_HOST': 'localhost'}
+    unknown = limited({counted.queue: {'name': 'nobody'}}) | service.environment
     for variables, words in (
         (bad_text, f"queue {counted.queue}: ratelimit='fast'"),
         (no_domain, 'RATELIMIT_DOMAIN'),

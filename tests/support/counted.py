@@ -53,15 +53,17 @@ class Counted:
     Arguments:
         site: where the worker runs.
         sqs: the SQS server, without a proxy.
+        queue: short name of the template's queue that they go to.
+        first: number of the first task; two in one place must not have the same.
     """
 
-    def __init__(self, site: Site, sqs: SqsServer) -> None:
+    def __init__(self, site: Site, sqs: SqsServer, queue: str = QUEUE, first: int = 0) -> None:
         self.site, self.sqs = site, sqs
         self.runs = Runs(site.folder / f'runs-{site.username}')
-        self.queue = site.queue(QUEUE)
+        self.queue = site.queue(queue)
         self.sent: set[int] = set()
         self.refused: set[int] = set()
-        self._next = 0
+        self._next = first
         self._stop = threading.Event()
 
     def server(self, *, wait: bool = True, **variables: Any) -> AbstractContextManager[Server]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -16,16 +16,16 @@ COMMAND = ['-m', 'celery', '--quiet', '-A', 'app.worker', 'worker', '--loglevel=
 FLAGS = ['--without-gossip', '--without-mingle', '--without-heartbeat']
 
 
-def limited(counted: Counted, **limit: str) -> dict[str, Any]:
-    """Return the variable that limits the counted queue.
+def limited(ratelimits: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the variable that limits queues.
 
     Arguments:
-        limit: ``name``, ``limit`` or both, as the mapping has them.
+        ratelimits: by queue ``name``, ``limit`` or both, as the mapping has them.
     """
     options = {
-        'ratelimits': {counted.queue: limit},
+        'ratelimits': ratelimits,
         # A message that is received a second time is a dead letter.
-        'max_receives': {counted.queue: 1},
+        'max_receives': dict.fromkeys(ratelimits, 1),
         'wait_time_seconds': 1,
     }
     return {'CELERY_BROKER_TRANSPORT_OPTIONS': options}
