@@ -107,8 +107,8 @@ def test_while_the_service_hangs_other_queues_go_on(
         wait_until(lambda: away in server.log, 'the log says so')
         counted.send(5)
         producer = counted.site.producer()
-        for n in range(20):
-            assert producer.send_task('add', (n, 1)).get(timeout=30) == n + 1
+        results = [producer.send_task('add', (n, 1)) for n in range(20)]
+        assert [result.get(timeout=30) for result in results] == [n + 1 for n in range(20)]
         assert counted.ended() == 5
         assert sqs.visible(counted.queue) == 5
         assert server.metric(STATE, queue=counted.queue, state='stopped') == 1
