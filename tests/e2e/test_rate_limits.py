@@ -55,7 +55,7 @@ def test_a_fleet_keeps_to_its_limits(
     variables = limited(limits) | service.environment | {'RATELIMIT_REDIS_URL': redis.url}
     with fleet(in_redis, 4, **variables):
         for counted in (in_redis, by_service):
-            counted.send(RATE * (SECONDS + 5))
+            counted.send(RATE * 2 * SECONDS)
         wait_until(lambda: in_redis.ended() and by_service.ended(), 'both queues are served')
         # From a full second on: windows begin there.
         begin = math.ceil(time.time()) + 1

@@ -177,7 +177,7 @@ def test_a_delay_longer_than_sqs_has_is_made_of_several(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delays, 'LONGEST', 1)
-    body = work.send(5)
+    body = work.send(8)
     with work.consumed():
         work.run_until(lambda: bool(work.received), 'it arrives')
         work.run_until(lambda: work.counts == (0, 0, 0), 'no copy is left')
