@@ -70,6 +70,7 @@ class BaseTask(Task):
     """
 
     abstract = True
+    Request = 'app.utils.lost_child:Request'
 
     #: What is retried, and what of it is not.
     autoretry_for: tuple[type[BaseException], ...] = (Exception,)

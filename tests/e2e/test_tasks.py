@@ -100,6 +100,9 @@ def test_a_task_of_a_killed_child_runs_again(site: Site) -> None:
         os.kill(child, signal.SIGKILL)
         wait_until(lambda: server.pool_pids() not in ([], [child]), 'another child takes over')
         assert result.get(timeout=60) == 2
+        (line,) = (line for line in server.log.splitlines() if 'out-of-memory' in line)
+        assert f'the process of task slow[{result.id}] is gone' in line
+        assert 'the task runs again' in line
 
 
 def test_a_task_over_its_soft_time_limit_fails_where_it_stands(site: Site) -> None:

@@ -26,9 +26,6 @@ from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
 from tests.support.sqs import SqsServer
 
-# kombu's HTTP client uses names of curl's that pycurl would have it replace.
-pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:DeprecationWarning')
-
 #: Seconds. A message that nobody keeps hidden is back before a test ends.
 VISIBILITY_TIMEOUT = 1
 UNAVAILABLE = faulty.status(503, 'ServiceUnavailable')

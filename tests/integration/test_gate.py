@@ -25,9 +25,6 @@ from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
 
-# kombu's HTTP client uses names of curl's that pycurl would have it replace.
-pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:DeprecationWarning')
-
 HELD, FREE = 'held', 'free'
 
 

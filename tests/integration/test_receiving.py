@@ -20,9 +20,6 @@ from kombu.asynchronous import Hub
 from be_queue import Config, Queue, Queues
 from tests.support.sqs import SqsServer
 
-# kombu's HTTP client uses names of curl's that pycurl would have it replace.
-pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:DeprecationWarning')
-
 
 class Worker:
     """Children that run each message for its queue's time, then acknowledge it."""

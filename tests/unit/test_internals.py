@@ -145,6 +145,12 @@ def test_the_event_loop_can_be_called_from_another_thread() -> None:
     assert 'waker.wake()' in inspect.getsource(Hub.call_soon)
 
 
+def test_a_task_names_its_class_of_requests() -> None:
+    # app/utils/lost_child.py
+    assert 'symbol_by_name(task.Request)' in inspect.getsource(strategy.default)
+    assert 'exc_info' in inspect.signature(WorkerRequest.on_failure).parameters
+
+
 def test_bindings_say_routing_key_pattern_and_queue() -> None:
     assert 'rkey, pattern, queue' in inspect.getsource(virtual.Channel.list_bindings)
 

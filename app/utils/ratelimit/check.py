@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
-from io import BytesIO
 
-import pycurl
-from botocore.httpsession import get_cert_path
+from kombu.asynchronous import Hub
 
 from app.config.configuration import Config
-from app.utils.ratelimit.limiter import Fault, LimiterError
+from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
 from app.utils.ratelimit.plan import Keeper, RateLimits, plan
-from app.utils.ratelimit.protocol import HEADERS, KEY, question, read
-from app.utils.ratelimit.service import curl_error, prepare
+from app.utils.ratelimit.protocol import KEY
+from app.utils.ratelimit.service import Service
 from be_queue import SettingError
 from be_queue.redact import redact
+from be_queue.transport.clients.http import client_of
 
 __all__ = ['check', 'check_service']
 
@@ -76,23 +74,20 @@ def check_service(config: Config, ratelimits: RateLimits) -> None:
 
 
 def _ask(config: Config, name: str) -> None:
-    body = BytesIO()
-    curl = pycurl.Curl()
+    """Ask for one permit as the worker does, in an event loop of its own."""
+    hub = Hub()
+    outcomes: list[Grant | LimiterError] = []
     try:
-        # As the worker asks, and with time for a service that has just been started.
-        prepare(curl, TIMEOUT)
-        curl.setopt(pycurl.URL, config.ratelimit_url or '')
-        curl.setopt(pycurl.CAINFO, get_cert_path(True))
-        curl.setopt(pycurl.HTTPHEADER, [f'{field}: {value}' for field, value in HEADERS.items()])
-        curl.setopt(pycurl.POSTFIELDS, question(config.ratelimit_domain or '', name, 1))
-        curl.setopt(pycurl.WRITEDATA, body)
-        curl.perform()
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-    except pycurl.error as error:
-        raise curl_error(*error.args) from None
+        url, domain = config.ratelimit_url or '', config.ratelimit_domain or ''
+        service = Service(client_of(hub), url, domain, name, TIMEOUT)
+        service.ask(1, outcomes.append, outcomes.append)
+        while not outcomes:
+            hub.run_once()
     finally:
-        curl.close()
-    read(status, body.getvalue(), time.time())
+        hub.close()
+    (outcome,) = outcomes
+    if isinstance(outcome, LimiterError):
+        raise outcome
 
 
 def _warn(config: Config, queue: str, error: LimiterError) -> None:

@@ -74,8 +74,8 @@ class Permits:
         self._outage = Outage(
             f'the rate limiter of SQS queue {queue}',
             max_wait=MAX_RETRY_IN,
-            hint='the RATELIMIT_ settings and the limit itself; until then the queue '
-            f'{effect} (RATELIMIT_FAILURE_POLICY={policy})',
+            hint='RATELIMIT_HOST, RATELIMIT_DOMAIN and the ratelimit_name, or RATELIMIT_REDIS_URL; '
+            f'until then the queue {effect} (RATELIMIT_FAILURE_POLICY={policy})',
         )
         self._failures = 0
         self._kept = 0

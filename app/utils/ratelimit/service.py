@@ -13,18 +13,12 @@ from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnG
 from app.utils.ratelimit.protocol import HEADERS, Reply, question, read
 from be_queue.transport.clients.http import limit
 
-__all__ = ['Service', 'curl_error', 'prepare']
+__all__ = ['Service']
 
 #: Seconds for which an answer holds for what comes next.
 FRESH = 0.05
 #: The part of what was left, or of a window not looked at yet, that most likely still is.
 SAFE_PART = 0.25
-
-
-def prepare(curl: Any, timeout: float) -> None:
-    """Prepare a request: so many seconds for it all, and no proxy that the environment names."""
-    limit(curl, connect=timeout, total=timeout)
-    curl.setopt(pycurl.PROXY, '')
 
 
 class Service:
@@ -98,7 +92,7 @@ class Service:
         def answered(response: Any) -> None:
             try:
                 if response.error is not None and response.code == 599:
-                    raise curl_error(response.error.errno, response.error.message)
+                    raise _curl_error(response.error)
                 reply = read(response.code, response.body or b'', time.time())
             except LimiterError as error:
                 on_error(error)
@@ -115,10 +109,15 @@ class Service:
                 body=question(self._domain, self._name, hits),
                 ca_certs=get_cert_path(True),
                 follow_redirects=False,
-                on_prepare=lambda curl: prepare(curl, self._timeout),
+                on_prepare=self._prepare,
                 on_ready=answered,
             )
         )
+
+    def _prepare(self, curl: Any) -> None:
+        limit(curl, connect=self._timeout, total=self._timeout)
+        # No proxy that the environment names.
+        curl.setopt(pycurl.PROXY, '')
 
 
 def _grant(asked: int, permits: int, reply: Reply) -> Grant:
@@ -126,7 +125,6 @@ def _grant(asked: int, permits: int, reply: Reply) -> Grant:
     return Grant(asked, permits, reply.reset_in, retry_in, reply.window)
 
 
-def curl_error(number: int, message: str) -> LimiterError:
-    """Return what an error of curl means."""
-    fault = Fault.TIMEOUT if number == pycurl.E_OPERATION_TIMEDOUT else Fault.UNREACHABLE
-    return LimiterError(fault, str(message))
+def _curl_error(error: Any) -> LimiterError:
+    fault = Fault.TIMEOUT if error.errno == pycurl.E_OPERATION_TIMEDOUT else Fault.UNREACHABLE
+    return LimiterError(fault, str(error.message))

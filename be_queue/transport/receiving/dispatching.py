@@ -89,9 +89,9 @@ class Receiving:
                 if not gate.is_open(poller.queue):
                     poller.throttled()
                     break
-                count = self._may_ask(poller)
+                room = self.capacity.room(poller.queue)
+                count = self._may_ask(poller, room)
                 if count:
-                    room = self.capacity.room(poller.queue)
                     admitted = gate.admit(poller.queue, count, room)
                     if not admitted:
                         poller.throttled()
@@ -104,8 +104,7 @@ class Receiving:
                     return
                 break
 
-    def _may_ask(self, poller: Poller) -> int:
-        room = self.capacity.room(poller.queue)
+    def _may_ask(self, poller: Poller, room: int) -> int:
         if not poller.backlog:
             # It will most likely bring nothing, or the first of many.
             idle = sum(not p.backlog and not p.in_flight for p in self.pollers.values())

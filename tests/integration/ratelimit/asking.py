@@ -14,7 +14,7 @@ from limits import parse
 
 from app.config.configuration import Config
 from app.utils.ratelimit.keepers import Keepers
-from app.utils.ratelimit.limiter import Grant, Limiter, LimiterError
+from app.utils.ratelimit.limiter import Fault, Grant, Limiter, LimiterError
 from app.utils.ratelimit.plan import Keeper, Limit
 from tests.support.loop import turn_until
 from tests.support.ratelimit_service import DOMAIN, RateLimitService
@@ -100,6 +100,15 @@ class Asking:
         except LimiterError as error:
             return error
         raise AssertionError(f'no error: {grant}')
+
+    def assert_goes_on(self, limiter: Limiter, timeout: float) -> None:
+        """Check that timers come on time while the limiter gives up only after ``timeout`` s."""
+        events: list[object] = []
+        for seconds in (timeout / 3, 2 * timeout / 3, 100 * timeout):
+            self.hub.call_later(seconds, events.append, seconds)
+        limiter.ask(1, events.append, lambda error: events.append(error.fault))
+        self.run_until(lambda: Fault.TIMEOUT in events, 'it gives up')
+        assert events == [timeout / 3, 2 * timeout / 3, Fault.TIMEOUT]
 
     def take_all(self, limiters: Sequence[Limiter], count: int) -> int:
         """Ask side by side until all are told to wait; return the permits granted."""

@@ -29,12 +29,7 @@ def silent() -> Iterator[str]:
 
 def test_while_redis_hangs_the_event_loop_goes_on(asking: Asking, silent: str) -> None:
     limiter = asking.redis(silent, '5/day', 'mail', TIMEOUT)
-    events: list[object] = []
-    for seconds in (TIMEOUT / 3, 2 * TIMEOUT / 3, 3 * TIMEOUT):
-        asking.hub.call_later(seconds, events.append, seconds)
-    limiter.ask(1, events.append, lambda error: events.append(error.fault))
-    asking.run_until(lambda: Fault.TIMEOUT in events, 'it gives up')
-    assert events == [TIMEOUT / 3, 2 * TIMEOUT / 3, Fault.TIMEOUT]
+    asking.assert_goes_on(limiter, TIMEOUT)
 
 
 def test_while_redis_hangs_every_question_has_an_answer(asking: Asking, silent: str) -> None:

@@ -14,9 +14,6 @@ from app.utils.ratelimit.service import FRESH
 from tests.integration.ratelimit.asking import Asking
 from tests.support.ratelimit_service import RateLimitService
 
-# kombu's HTTP client uses names of curl's that pycurl would have it replace.
-pytestmark = pytest.mark.filterwarnings('ignore:.* is deprecated; use:DeprecationWarning')
-
 
 @pytest.mark.parametrize('count', [1, 3, 7, 100])
 def test_clients_side_by_side_use_a_window_up_and_no_more(

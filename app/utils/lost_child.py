@@ -1,0 +1,39 @@
+"""Says what to look for when a pool process was lost in the middle of a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery.utils.log import get_logger
+from celery.worker import request
+
+__all__ = ['Request']
+
+logger = get_logger(__name__)
+
+
+class Request(request.Request):
+    """Celery's, which only says that the process is gone."""
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        outcome = super().on_failure(exc_info, *args, **kwargs)
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if isinstance(error, WorkerLostError):
+            logger.warning(
+                'the process of task %s[%s] is gone: unless somebody killed it, look for the '
+                "kernel's out-of-memory killer (dmesg, or OOMKilled in kubectl describe pod), and "
+                'then at CELERY_WORKER_CONCURRENCY and CELERY_WORKER_MAX_MEMORY_PER_CHILD; %s',
+                self.name,
+                self.id,
+                self._what_becomes_of_it(),
+            )
+        return outcome
+
+    def _what_becomes_of_it(self) -> str:
+        if self.task.acks_late and self.task.reject_on_worker_lost:
+            return 'the task runs again, until its message is a dead letter'
+        return 'the task does not run again'
