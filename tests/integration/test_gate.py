@@ -25,7 +25,7 @@ from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
 
-HELD, FREE = 'held', 'free'
+HELD, FREE, LATE = 'held', 'free', 'late'
 
 
 class Counting(Gate):
@@ -59,7 +59,7 @@ class Counting(Gate):
 
 
 class Site:
-    """Two queues, of which a gate holds one back."""
+    """Queues, of which a gate holds one back."""
 
     def __init__(self, scene: Scene, hub: Hub, url: str) -> None:
         self.hub = hub
@@ -74,7 +74,7 @@ class Site:
         class GatedTransport(Transport):
             Channel = GatedChannel
 
-        queues = Queues([Queue(queue_name=name, task=name) for name in (HELD, FREE)])
+        queues = Queues([Queue(queue_name=name, task=name) for name in (HELD, FREE, LATE)])
         queues.build_celery('local', username=scene.prefix, platform_queue_name='')
         self.app = Celery(set_as_current=False)
         self.app.config_from_object(
@@ -87,7 +87,7 @@ class Site:
                 broker_transport_options={'wait_time_seconds': 0, 'polling_interval': 0.02},
             )
         )
-        self.names = {name: f'{scene.prefix}-local-{name}' for name in (HELD, FREE)}
+        self.names = {name: f'{scene.prefix}-local-{name}' for name in (HELD, FREE, LATE)}
         gate.queue = self.names[HELD]
         scene.declare(self.app)
 
@@ -152,13 +152,19 @@ def test_what_a_receive_did_not_use_is_told(site: Site) -> None:
         site.run_until(lambda: site.gate.permits == 6, 'what an empty receive leaves is back')
 
 
-def test_a_message_for_later_uses_nothing_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_for_later_uses_nothing_up(
+    scene: Scene, proxy: FaultySqs, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(delays, 'LONGEST', 1)
+    site = Site(scene, hub, proxy.url)
     site.send(HELD, 3, countdown=100)
     with site.consuming() as channel:
         site.admit(channel, 1)
-        site.run_until(lambda: site.gate.settled.count((1, 0)) > 5, 'they are received, and hop')
-        assert site.received[HELD] == 0
+        hops = 'SendMessageBatch'
+        site.run_until(lambda: proxy.requests[hops] >= 4, 'they are received, and hop')
+        assert channel.receiving.pollers[site.names[HELD]].used == 0
+    assert site.received[HELD] == 0
+    assert not any(taken for _, taken in site.gate.settled)
 
 
 def test_a_receive_that_fails_uses_nothing_up(scene: Scene, proxy: FaultySqs, hub: Hub) -> None:
@@ -172,13 +178,46 @@ def test_a_receive_that_fails_uses_nothing_up(scene: Scene, proxy: FaultySqs, hu
         site.run_until(lambda: site.received[HELD] == 1, 'the message comes')
 
 
-def test_time_held_back_is_not_saved_up(site: Site) -> None:
+@pytest.fixture
+def lagging(site: Site) -> Iterator[tuple[Site, Any]]:
+    """A queue with a backlog is held back, while another is served."""
     site.send(HELD, 40)
     site.send(FREE, 300)
     with site.consuming() as channel:
-        site.run_until(lambda: site.received[FREE] >= 100, 'the other queue is served alone')
+        site.admit(channel, 3)
+        site.run_until(lambda: site.received[HELD] == 3, 'some are let through')
+        before = site.received[FREE]
+        site.run_until(lambda: site.received[FREE] >= before + 100, 'the other is served alone')
         pollers = channel.receiving.pollers
-        assert pollers[site.names[HELD]].used < pollers[site.names[FREE]].used
-        site.admit(channel, 40)
-        site.run_until(lambda: site.received[HELD] > 0, 'the queue is served again')
-        assert pollers[site.names[HELD]].used >= 0.5 * pollers[site.names[FREE]].used
+        assert pollers[site.names[HELD]].backlog
+        assert pollers[site.names[HELD]].used < 0.5 * pollers[site.names[FREE]].used
+        yield site, channel
+
+
+def test_time_held_back_is_not_saved_up(lagging: tuple[Site, Any]) -> None:
+    site, channel = lagging
+    pollers = channel.receiving.pollers
+    site.admit(channel, 1)
+    site.run_until(lambda: site.received[HELD] == 4, 'the queue is served again')
+    assert pollers[site.names[HELD]].used >= 0.5 * pollers[site.names[FREE]].used
+
+
+def test_a_queue_that_gets_work_is_not_put_level_with_one_that_is_held_back(
+    lagging: tuple[Site, Any],
+) -> None:
+    site, channel = lagging
+    pollers = channel.receiving.pollers
+    site.send(LATE, 5)
+    site.run_until(lambda: site.received[LATE] > 0, 'it is served')
+    assert pollers[site.names[LATE]].used >= 0.5 * pollers[site.names[FREE]].used
+
+
+def test_a_queue_that_is_held_back_keeps_no_room(
+    lagging: tuple[Site, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, channel = lagging
+    monkeypatch.setattr(
+        channel.capacity, 'room', lambda queue: 0 if queue == site.names[HELD] else 10
+    )
+    before = site.received[FREE]
+    site.run_until(lambda: site.received[FREE] > before + 50, 'the other goes on')
