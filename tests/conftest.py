@@ -17,7 +17,8 @@ from tests.support.sqs import SqsServer, running_sqs
 OWN_VARIABLES = (
     'CELERY_', 'RESULT_DB_', 'SQS_', 'AWS_', 'ENV', 'USERNAME', 'SERVER_', 'SERVICE_NAME',
     'METRICS_PREFIX', 'PLATFORM_QUEUE_NAME', 'QUEUE_PREFIX', 'PROMETHEUS_', 'prometheus_',
-    'RATELIMIT_',
+    'RATELIMIT_', 'LOG_', 'RELEASE', 'QUEUE_DEPTH_', 'SENTRY_', 'TRACING_', 'JAEGER_', 'OTEL_',
+    'FLUENT_', 'TD_', 'VAULT_', 'IDEMPOTENCY_',
 )  # fmt: skip
 for _name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
     del os.environ[_name]

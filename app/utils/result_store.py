@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 from typing import Any
 
 from celery import current_task
@@ -13,9 +12,10 @@ from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
 from sqlalchemy.exc import DataError
 
+from app.utils.role import Role
 from be_queue.outage import CHECK_RESULT_DB, Outage
 
-__all__ = ['ResultStore', 'Role']
+__all__ = ['ResultStore']
 
 logger = get_logger(__name__)
 
@@ -23,26 +23,19 @@ logger = get_logger(__name__)
 PATIENCE_PART = 0.9
 
 
-class Role(Enum):
-    """Which process uses the backend."""
-
-    #: A producer or the web server: Celery's few quick attempts.
-    READER = 'reader'
-    #: A pool process: waits. The message is deleted after the result is stored. Before the hard
-    #: time limit would kill the process, and the message with it, the message goes back to its
-    #: queue, and the task runs again.
-    POOL = 'pool'
-    #: The consuming process, which stores what a lost or killed child could not: it must not wait,
-    #: since nobody consumes meanwhile, and tries again from a timer.
-    CONSUMER = 'consumer'
-
-
 class ResultStore(DatabaseBackend):
-    """Waits, or tries again later, until the database is back; `play` says which."""
+    """Does what the process that uses it can do about a database that is away; `play` says which.
+
+    A pool process waits: the message is deleted after the result is stored. Before the hard time
+    limit would kill the process, and the message with it, the message goes back to its queue, and
+    the task runs again. The consuming process, which stores what a lost or killed child could not,
+    must not wait, since nobody consumes meanwhile: it tries again from a timer. Others, the web
+    server or a producer, have Celery's few quick attempts.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._role = Role.READER
+        self._role: Role | None = None
         self._outage = Outage('the result database', hint=CHECK_RESULT_DB)
         #: Arguments of the calls of `store_result` to repeat, by task id.
         self._unstored: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}

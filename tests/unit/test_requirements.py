@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What `make lock` exports: the groups of poetry.lock that each file holds.
 EXPORTS = {
     'pip-requirements.txt': {'main', 'app'},
-    'dev-requirements.txt': {'main', 'app', 'dev'},
+    'dev-requirements.txt': {'main', 'app', 'otlp', 'dev'},
 }
 
 # Markers are compared by where they hold, since Poetry rewrites them when it exports.

@@ -5,22 +5,32 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from dotenv import load_dotenv
 from pydantic import (
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 import be_queue
 from app.config.configuration import addresses
 from app.config.configuration.faults import ConfigError
+from app.config.configuration.root import ROOT
+from app.config.configuration.sections import (
+    FluentSettings,
+    LogSettings,
+    MetricsSettings,
+    RatelimitSettings,
+    ResultDbSettings,
+    SentrySettings,
+    TracingSettings,
+    VaultSettings,
+)
 from app.config.queues import QUEUES
 from be_queue import Queues
 from be_queue.naming import LOCAL_ENV
@@ -28,9 +38,6 @@ from be_queue.results import engine_options
 from be_queue.topology import PLATFORM_QUEUE
 
 __all__ = ['ROOT', 'Config', 'WorkerConfig', 'load_config']
-
-#: The folder that holds app/: relative paths and the ``.env`` file are looked up here.
-ROOT = Path(__file__).resolve().parents[3]
 
 #: Seconds after which a task's child is killed.
 TASK_TIME_LIMIT = 600
@@ -40,10 +47,17 @@ SOFT_PART = 0.9
 
 LOG_FORMAT = '%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s'
 
-LogLevel = Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']
 
-
-class Config(BaseSettings):
+class Config(
+    LogSettings,
+    MetricsSettings,
+    ResultDbSettings,
+    RatelimitSettings,
+    SentrySettings,
+    TracingSettings,
+    FluentSettings,
+    VaultSettings,
+):
     """The app's settings, each from the environment variable of the same name in upper case.
 
     The file ``.env`` beside the app stands in for variables that are not set. An empty variable
@@ -59,9 +73,8 @@ class Config(BaseSettings):
     username: str | None = None
     #: In logs, traces and error reports.
     service_name: Annotated[str, Field(min_length=1)] = 'python-backend-worker-template'
-    #: In front of every metric's name; by default the service's name with ``_``.
-    metrics_prefix: str | None = None
-    log_level: Annotated[LogLevel, BeforeValidator(lambda text: str(text).upper())] = 'INFO'
+    #: Version or commit of what runs, in metrics, logs, traces and error reports.
+    release: str = 'unknown'
 
     #: Where the web server listens; locally on loopback only.
     server_host: str = ''
@@ -76,28 +89,6 @@ class Config(BaseSettings):
     #: Make queues that are missing, and mend redrive policies; else the start verifies them.
     sqs_create_queues: bool = True
 
-    result_db_user: str = 'cadasta'
-    result_db_pass: SecretStr = SecretStr('cadasta')
-    #: Locally, results are in a SQLite file until this is set.
-    result_db_host: str | None = None
-    result_db_port: Annotated[int, Field(ge=1, le=65535)] = 5432
-    result_db_name: str = 'cadasta'
-    #: Whether a message whose task runs already or has run is skipped: app/utils/idempotency.py.
-    idempotency_guard: bool = False
-
-    #: ``host:port`` or URL of the service that keeps rate limits, and its domain for ours.
-    ratelimit_host: str | None = None
-    ratelimit_domain: str | None = None
-    #: Where limits written in the mapping are kept for all workers together; else by each alone.
-    ratelimit_redis_url: Annotated[str | None, Field(repr=False)] = None
-    #: Seconds for a request to the service or to Redis.
-    ratelimit_timeout: Annotated[float, Field(ge=0.01, le=10)] = 0.1
-    #: While neither answers, queues have no limit (open) or are not polled (closed).
-    ratelimit_failure_policy: Literal['open', 'closed'] = 'open'
-
-    #: Where the processes keep their metrics; emptied at every start.
-    prometheus_multiproc_dir: Path = Path('prometheus_multiproc_dir')
-
     @model_validator(mode='before')
     @classmethod
     def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -111,31 +102,12 @@ class Config(BaseSettings):
             raise ValueError("letters, digits, '-' and '_', for example prod")
         return env
 
-    @field_validator('metrics_prefix')
-    @classmethod
-    def _legal_prefix(cls, text: str | None) -> str | None:
-        if text and not re.fullmatch(r'[a-zA-Z_][a-zA-Z0-9_]*', text):
-            raise ValueError("letters, digits and '_', without a digit in front")
-        return text
-
     @field_validator('sqs_endpoint_url')
     @classmethod
     def _legal_endpoint(cls, text: str | None) -> str | None:
         if text:
             addresses.check_sqs_endpoint(text)
         return text
-
-    @field_validator('ratelimit_host')
-    @classmethod
-    def _legal_ratelimit_host(cls, text: str | None) -> str | None:
-        if text:
-            addresses.ratelimit_url(text)
-        return text
-
-    @field_validator('prometheus_multiproc_dir')
-    @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        return ROOT / path
 
     @property
     def is_local(self) -> bool:
@@ -166,11 +138,6 @@ class Config(BaseSettings):
         port = self.embedded_sqs_port
         # The embedded server wants a login and takes any.
         return f'http://test:test@127.0.0.1:{port}' if port else self.sqs_endpoint_url or ''
-
-    @property
-    def ratelimit_url(self) -> str | None:
-        """Where the rate-limit service takes requests; None when there is none."""
-        return addresses.ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
 
     @property
     def var_dir(self) -> Path:

@@ -9,24 +9,12 @@ from billiard import current_process
 from celery import Task, signals, states
 
 from app.utils.celery_signals.labels import UNKNOWN, labels
-from app.utils.celery_signals.results import flush, play
 from app.utils.metrics.metrics import CONSUMER_TASKS
-from app.utils.result_store import Role
 
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the child.
 RECEIVED_AT = 'received_at'
 # Celery reports a task that ran into its hard time limit twice in a row.
 _last_failed = ''
-
-
-@signals.worker_init.connect
-def _process_started(**_: Any) -> None:
-    play(Role.CONSUMER)
-
-
-@signals.worker_shutdown.connect
-def _process_ends(**_: Any) -> None:
-    flush()
 
 
 @signals.task_received.connect

@@ -1,4 +1,4 @@
-"""Signals of a pool process: it starts, it runs tasks."""
+"""Signals of a pool process: it runs tasks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ from celery import Task, signals, states
 from app.utils import idempotency, soft_time_limit
 from app.utils.celery_signals.consumer import RECEIVED_AT
 from app.utils.celery_signals.labels import labels
-from app.utils.celery_signals.results import play
 from app.utils.metrics.metrics import LATENCY, RUNTIME, WORKER_TASKS
-from app.utils.result_store import Role
-
-
-@signals.worker_process_init.connect
-def _process_started(**_: Any) -> None:
-    play(Role.POOL)
 
 
 @signals.task_prerun.connect

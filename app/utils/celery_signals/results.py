@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celery import current_app
 
-from app.utils.result_store import ResultStore, Role
+from app.utils.result_store import ResultStore
+from app.utils.role import Role
 
 __all__ = ['flush', 'play']
 

@@ -1,0 +1,38 @@
+"""What each of our processes starts after its fork, and ends before its own end.
+
+Clients hold sockets, threads and file handles, which a fork would share.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from app.config.configuration import load_config
+from app.utils import fluent, sentry, tracing, vault
+from app.utils.role import Role
+
+__all__ = ['start', 'stop']
+
+logger = logging.getLogger(__name__)
+
+#: In the order of their start; they end the other way round.
+_INTEGRATIONS = (vault, tracing, sentry, fluent)
+
+
+def start(role: Role) -> None:
+    """Start what the settings switch on; one that fails is logged, and stops nothing else."""
+    config = load_config()
+    for integration in _INTEGRATIONS:
+        try:
+            integration.start(config, role)
+        except Exception:
+            logger.exception('%s did not start: this process runs without', integration.__name__)
+
+
+def stop() -> None:
+    """Flush and end what was started; each takes a bounded time."""
+    for integration in reversed(_INTEGRATIONS):
+        try:
+            integration.stop()
+        except Exception:
+            logger.exception('%s did not end well', integration.__name__)
