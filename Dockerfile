@@ -12,12 +12,14 @@ RUN groupadd --gid 10001 worker \
         --shell /usr/sbin/nologin worker
 WORKDIR /srv/worker
 
-# Has no compiler: every dependency comes as a wheel. pip stays here, outside /venv.
+# Has no compiler: no dependency needs one. pip stays here, outside /venv.
 FROM base AS build
-COPY pip-requirements.txt ./
+# otlp-requirements.txt has what exports traces as OTLP as well.
+ARG REQUIREMENTS=pip-requirements.txt
+COPY pip-requirements.txt otlp-requirements.txt ./
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --require-hashes \
-        --requirement pip-requirements.txt
+        --requirement "$REQUIREMENTS"
 
 # For docker-compose's SQS server, and to run tests on the image's Python:
 #   docker build --target dev --tag worker-dev . && docker run --rm --init worker-dev
@@ -41,6 +43,9 @@ COPY --from=build /venv /venv
 COPY be_queue be_queue
 COPY app app
 COPY examples examples
+# Last: each build has another.
+ARG RELEASE=unknown
+ENV RELEASE=$RELEASE
 USER 10001:10001
 EXPOSE 8080
 # Past any proxy that the environment names.

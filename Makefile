@@ -39,10 +39,11 @@ format: $(READY)  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock:  ## Resolve dependencies anew and export both requirements files (needs Poetry with its export plugin)
+lock:  ## Resolve dependencies anew and export the requirements files (needs Poetry with its export plugin)
 	poetry lock
 	poetry export --quiet --only main,app --output pip-requirements.txt
-	poetry export --quiet --only main,app,otlp,dev --output dev-requirements.txt
+	poetry export --quiet --only main,app,otlp --output otlp-requirements.txt
+	poetry export --quiet --only main,app,dev --output dev-requirements.txt
 
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var

@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # What `make lock` exports: the groups of poetry.lock that each file holds.
 EXPORTS = {
     'pip-requirements.txt': {'main', 'app'},
-    'dev-requirements.txt': {'main', 'app', 'otlp', 'dev'},
+    'otlp-requirements.txt': {'main', 'app', 'otlp'},
+    'dev-requirements.txt': {'main', 'app', 'dev'},
 }
 
 # Markers are compared by where they hold, since Poetry rewrites them when it exports.
@@ -90,9 +91,12 @@ def _some(table: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def roots(pyproject: dict[str, Any], group: str) -> list[Requirement]:
-    """Return the requirements that a group names itself."""
+    """Return the requirements that a group, with those that it includes, names itself."""
     if group != 'main':
-        return [Requirement(text) for text in pyproject['dependency-groups'][group]]
+        entries = pyproject['dependency-groups'][group]
+        own = [Requirement(entry) for entry in entries if isinstance(entry, str)]
+        included = [entry['include-group'] for entry in entries if isinstance(entry, dict)]
+        return own + [root for name in included for root in roots(pyproject, name)]
     project = pyproject['project']
     lists = [project['dependencies'], *project.get('optional-dependencies', {}).values()]
     return [Requirement(text) for texts in lists for text in texts]
