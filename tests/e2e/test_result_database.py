@@ -26,6 +26,9 @@ def site(tmp_path: Path, sqs: SqsServer, database: PostgresServer) -> Site:
 
 def stored(postgres: PostgresServer, task_ids: list[str]) -> dict[str, str]:
     with postgres.connect() as connection:
+        # The first result makes the table.
+        if connection.execute("SELECT to_regclass('celery_taskmeta')").fetchone() == (None,):
+            return {}
         rows = connection.execute(
             'SELECT task_id, status FROM celery_taskmeta WHERE task_id = ANY(%s)', [task_ids]
         )
