@@ -20,6 +20,9 @@ __all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
 
 logger = logging.getLogger(__name__)
 
+#: What processes keep their metrics in, dead ones' are folded into, and the heartbeat.
+STALE = ('*.db', '*.dead', '*.draft', '*.folded', 'worker.*')
+
 
 def prepare_metrics_directory(folder: Path) -> None:
     """Make the folder, and remove what an earlier run left: its counts are not this run's.
@@ -28,8 +31,9 @@ def prepare_metrics_directory(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in (*folder.glob('*.db'), *folder.glob('worker.*')):
-            stale.unlink()
+        for pattern in STALE:
+            for path in folder.glob(pattern):
+                path.unlink()
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -26,10 +26,11 @@ if __name__ == '__main__':
 
 from app import local, preflight
 from app.child import Child
-from app.config.configuration import LOG_FORMAT, ROOT, Config, WorkerConfig, load_config
+from app.config.configuration import ROOT, Config, WorkerConfig, load_config
 from app.config.queues import QUEUES
 from app.start_error import StartError
 from app.supervisor import Supervisor
+from app.utils import logs, vault
 from be_queue import BeQueueError
 
 logger = logging.getLogger('app.server')
@@ -39,18 +40,17 @@ def main() -> int:
     """Run until told to stop or until a child ends; return the exit status."""
     try:
         config = load_config()
-        logging.basicConfig(format=LOG_FORMAT, level=config.log_level)
-        logging.captureWarnings(True)
+        logs.setup(config, 'server')
         with Supervisor() as supervisor:
             return _run(config, supervisor)
     except (BeQueueError, StartError) as error:
-        for line in str(error).splitlines():
-            print(f'cannot start: {line}', file=sys.stderr)  # noqa: T201
+        logs.cannot_start(error)
         return 1
 
 
 def _run(config: Config, supervisor: Supervisor) -> int:
     preflight.prepare_metrics_directory(config.prometheus_multiproc_dir)
+    vault.check(config)
     with preflight.listen(config.host, config.server_port) as listener:
         url = _url(listener)
         if not _sqs_answers(config, supervisor):
@@ -95,6 +95,7 @@ def _web(listener: socket.socket) -> Child:
         '--bind': f'fd://{descriptor}',
         '--threads': '4',
         '--log-level': 'warning',
+        '--logger-class': 'app.utils.logs.gunicorn.Logger',
         '--graceful-timeout': '3',
     }
     flags = [part for option in options.items() for part in option]

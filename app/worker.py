@@ -5,10 +5,12 @@ from celery import Celery
 from app.config.configuration import WorkerConfig, load_config
 from app.config.queues import QUEUES
 from app.tasks import tasks  # noqa: F401  (registers them)
-from app.utils import celery_signals, heartbeat, idempotency, result_expiry  # noqa: F401
+from app.utils import celery_signals, heartbeat, idempotency, result_expiry
+from app.utils.logs.worker import install as install_logs
 from app.utils.ratelimit.check import check as check_rate_limits
 
 config = load_config()
+install_logs(config)
 worker_config = WorkerConfig(config)
 config.var_dir.mkdir(exist_ok=True)
 
@@ -20,6 +22,7 @@ check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])
 for _name in worker_config.not_consumed():
     app.amqp.queues.deselect(_name)
 
+celery_signals.pool.install(app)
 heartbeat.install(app, config.heartbeat_path)
 result_expiry.install(app)
 if config.idempotency_guard:

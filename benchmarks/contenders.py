@@ -16,7 +16,7 @@ from celery import Celery
 
 from be_queue import Queue, Queues
 
-__all__ = ['CONTENDERS', 'ENV', 'TASK', 'Contender', 'celery_app', 'redis_missing']
+__all__ = ['CONTENDERS', 'ENV', 'REGION', 'TASK', 'Contender', 'celery_app', 'redis_missing']
 
 #: The environment in queue names.
 ENV = 'bench'

@@ -44,6 +44,24 @@ DEMANDS = (
     Demand('idle latency p50 vs stock default', 'p50', 1.0, False, ('default', 'p50')),
     Demand('idle latency p99 vs stock default', 'p99', 1.2, False, ('default', 'p99')),
     Demand('ten queues with one busy vs one', 'ten_queues', 0.9, True, (OURS, 'consume')),
+    Demand('consume with signals and metrics, of without', 'with_metrics', 0.95, True, None, 0),
+    Demand(
+        'scrape after recycled processes vs fresh',
+        'scrape_recycled',
+        2,
+        False,
+        (OURS, 'scrape_fresh'),
+        0,
+    ),
+    Demand(
+        'files after recycled processes vs fresh',
+        'files_recycled',
+        2,
+        False,
+        (OURS, 'files_fresh'),
+        0,
+    ),
+    Demand('counts lost by recycling', 'counts_lost', 0, False, None, 0),
 )
 
 

@@ -57,6 +57,13 @@ FIGURES = (
     Figure('p50', 'idle latency p50, ms', 1),
     Figure('p99', 'idle latency p99, ms', 1),
     Figure('repeated', 'tasks that ran more than once'),
+    Figure('with_metrics', 'consume with signals and metrics, of without', 3),
+    Figure('with_metrics_cpu', 'CPU per task with signals and metrics, of without', 3),
+    Figure('scrape_fresh', 'scrape of a fresh worker, ms', 2),
+    Figure('scrape_recycled', 'scrape after recycled processes, ms', 2),
+    Figure('files_fresh', 'files of a fresh worker'),
+    Figure('files_recycled', 'files after recycled processes'),
+    Figure('counts_lost', 'counts lost by recycling'),
 )
 
 
@@ -112,6 +119,23 @@ def _latency(group: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {'p50': percentiles[49] * 1000, 'p99': percentiles[98] * 1000}
 
 
+def _overhead(group: Sequence[dict[str, Any]]) -> dict[str, float]:
+    pairs = [pair for sample in group for pair in sample['pairs']]
+    cpu = [pair['on_cpu'] / pair['off_cpu'] for pair in pairs if pair['on_cpu'] and pair['off_cpu']]
+    values = {'with_metrics': median(pair['on'] / pair['off'] for pair in pairs)}
+    return values | ({'with_metrics_cpu': median(cpu)} if cpu else {})
+
+
+def _recycled(group: Sequence[dict[str, Any]]) -> dict[str, float]:
+    return {
+        'scrape_fresh': median(sample['fresh'] for sample in group) * 1000,
+        'scrape_recycled': median(sample['recycled'] for sample in group) * 1000,
+        'files_fresh': max(sample['fresh_files'] for sample in group),
+        'files_recycled': max(sample['recycled_files'] for sample in group),
+        'counts_lost': max(sample['lost'] for sample in group),
+    }
+
+
 def _per_task(group: Sequence[dict[str, Any]], operations: Sequence[str]) -> float:
     requests: Counter[str] = Counter()
     for sample in group:
@@ -127,4 +151,6 @@ _BY_MEASURE = {
     'publish': _publish,
     'batch': _publish,
     'latency': _latency,
+    'overhead': _overhead,
+    'recycled': _recycled,
 }

@@ -13,7 +13,7 @@ from benchmarks.processes import Site, Worker
 from benchmarks.records import Records
 from benchmarks.servers import Broker
 
-__all__ = ['Consumed', 'consume', 'publish']
+__all__ = ['Consumed', 'consume', 'overhead', 'publish', 'wait_run', 'wait_settled']
 
 #: Seconds until a worker that makes no progress counts as stuck.
 STUCK = 30.0
@@ -59,11 +59,29 @@ def consume(site: Site, broker: Broker, count: int, sends: int = 0) -> tuple[Con
     before = broker.requests()
     with site.worker() as worker:
         consumed = _consumed(site, worker, count)
-        _wait_settled(site, broker, worker)
+        wait_settled(site, broker, worker)
         requests = dict(broker.requests() - before)
         seconds = site.produce('latency', str(sends)) if sends else []
         worker.check_alive()
         return replace(consumed, requests=requests, memory=worker.peak_memory()), seconds
+
+
+def overhead(site: Site, broker: Broker, pairs: int, count: int) -> list[dict[str, float | None]]:
+    """Return tasks per second and CPU per task, with signals and metrics and without, by pair.
+
+    Arguments:
+        pairs: which half of a pair comes first changes from one to the next.
+        count: tasks of each half.
+    """
+    found = []
+    for number in range(pairs):
+        pair: dict[str, float | None] = {}
+        for how in ('on', 'off') if number % 2 else ('off', 'on'):
+            half = site.beside(f'{how}-{number}', metrics=how == 'on')
+            consumed, _ = consume(half, broker, count)
+            pair |= {how: consumed.rate, f'{how}_cpu': consumed.cpu}
+        found.append(pair)
+    return found
 
 
 def publish(site: Site, broker: Broker, how: str, seconds: float) -> dict[str, Any]:
@@ -84,9 +102,9 @@ def publish(site: Site, broker: Broker, how: str, seconds: float) -> dict[str, A
 def _consumed(site: Site, worker: Worker, count: int) -> Consumed:
     """Return what it took to run ``count`` tasks, but for requests and memory."""
     records = site.records
-    _wait(worker, records, 1)
+    wait_run(worker, records, 1)
     started, cpu_before = records.count(), worker.cpu_seconds()
-    _wait(worker, records, count)
+    wait_run(worker, records, count)
     ended, cpu_after = records.count(), worker.cpu_seconds()
     ran = records.first_runs()
     times = sorted(ran.values())
@@ -102,7 +120,7 @@ def _consumed(site: Site, worker: Worker, count: int) -> Consumed:
     )
 
 
-def _wait(worker: Worker, records: Records, count: int) -> None:
+def wait_run(worker: Worker, records: Records, count: int) -> None:
     """Wait until so many tasks have run; raise `BenchmarkError` when none does for a while."""
     seen, progress_at = 0, time.monotonic()
     while True:
@@ -118,7 +136,7 @@ def _wait(worker: Worker, records: Records, count: int) -> None:
         time.sleep(LOOK)
 
 
-def _wait_settled(site: Site, broker: Broker, worker: Worker) -> None:
+def wait_settled(site: Site, broker: Broker, worker: Worker) -> None:
     """Wait until the worker has deleted every message."""
     deadline = time.monotonic() + STUCK
     while left := unsettled(broker, site.queues[0]):

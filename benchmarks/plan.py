@@ -11,15 +11,23 @@ from typing import Any
 import be_queue
 from benchmarks.contenders import CONTENDERS, ENV, Contender
 from benchmarks.errors import BenchmarkError
-from benchmarks.measures import consume, publish
+from benchmarks.measures import consume, overhead, publish
 from benchmarks.processes import Site
+from benchmarks.recycling import recycled
 from benchmarks.servers import COUNTED, Broker
 
 __all__ = ['MEASURES', 'Plan', 'Step', 'run', 'steps']
 
 #: On the command line, in the order of a round: what is compared within one contender goes side by
 #: side. ``latency`` is measured on the worker that ``consume`` has started.
-MEASURES = ('ten-queues', 'consume', 'latency', 'requests', 'publish', 'batch')
+MEASURES = (
+    *('ten-queues', 'consume', 'latency', 'requests', 'publish', 'batch'),
+    *('overhead', 'recycled'),
+)
+#: Measures of the template alone.
+OURS = ('overhead', 'recycled', 'ten-queues')
+#: Measures that are taken once, at no delay.
+ONCE = ('requests', 'overhead', 'recycled')
 #: Tasks of a backlog, at no delay and with one: some seconds of work each. Not a multiple of 2,000,
 #: where both children of the template's worker would be replaced just before the end.
 BACKLOG = {'ours': (3000, 3000), 'default': (80, 80), 'tuned': (2000, 300), 'redis': (4000, 150)}
@@ -29,6 +37,11 @@ SENDS = 100
 PUBLISH = 2.0
 #: Queues of a worker that has many.
 MANY = 10
+#: Backlogs with metrics and without, in turn, and the tasks of each.
+PAIRS = 6
+PAIRED = 9001
+#: Processes of a pool that are recycled.
+RECYCLED = 1000
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,8 @@ def steps(plan: Plan) -> list[Step]:
         for measure in _steps_of_round(plan.measures)
         for name in plan.contenders
         if _has(CONTENDERS[name], measure)
-        # At no delay requests are counted apart, once: see benchmarks.servers.
-        if measure != 'requests' or (not rtt and round_ == 1)
+        # At no delay requests are counted apart: see benchmarks.servers.
+        if measure not in ONCE or (not rtt and round_ == 1)
     ]
 
 
@@ -115,7 +128,7 @@ def _steps_of_round(chosen: Sequence[str]) -> list[str]:
 def _has(contender: Contender, measure: str) -> bool:
     if measure == 'batch':
         return contender.name == 'ours' and hasattr(be_queue, 'send_batch')
-    if measure == 'ten-queues':
+    if measure in OURS:
         return contender.name == 'ours'
     if measure == 'requests':
         return contender.broker == 'sqs'
@@ -127,6 +140,11 @@ def _take(plan: Plan, step: Step, site: Site, broker: Broker) -> list[dict[str, 
     if step.measure in ('publish', 'batch'):
         answer = publish(site, broker, step.measure, PUBLISH * plan.part)
         return [{'measure': step.measure} | answer]
+    if step.measure == 'overhead':
+        pairs, count = max(1, round(PAIRS * plan.part)), max(2, int(PAIRED * plan.part))
+        return [{'measure': 'overhead', 'pairs': overhead(site, broker, pairs, count)}]
+    if step.measure == 'recycled':
+        return [recycled(site, broker, max(1, int(RECYCLED * plan.part)))]
     backlog = max(2, int(BACKLOG[step.contender.name][step.rtt > 0] * plan.part))
     if step.measure == 'requests':
         consumed, _ = consume(site, broker, max(2, backlog // 2))

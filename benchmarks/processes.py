@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,20 @@ class Site:
         contender: who.
         broker_url: as `benchmarks.contenders.celery_app` takes it.
         queues: names; tasks go to the first.
-        folder: for its records and logs.
+        folder: for its records, logs and metrics.
+        metrics: whether the template's worker has signals and metrics, as it has anywhere else.
     """
 
     contender: Contender
     broker_url: str
     queues: tuple[str, ...]
     folder: Path
+    metrics: bool = True
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where the template's processes keep their metrics."""
+        return self.folder / 'metrics'
 
     @property
     def records(self) -> Records:
@@ -58,6 +65,7 @@ class Site:
             'BENCH_BROKER': self.broker_url,
             'BENCH_QUEUES': ','.join(self.queues),
             'BENCH_RECORDS': str(self.folder / 'records'),
+            'PROMETHEUS_MULTIPROC_DIR': str(self.metrics_folder),
         }
 
     def produce(self, *arguments: str) -> Any:
@@ -75,19 +83,29 @@ class Site:
             raise BenchmarkError(f'{what} failed:\n{ended.stderr[-SHOWN:]}')
         return json.loads(ended.stdout)
 
+    def beside(self, name: str, *, metrics: bool = True) -> Site:
+        """Return another site of the same contender, with a queue and a folder of its own."""
+        folder = self.folder / name
+        folder.mkdir()
+        queues = (f'{self.queues[0]}-{name}',)
+        return replace(self, queues=queues, folder=folder, metrics=metrics)
+
     @contextmanager
-    def worker(self) -> Iterator[Worker]:
-        """Start a worker; kill it and its children at the end."""
+    def worker(self, *flags: str) -> Iterator[Worker]:
+        """Start a worker, with more ``flags`` of Celery's; kill it and its children at the end."""
         log_path = self.folder / 'log'
+        environment = self.environment
+        if self.contender.name == 'ours':
+            environment['BENCH_METRICS'] = 'on' if self.metrics else 'off'
         with log_path.open('wb') as log:
             process = subprocess.Popen(
                 [
                     *(sys.executable, '-m', 'celery', '-A', 'benchmarks.worker_app', 'worker'),
                     *('-c', str(CONCURRENCY), '-Q', ','.join(self.queues)),
-                    *('--loglevel', 'WARNING'),
+                    *('--loglevel', 'WARNING', *flags),
                 ],
                 cwd=ROOT,
-                env=self.environment,
+                env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

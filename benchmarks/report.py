@@ -73,6 +73,8 @@ class Report:
             ],
         )
         for rtt, figures in self.figures.items():
+            if not figures:
+                continue
             names = [name for name in CONTENDERS if name in figures]
             header = ['figure', *(CONTENDERS[name].label for name in names)]
             title = f'RTT {rtt:g} ms (in brackets: {CONTENDERS[OURS].label} divided by it)'

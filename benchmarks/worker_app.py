@@ -11,6 +11,7 @@ from celery import Task
 
 from benchmarks.contenders import CONTENDERS, TASK, celery_app
 from benchmarks.records import Recorder
+from benchmarks.switch import switch_off, switch_on
 
 app = celery_app(
     CONTENDERS[os.environ['BENCH_CONTENDER']],
@@ -19,6 +20,12 @@ app = celery_app(
 )
 records_path = Path(os.environ['BENCH_RECORDS'])
 recorder = Recorder(records_path)
+# Of the template's workers alone.
+metrics = os.environ.get('BENCH_METRICS')
+if metrics == 'on':
+    switch_on(app)
+elif metrics == 'off':
+    switch_off()
 
 
 @app.task(bind=True, name=TASK)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from kombu.asynchronous import Hub, set_event_loop
 
-from tests.support import redis
+from tests.support import prometheus, redis
 from tests.support.faulty import FaultySqs, faulty_sqs
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.sqs import SqsServer, running_sqs
@@ -24,9 +24,15 @@ for _name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
     del os.environ[_name]
 
 
-def pytest_report_header() -> str:
-    """Say what the tests of rate limits take for a Redis."""
-    return f'redis: {redis.version()}'
+# Needs programs that no wheel has; CI has them.
+collect_ignore = (
+    [] if prometheus.INSTALLED else ['e2e/test_prometheus.py', 'unit/test_deploy_promtool.py']
+)
+
+
+def pytest_report_header() -> list[str]:
+    """Say what the tests take for a Redis, and for a Prometheus."""
+    return [f'redis: {redis.version()}', f'prometheus: {prometheus.version()}']
 
 
 @pytest.fixture(scope='session')

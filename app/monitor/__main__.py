@@ -9,9 +9,11 @@ from typing import Any
 
 from celery import Celery
 
-from app.config.configuration import LOG_FORMAT, WorkerConfig, load_config
+from app.config.configuration import WorkerConfig, load_config
 from app.monitor.consumer import Monitor
 from app.monitor.table import TaskTable, open_engine
+from app.utils import logs, processes
+from app.utils.role import Role
 from be_queue import BeQueueError, SettingError
 
 logger = logging.getLogger('app.monitor')
@@ -22,7 +24,7 @@ def main() -> int:
     try:
         monitor = _configured()
     except BeQueueError as error:
-        sys.stderr.write(f'{error}\n')
+        logs.cannot_start(error)
         return 1
 
     def stop(*_: Any) -> None:
@@ -32,14 +34,18 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    monitor.run()
+    processes.start(Role.MONITOR)
+    try:
+        monitor.run()
+    finally:
+        processes.stop()
     logger.info('stopped')
     return 0
 
 
 def _configured() -> Monitor:
     config = load_config()
-    logging.basicConfig(format=LOG_FORMAT, level=config.log_level)
+    logs.setup(config, 'monitor')
     worker_config = WorkerConfig(config)
     queue = worker_config.TOPOLOGY.platform_queue()
     if queue is None:

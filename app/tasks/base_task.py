@@ -19,7 +19,6 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
-from celery.utils.log import get_task_logger
 
 from app.utils import soft_time_limit
 from be_queue import BeQueueError
@@ -33,8 +32,6 @@ __all__ = [
     'PermanentError',
     'TimeLimitError',
 ]
-
-logger = get_task_logger(__name__)
 
 
 class PermanentError(Exception):
@@ -63,7 +60,7 @@ NEVER_RETRIED: tuple[type[Exception], ...] = (
 
 
 class BaseTask(Task):
-    """Time limits and log lines that all policies share; use one of its subclasses.
+    """What all policies share; use one of its subclasses.
 
     ``soft_time_limit`` and ``time_limit``, in seconds, come from the settings of the same names
     with ``task_`` in front, see WorkerConfig. A task that sets its own sets both.
@@ -97,24 +94,6 @@ class BaseTask(Task):
                 f'task {cls.name}: soft_time_limit={soft} s must be below time_limit={hard} s, '
                 'which Celery counts from there: set both'
             )
-
-    def on_retry(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        logger.warning('will be retried: %s, error=%r', self._where(task_id), exc)
-
-    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        logger.error('failed for good: %s, error=%r', self._where(task_id), exc)
-
-    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
-        logger.debug('succeeded: %s', self._where(task_id))
-
-    def _where(self, task_id: str) -> str:
-        request = self.request
-        if request.id != task_id:  # a child was killed at its time limit: its request is gone
-            return f'task={self.name} id={task_id}'
-        queue = (request.delivery_info or {}).get('routing_key')
-        limit = 'unlimited' if self.max_retries is None else self.max_retries + 1
-        attempt = f'{request.retries + 1} of {limit}'
-        return f'task={self.name} id={task_id} queue={queue} attempt={attempt}'
 
 
 class ExponentialBackoffTask(BaseTask):

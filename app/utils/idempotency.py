@@ -42,7 +42,7 @@ from celery.utils.log import get_logger
 from sqlalchemy import Connection, NullPool, create_engine, func, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.utils import soft_time_limit
+from app.utils import logs, soft_time_limit, vault
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage
 from be_queue.redact import redact
@@ -132,7 +132,8 @@ class Guard:
             soft_time_limit.hold_off()
             with self._locked(task, uuid, request) as over:
                 if over:
-                    logger.info('skipped, it is %s already: %s', over, _where(task, uuid, request))
+                    with logs.about(task, request):
+                        logger.info('skipped, it is %s already', over, extra={'action': 'skipped'})
                     not_run.send(sender=task, request=request, state=states.IGNORED)
                     return trace_ok_t(None, None, None, None)
                 return trace(uuid, args, kwargs, request)
@@ -183,8 +184,10 @@ class Guard:
             # The next try may take as long as this one.
             left = limit - (now - began) - (now - asked_at)
             if left <= 0:
-                where = _where(task, task_id, request)
-                logger.warning('goes back to its queue, since %s: %s', reason, where)
+                with logs.about(task, request):
+                    logger.warning(
+                        'goes back to its queue, since %s', reason, extra={'action': 'handed back'}
+                    )
                 not_run.send(sender=task, request=request, state=states.REJECTED)
                 raise Reject(reason, requeue=True)
             time.sleep(min(wait, left))
@@ -205,6 +208,9 @@ class Guard:
         return str(row.status) if row.retries is None or row.retries >= attempt else None
 
     def _connected(self) -> Connection:
+        # Between two tasks: with its login, the connection would end while a task runs.
+        if self._connection is not None and vault.outdated(self._connection):
+            self._disconnect()
         if self._connection is None:
             backend = self._app.backend
             engine = create_engine(
@@ -234,10 +240,3 @@ def _time_limits(task: Task, request: Mapping[str, Any]) -> tuple[float, float]:
     hard = hard or task.time_limit or conf.task_time_limit or math.inf
     soft = soft or task.soft_time_limit or conf.task_soft_time_limit or math.inf
     return hard, min(hard, soft)
-
-
-def _where(task: Task, task_id: str, request: Mapping[str, Any]) -> str:
-    queue = (request.get('delivery_info') or {}).get('routing_key')
-    return (
-        f'task={task.name} id={task_id} queue={queue} attempt={(request.get("retries") or 0) + 1}'
-    )

@@ -1,4 +1,4 @@
-"""Says what to look for when a pool process was lost in the middle of a task."""
+"""What the consuming process says about a task, and about one whose pool process was lost."""
 
 from __future__ import annotations
 
@@ -9,15 +9,29 @@ from billiard.exceptions import WorkerLostError
 from celery.utils.log import get_logger
 from celery.worker import request
 
+from app.utils import logs
+
 __all__ = ['Request']
 
 logger = get_logger(__name__)
 
 
 class Request(request.Request):
-    """Celery's, which only says that the process is gone."""
+    """Celery's, which only says that the process is gone, and not always of which task."""
+
+    def on_timeout(self, *args: Any, **kwargs: Any) -> Any:
+        with logs.about(self.task, self.request_dict):
+            return super().on_timeout(*args, **kwargs)
+
+    def revoked(self) -> Any:
+        with logs.about(self.task, self.request_dict):
+            return super().revoked()
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        with logs.about(self.task, self.request_dict):
+            return self._failed(exc_info, *args, **kwargs)
+
+    def _failed(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         outcome = super().on_failure(exc_info, *args, **kwargs)
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):

@@ -12,6 +12,7 @@ from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
 from sqlalchemy.exc import DataError
 
+from app.utils.metrics import results as metrics
 from app.utils.role import Role
 from be_queue.outage import CHECK_RESULT_DB, Outage
 
@@ -21,6 +22,9 @@ logger = get_logger(__name__)
 
 #: The part of a task's hard time limit that may be over while it waits for the database.
 PATIENCE_PART = 0.9
+
+_SECONDS = metrics.SECONDS.labels('store')
+_ERRORS = metrics.ERRORS.labels('store')
 
 
 class ResultStore(DatabaseBackend):
@@ -65,6 +69,16 @@ class ResultStore(DatabaseBackend):
         for task_id, ((_, state, *_rest), _kwargs) in self._unstored.items():
             logger.error('the result database is away: lost that task %s is %s', task_id, state)
 
+    def _store_result(self, *args: Any, **kwargs: Any) -> Any:
+        began_at = time.monotonic()
+        try:
+            return super()._store_result(*args, **kwargs)
+        except Exception:
+            _ERRORS.inc()
+            raise
+        finally:
+            _SECONDS.observe(time.monotonic() - began_at)
+
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         # What the database cannot hold, such as an id that is too long, it never will.
         return not isinstance(exc, DataError) and bool(super().exception_safe_to_retry(exc))
@@ -107,6 +121,8 @@ class ResultStore(DatabaseBackend):
             waited = time.monotonic() - request.prerun_at
             if limit and waited + seconds > limit * PATIENCE_PART:
                 reason = f'the result database is away for {waited:.0f} s'
-                logger.warning('task %s goes back to its queue: %s', request.id, reason)
+                logger.warning(
+                    'goes back to its queue, since %s', reason, extra={'action': 'handed back'}
+                )
                 raise Reject(reason, requeue=True)
         time.sleep(seconds)

@@ -1,10 +1,11 @@
-"""`be_queue`'s transport, with queues polled no faster than their rate limits allow."""
+"""`be_queue`'s transport, counted, and with queues polled no faster than rate limits allow."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
 from app.config.configuration import load_config
+from app.utils.metrics.observer import Counting
 from app.utils.ratelimit.gate import RateLimitGate
 from app.utils.ratelimit.keepers import Keepers
 from app.utils.ratelimit.plan import plan
@@ -14,7 +15,12 @@ __all__ = ['Channel', 'Transport']
 
 
 class Channel(transport.Channel):
-    """Asks for permits before it asks for messages."""
+    """Counts what it does, and asks for permits before it asks for messages."""
+
+    @cached_property
+    def observer(self) -> Counting:
+        """What counts requests and messages."""
+        return Counting()
 
     @cached_property
     def gate(self) -> RateLimitGate:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import atexit
+
+from app.utils import metrics as _directory_first  # noqa: F401  (see its docstring)
+
+# isort: split
 from celery import Celery
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app.config.configuration import WorkerConfig, load_config
+from app.utils import processes
+from app.utils.role import Role
 from app.web.checks import Check
 from app.web.dashboard import dashboard
+from app.web.depths import Asker, DepthPoller
 from app.web.health import health
 from app.web.metrics import metrics
-from app.web.overview import Gatherer
+from app.web.overview import Gatherer, queues_by_name
 from app.web.probes import BrokerProbe, ResultsProbe
+from app.web.process_metrics import FOLD_INTERVAL, ProcessCollector
+from app.web.repeating import Repeating
 
 __all__ = ['create_app']
 
 
 def create_app() -> Flask:
-    """Return the Flask app with all routes."""
+    """Return the Flask app with all routes; gunicorn calls it in each of its worker processes."""
     config = load_config()
+    processes.start(Role.WEB)
+    # When gunicorn tells the process to stop, it ends as Python does.
+    atexit.register(processes.stop)
     # An app of its own: the worker's would import the tasks and whatever they load.
     celery_app = Celery(config.service_name)
     worker_config = WorkerConfig(config)
@@ -28,12 +41,23 @@ def create_app() -> Flask:
         Check('broker', BrokerProbe(celery_app)),
         Check('results', ResultsProbe(celery_app)),
     ]
+    collector = ProcessCollector(config.prometheus_multiproc_dir)
+    queues = [*queues_by_name(worker_config), worker_config.TOPOLOGY.platform]
+    depths = DepthPoller(Asker(celery_app).ask, [name for name in queues if name])
+    interval = config.queue_depth_interval
+    repeated = [Repeating('folding of metrics', FOLD_INTERVAL, collector.fold)]
+    if interval:
+        repeated.append(Repeating('depths of queues', interval, depths.poll))
+    for each in repeated:
+        each.start()
+        atexit.register(each.stop)
 
     web = Flask(__name__)
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
-    web.register_blueprint(metrics(config))
-    web.register_blueprint(dashboard(Gatherer(worker_config, celery_app, servers)))
+    web.register_blueprint(metrics(config, collector, depths if interval else None))
+    gatherer = Gatherer(worker_config, celery_app, servers, depths, collector)
+    web.register_blueprint(dashboard(gatherer))
     web.register_error_handler(HTTPException, _as_json)
     web.register_error_handler(Exception, _internal_error)
     return web

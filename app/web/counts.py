@@ -8,11 +8,7 @@ from dataclasses import dataclass
 
 from celery import states
 
-from app.utils import metrics as _directory_first  # noqa: F401  (see its docstring)
-
-# isort: split
-from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
+from app.web.process_metrics import ProcessCollector
 
 __all__ = ['Counts', 'CountsProbe']
 
@@ -55,13 +51,15 @@ class Counts:
 
 
 class CountsProbe:
-    """Adds up the metrics of all processes and keeps the sums.
+    """Adds up the metrics of all processes by queue and keeps the sums.
 
     Arguments:
         prefix: what every metric's name starts with.
+        processes: collects the metrics.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, processes: ProcessCollector) -> None:
+        self._processes = processes
         # Metric and state to the number that they add to.
         self._counted = {
             (f'{prefix}_consumer_tasks_count_total', states.RECEIVED): 'received',
@@ -77,7 +75,7 @@ class CountsProbe:
 
     def __call__(self) -> None:
         by_queue: defaultdict[str, Counts] = defaultdict(Counts)
-        for metric in MultiProcessCollector(CollectorRegistry()).collect():
+        for metric in self._processes.collect():
             for sample in metric.samples:
                 counted = self._counted.get((sample.name, sample.labels.get('state')))
                 if counted:

@@ -9,24 +9,50 @@ from app.utils import metrics as _directory_first  # noqa: F401  (see its docstr
 
 # isort: split
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
+from app.web.build_info import BuildInfoCollector
+from app.web.depths import DepthCollector, DepthPoller
+from app.web.load import LoadCollector
 from app.web.pollers import PollerCollector
+from app.web.process_metrics import ProcessCollector
 
-__all__ = ['metrics']
+__all__ = ['collectors', 'metrics']
 
 
-def metrics(config: Config) -> Blueprint:
-    """Return the route."""
+def collectors(config: Config, depths: DepthPoller | None = None) -> list[Collector]:
+    """Return what collects metrics that no process keeps in a file.
+
+    Arguments:
+        depths: knows how many messages are in the queues; None where that is of no interest.
+    """
+    path, prefix = config.heartbeat_path, config.prefix
+    return [
+        BuildInfoCollector(config),
+        PollerCollector(path, prefix),
+        LoadCollector(path, prefix),
+        DepthCollector(prefix, depths),
+    ]
+
+
+def metrics(
+    config: Config, processes: ProcessCollector, depths: DepthPoller | None = None
+) -> Blueprint:
+    """Return the route.
+
+    Arguments:
+        config: the app's settings.
+        processes: collects what processes keep in files.
+        depths: as for `collectors`.
+    """
     routes = Blueprint('metrics', __name__)
-    pollers = PollerCollector(config.heartbeat_path, config.prefix)
+    registry = CollectorRegistry()
+    for collector in (processes, *collectors(config, depths)):
+        registry.register(collector)
 
     @routes.get('/metrics')
     def scrape() -> Response:
         """Return the metrics in Prometheus' text format."""
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-        registry.register(pollers)
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes

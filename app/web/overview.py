@@ -15,15 +15,16 @@ from app.utils import heartbeat
 from app.utils.heartbeat import Heartbeat, State
 from app.web.checks import Check, faults
 from app.web.counts import Counts, CountsProbe
-from app.web.depths import DepthProbe
+from app.web.depths import DepthPoller
 from app.web.health import stuck
+from app.web.process_metrics import ProcessCollector
 from app.web.task_list import TaskLine, TaskListProbe
 from be_queue import Queues
 from be_queue.naming import dead_letter_name
 from be_queue.redact import redact
 from be_queue.transport.receiving import polling
 
-__all__ = ['Gatherer', 'Overview', 'QueueLine', 'Worker']
+__all__ = ['Gatherer', 'Overview', 'QueueLine', 'Worker', 'queues_by_name']
 
 #: States of a poller that does not ask for messages though it could take some.
 HELD_BACK = (polling.State.THROTTLED.value, polling.State.BACKING_OFF.value)
@@ -102,25 +103,29 @@ class Gatherer:
 
     Arguments:
         worker_config: the worker's settings.
-        celery_app: leads to the broker and the results.
-        servers: checks of both.
+        celery_app: leads to the results.
+        servers: checks of broker and results.
+        depths: of the queues.
+        processes: collects what they have counted.
     """
 
     def __init__(
-        self, worker_config: WorkerConfig, celery_app: Celery, servers: Sequence[Check]
+        self,
+        worker_config: WorkerConfig,
+        celery_app: Celery,
+        servers: Sequence[Check],
+        depths: DepthPoller,
+        processes: ProcessCollector,
     ) -> None:
         self._config = worker_config.APP
-        queues, topology = cast(Queues, worker_config.QUEUES), worker_config.TOPOLOGY
-        self._queues = [(q.task, queues.sqs_name(q)) for q in queues if q.consume]
-        self._queues.append(("Celery's own", topology.celery))
-        self._platform = topology.platform
-        asked = [name for _, name in self._queues]
-        self._depths = DepthProbe(celery_app, [*asked, self._platform] if self._platform else asked)
-        self._counts = CountsProbe(self._config.prefix)
+        self._queues = queues_by_name(worker_config)
+        self._platform = worker_config.TOPOLOGY.platform
+        self._depths = depths
+        self._counts = CountsProbe(self._config.prefix, processes)
         self._tasks = TaskListProbe(celery_app)
         self._servers = servers
         self._probes = [
-            Check('depths', self._depths),
+            Check('depths', self._depths.refresh),
             Check('counts', self._counts),
             Check('tasks', self._tasks),
         ]
@@ -140,7 +145,7 @@ class Gatherer:
                 counts=self._counts.by_queue.get(name, Counts()) if known else None,
                 held_back=_held_back(beat, name),
             )
-            for task, name in self._queues
+            for name, task in self._queues.items()
         ]
         platform = self._platform and (self._platform, self._depths.waiting(self._platform))
         return Overview(
@@ -153,6 +158,13 @@ class Gatherer:
             tasks=self._tasks.tasks if found['tasks'] is None else None,
             tasks_fault=redact(found['tasks']),
         )
+
+
+def queues_by_name(worker_config: WorkerConfig) -> dict[str, str]:
+    """Return the queues that this worker consumes: names on SQS, each with its task."""
+    queues = cast(Queues, worker_config.QUEUES)
+    consumed = {queues.sqs_name(queue): queue.task for queue in queues if queue.consume}
+    return consumed | {worker_config.TOPOLOGY.celery: "Celery's own"}
 
 
 def _worker(beat: Heartbeat | None) -> Worker:

@@ -26,20 +26,25 @@ class PollerCollector(Collector):
         self._path = path
         self._prefix = prefix
 
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Return the metrics without values."""
+        return [
+            GaugeMetricFamily(
+                f'{self._prefix}_poller_seconds_since_receive',
+                'Seconds since the last receive from the queue ended, well or badly.',
+                labels=['queue'],
+            ),
+            GaugeMetricFamily(
+                f'{self._prefix}_poller_state',
+                f'1 for what the poller of the queue does: {", ".join(s.value for s in State)}.',
+                labels=['queue', 'state'],
+            ),
+        ]
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
         beat = heartbeat.read(self._path)
-        pollers = beat.pollers if beat else {}
-        since = GaugeMetricFamily(
-            f'{self._prefix}_poller_seconds_since_receive',
-            'Seconds since the last receive from the queue ended, well or badly.',
-            labels=['queue'],
-        )
-        states = GaugeMetricFamily(
-            f'{self._prefix}_poller_state',
-            '1 for the state that the poller of the queue is in, 0 for the others.',
-            labels=['queue', 'state'],
-        )
-        for queue, poller in pollers.items():
+        since, states = self.describe()
+        for queue, poller in (beat.pollers if beat else {}).items():
             since.add_metric([queue], poller.age)
             for state in State:
                 states.add_metric([queue, state.value], float(state.value == poller.state))

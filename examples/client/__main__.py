@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from celery.result import AsyncResult
 
 from be_queue import BeQueueError, Config, Queue, Queues
 from be_queue.redact import redact
+from be_queue.tracing import trace_sends
 
 # Those entries of the worker's mapping, app/config/queues.py, that this service sends to.
 QUEUES = Queues(
@@ -42,6 +43,8 @@ IN_CHECKOUT = (CHECKOUT / 'app' / 'server.py').is_file()
 #: Seconds between two looks for a result.
 POLL_INTERVAL = 0.1
 BAR_WIDTH = 30
+#: Seconds that the end waits for the last spans to be sent.
+FLUSH_TIME = 2.0
 
 
 class ClientError(Exception):
@@ -61,9 +64,10 @@ def main() -> int:
                 load_dotenv(CHECKOUT / '.env')
         producer = Producer(chosen.env or os.environ.get('ENV') or 'local', chosen.timeout)
         print(f'sending to {producer.broker}', flush=True)
-        if chosen.count is None:
-            return one_of_each(producer, chosen.wait)
-        return many(producer, chosen.count, chosen.wait)
+        with traced(producer.app) if chosen.trace else nullcontext():
+            if chosen.count is None:
+                return one_of_each(producer, chosen.wait)
+            return many(producer, chosen.count, chosen.wait)
     except (BeQueueError, ClientError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -92,6 +96,9 @@ def options() -> argparse.Namespace:
         help='how long to wait for the next result (default: 30)',
     )
     parser.add_argument('--no-wait', dest='wait', action='store_false', help='send only')
+    parser.add_argument(
+        '--trace', action='store_true', help='make a trace, and send its spans to a Jaeger agent'
+    )
     chosen = parser.parse_args()
     if chosen.count is not None and chosen.count < 1:
         parser.error(f'argument --count: must be 1 or more, not {chosen.count}')
@@ -128,6 +135,33 @@ def many(producer: Producer, count: int, wait: bool) -> int:
     outcomes = ', '.join(f'{times} {state}' for state, times in states_of_all.most_common())
     print(f'{outcomes} in {seconds:.2f} s, {count / seconds:.0f} per second')
     return 0 if states_of_all[states.SUCCESS] == count else 1
+
+
+@contextmanager
+def traced(app: Celery) -> Iterator[None]:
+    """Make one trace of all that is sent in the block, and of what becomes of it."""
+    try:
+        import opentracing  # type: ignore[import-untyped]
+        from jaeger_client.config import Config as JaegerConfig
+    except ImportError as error:
+        raise ClientError(f'--trace: {error}: pip install jaeger-client six') from None
+    agent = {
+        'reporting_host': os.environ.get('JAEGER_AGENT_HOST') or 'localhost',
+        'reporting_port': os.environ.get('JAEGER_AGENT_PORT') or '6831',
+    }
+    sampler = {'type': 'const', 'param': 1}
+    settings = {'local_agent': agent, 'sampler': sampler, 'generate_128bit_trace_id': True}
+    tracer = JaegerConfig(settings, service_name='client').new_tracer()
+    opentracing.set_global_tracer(tracer)
+    trace_sends(app)
+    try:
+        with tracer.start_active_span('client') as scope:
+            print(f'trace {scope.span.trace_id:032x}', flush=True)
+            yield
+    finally:
+        closed, deadline = tracer.close(), time.monotonic() + FLUSH_TIME
+        while not closed.done() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 class Producer:

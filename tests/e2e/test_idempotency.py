@@ -168,7 +168,7 @@ def test_a_failure_is_a_result_and_stays_as_it_is(guarded: Duplicates) -> None:
     stored = guarded.result(message).date_done
     guarded.deliver(message)
     guarded.wait_skipped(message)
-    assert guarded.logged(message, 'failed for good') == 1
+    assert guarded.logged(message, 'raised unexpected') == 1
     assert guarded.result(message).state == 'FAILURE'
     assert guarded.result(message).date_done == stored
 

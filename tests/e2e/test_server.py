@@ -163,7 +163,8 @@ class TestRefusesToStart:
     """One line that says why, and a status that is not zero."""
 
     def refused(self, site: Site, **variables: object) -> str:
-        with site.server(wait=False, **variables) as server:
+        # Also for environments that would have JSON.
+        with site.server(wait=False, LOG_FORMAT='console', **variables) as server:
             assert server.wait_ended(timeout=60) == 1
             lines = [line for line in server.log.splitlines() if line]
             assert len(lines) == 1, server.log

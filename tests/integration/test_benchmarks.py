@@ -18,14 +18,18 @@ from xml.etree import ElementTree
 
 import pytest
 
+from app.web.process_metrics import ProcessCollector
 from benchmarks.__main__ import main
 from benchmarks.backlog import copies
-from benchmarks.contenders import CONTENDERS, Contender, redis_missing
+from benchmarks.contenders import CONTENDERS, ENV, Contender, redis_missing
 from benchmarks.demands import verdicts
 from benchmarks.figures import figures
 from benchmarks.http_count import RequestCounter
+from benchmarks.measures import consume
+from benchmarks.processes import Site
 from benchmarks.records import Recorder, Records
-from benchmarks.servers import running_proxy
+from benchmarks.servers import Broker, running_proxy
+from tests.support.samples import samples
 from tests.support.sqs import SqsServer
 
 #: Of a full run.
@@ -169,6 +173,16 @@ def test_figures_are_medians_and_requests_totals() -> None:
     assert (found['batch'], found['batch_requests']) == (50.0, 0.1)
 
 
+def test_metrics_are_judged_by_the_median_pair() -> None:
+    pairs = [
+        {'on': 90.0, 'off': 100.0, 'on_cpu': 1.1, 'off_cpu': 1.0},
+        {'on': 500.0, 'off': 100.0, 'on_cpu': None, 'off_cpu': 1.0},
+        {'on': 190.0, 'off': 200.0, 'on_cpu': 1.3, 'off_cpu': 1.0},
+    ]
+    found = figures([sample('ours', 'overhead', pairs=pairs) | {'rtt': 0.0}], 0.0)
+    assert found['ours'] == pytest.approx({'with_metrics': 0.95, 'with_metrics_cpu': 1.2})
+
+
 def test_demands_are_judged_by_ratios_within_one_run() -> None:
     samples = [consumed('ours', 1000.0, cpu=0.4), consumed('tuned', 50.0, cpu=1.0)]
     judged = {
@@ -220,6 +234,31 @@ def test_at_no_delay_requests_are_counted_apart(tmp_path: Path) -> None:
     consumed, counted = json.loads((tmp_path / 'latest.json').read_text())['samples']
     assert (consumed['tasks'], consumed['requests']) == (40, {})
     assert counted['requests']['DeleteMessage'] == counted['tasks'] == 20
+
+
+@pytest.mark.parametrize('metrics', [True, False], ids=['with metrics', 'without'])
+def test_a_worker_counts_or_does_not(sqs: SqsServer, tmp_path: Path, metrics: bool) -> None:
+    queue = f'{ENV}-{uuid.uuid4().hex}'
+    site = Site(CONTENDERS['ours'], sqs.url, (queue,), tmp_path, metrics=metrics)
+    consumed, _ = consume(site, Broker(sqs, None), 4)
+    assert consumed.tasks == 4
+    values = samples(ProcessCollector(site.metrics_folder).collect())
+    succeeded = [v for (_, labels), v in values.items() if ('state', 'SUCCESS') in labels]
+    assert sum(succeeded) == (2 * 4 if metrics else 0)  # attempts, and tasks
+    polls = [v for (name, _), v in values.items() if name.endswith('_transport_polls_total')]
+    assert bool(sum(polls)) is metrics
+
+
+def test_metrics_are_measured_on_and_off_and_after_recycling(tmp_path: Path) -> None:
+    chosen = ['--only', 'overhead,recycled', '--contenders', 'ours', '--part', '0.003']
+    assert main(['--rtt', '0', '--rounds', '1', *chosen, '--out', str(tmp_path)]) == 0
+    overhead, recycled = json.loads((tmp_path / 'latest.json').read_text())['samples']
+    (pair,) = overhead['pairs']
+    assert min(pair['on'], pair['off']) > 0
+    assert (recycled['children'], recycled['lost']) == (3, 0)
+    assert min(recycled['fresh'], recycled['recycled'], recycled['recycled_files']) > 0
+    judged = (tmp_path / 'latest.md').read_text()
+    assert '| counts lost by recycling | 0 | ≤ 0 | 0.000 | reached |' in judged
 
 
 def test_a_step_that_fails_is_named_and_the_others_go_on(

@@ -6,10 +6,8 @@ import json
 import re
 import socket
 import time
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from html import unescape
 from pathlib import Path
@@ -22,56 +20,14 @@ from sqlalchemy import NullPool, create_engine
 from app.monitor.table import TaskTable
 from app.utils import heartbeat
 from be_queue import Config, Queue, Queues
-from tests.support.ports import accepts, free_port
 from tests.support.postgres import PostgresServer
 from tests.support.process import running
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
+from tests.support.web import Site
 
-SERVER = ('-m', 'gunicorn', '--threads', '4', 'app.web:create_app()')
 UNKNOWN = '\N{EN DASH}'
 HOSTILE = '<script>alert("x")</script>'
-
-
-class Site:
-    """A web server with queues and a metrics directory of its own."""
-
-    def __init__(self, sqs_url: str, results: Mapping[str, str], folder: Path) -> None:
-        self.folder = folder
-        self.username = f'd{uuid.uuid4().hex[:10]}'
-        self.metrics = folder / 'metrics'
-        self.metrics.mkdir()
-        self.port = free_port()
-        self.environment = {
-            'ENV': 'local',
-            'USERNAME': self.username,
-            'SERVICE_NAME': 'orders & returns',
-            'SQS_ENDPOINT_URL': sqs_url,
-            'PROMETHEUS_MULTIPROC_DIR': str(self.metrics),
-            **results,
-        }
-
-    @contextmanager
-    def server(self) -> Iterator[Site]:
-        arguments = (*SERVER, '--bind', f'127.0.0.1:{self.port}')
-        with running(arguments, self.environment, self.folder / 'web.log'):
-            wait_until(lambda: accepts(self.port), 'the web server listens')
-            yield self
-
-    def get(self) -> tuple[str, Mapping[str, str]]:
-        """Return the page and its headers."""
-        with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/', timeout=10) as answer:
-            assert answer.status == 200
-            return answer.read().decode(), answer.headers
-
-    def wait_for(self, text: str) -> str:
-        """Return the page once it holds ``text``: probes may be late for the first ones."""
-        return wait_until(
-            lambda: page if text in (page := self.get()[0]) else None, f'the page says {text!r}'
-        )
-
-    def queue(self, name: str) -> str:
-        return f'{self.username}-local-python-backend-worker-template-{name}'
 
 
 def cells(page: str, text: str) -> list[str]:
@@ -205,7 +161,9 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
     assert shown[3].split() == ['1', '234']
     assert shown[4:8] == ['5', '2', '3', '1.50 s']
     slow = cells(site.get()[0], f'err-{site.queue("slow")}')
-    assert slow[2:8] == ['0', '0', '0', '0', '0', UNKNOWN]
+    # Nobody has made that queue: whoever looks must not.
+    assert slow[2:8] == [UNKNOWN, '0', '0', '0', '0', UNKNOWN]
+    assert site.queue('slow') not in sqs.queue_names()
 
 
 def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
@@ -244,7 +202,8 @@ def test_the_page_comes_while_the_broker_hangs(tmp_path: Path) -> None:
     results = {'CELERY_RESULT_BACKEND': f'db+sqlite:///{tmp_path}/results.sqlite'}
     with socket.create_server(('127.0.0.1', 0)) as silent:
         broker = f'http://test:hunter2@127.0.0.1:{silent.getsockname()[1]}'
-        with Site(broker, results, tmp_path).server() as site:
+        site = Site(broker, results, tmp_path)
+        with site.server():
             page = site.wait_for('broker: no answer for ')
             assert 'hunter2' not in page
             assert cells(page, f'err-{site.queue("add")}')[2] == UNKNOWN
@@ -254,7 +213,8 @@ def test_the_page_comes_while_the_broker_hangs(tmp_path: Path) -> None:
 def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
     database = f'db+sqlite:///{tmp_path}/results.sqlite'
     environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
-    with Site(sqs.url, environment, tmp_path).server() as site:
+    site = Site(sqs.url, environment, tmp_path)
+    with site.server():
         page = site.wait_for('python -m examples.client')
         assert 'No tasks yet' in page
         assert 'Platform queue' not in page
@@ -268,7 +228,8 @@ def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: P
 
 def test_results_elsewhere_than_in_a_database_are_named(sqs: SqsServer, tmp_path: Path) -> None:
     environment = {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'}
-    with Site(sqs.url, environment, tmp_path).server() as site:
+    site = Site(sqs.url, environment, tmp_path)
+    with site.server():
         page = site.wait_for('The list of tasks cannot be read')
         assert 'redis://me:***@127.0.0.1/0' in page
         assert 'hunter2' not in page

@@ -52,7 +52,7 @@ def gitlab() -> dict[str, Any]:
 @pytest.fixture(scope='module')
 def example() -> dict[str, str]:
     text = (ROOT / '.env.example').read_text()
-    return dict(re.findall(r'^#([A-Z_]+)=(.*)$', text, re.MULTILINE))
+    return dict(re.findall(r'^#([A-Z0-9_]+)=(.*)$', text, re.MULTILINE))
 
 
 def test_every_python_version_is_the_same_everywhere(gitlab):

@@ -1,7 +1,6 @@
 """The app's settings and Celery's."""
 
 from app.config.configuration.configuration import (
-    LOG_FORMAT,
     ROOT,
     Config,
     WorkerConfig,
@@ -9,4 +8,4 @@ from app.config.configuration.configuration import (
 )
 from app.config.configuration.faults import ConfigError
 
-__all__ = ['LOG_FORMAT', 'ROOT', 'Config', 'ConfigError', 'WorkerConfig', 'load_config']
+__all__ = ['ROOT', 'Config', 'ConfigError', 'WorkerConfig', 'load_config']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import Annotated, Any
 from dotenv import load_dotenv
 from pydantic import (
     Field,
-    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import be_queue
 from app.config.configuration import addresses
@@ -32,6 +32,7 @@ from app.config.configuration.sections import (
     VaultSettings,
 )
 from app.config.queues import QUEUES
+from app.utils.vault.mapping import names
 from be_queue import Queues
 from be_queue.naming import LOCAL_ENV
 from be_queue.results import engine_options
@@ -39,13 +40,14 @@ from be_queue.topology import PLATFORM_QUEUE
 
 __all__ = ['ROOT', 'Config', 'WorkerConfig', 'load_config']
 
+#: Settings of which an empty variable is a value.
+MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
+
 #: Seconds after which a task's child is killed.
 TASK_TIME_LIMIT = 600
 #: The part of it after which SoftTimeLimitExceeded is raised in the task, which may then clean up.
 #: Celery starts the clock of the hard limit when the soft one is over: it must come first.
 SOFT_PART = 0.9
-
-LOG_FORMAT = '%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s'
 
 
 class Config(
@@ -92,8 +94,24 @@ class Config(
     @model_validator(mode='before')
     @classmethod
     def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        meant = {'sqs_endpoint_url', 'platform_queue_name'}
-        return {name: v for name, v in values.items() if v != '' or name in meant}
+        return _without_empty(values)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # It reads this package's own settings.
+        from app.utils.vault.source import VaultSource
+
+        given = _without_empty({**env_settings(), **init_settings()})
+        # Before the environment, whose empty variables would hide what is in Vault. It leaves out
+        # what the environment gives.
+        return init_settings, VaultSource(settings_cls, given), env_settings
 
     @field_validator('env')
     @classmethod
@@ -184,7 +202,13 @@ class WorkerConfig(be_queue.Config):
     def default_settings(self) -> dict[str, Any]:
         settings = super().default_settings()
         time_limit = self.given('task_time_limit') or TASK_TIME_LIMIT
-        if self.APP.is_local and self.APP.result_db_host is None:
+        if self.APP.vault_addr and self.APP.vault_db_role:
+            # Only now: without Vault nothing of it is loaded.
+            from app.utils.vault.backend import result_backend
+
+            settings['result_backend'] = result_backend(self.APP, self.given('result_backend'))
+            settings['database_engine_options'] = engine_options(settings['result_backend'])
+        elif self.APP.is_local and self.APP.result_db_host is None:
             results_file = f'db+sqlite:///{self.APP.var_dir / "results.sqlite"}'
             settings['result_backend'] = self.given('result_backend', results_file)
             settings['database_engine_options'] = engine_options(settings['result_backend'])
@@ -216,10 +240,6 @@ class WorkerConfig(be_queue.Config):
             'worker_max_memory_per_child': 400_000,
             'task_time_limit': time_limit,
             'task_soft_time_limit': time_limit * SOFT_PART,
-            'worker_hijack_root_logger': True,
-            'worker_redirect_stdouts': False,
-            'worker_log_format': LOG_FORMAT,
-            'worker_task_log_format': LOG_FORMAT,
             # Seconds: a week to look at a result. result_expiry.py has the rows deleted.
             'result_expires': 7 * 24 * 3600,
             # Outages of the database: see there.
@@ -238,5 +258,16 @@ def load_config() -> Config:
     try:
         return Config()
     except ValidationError as error:
-        secret = {name for name, f in Config.model_fields.items() if f.annotation is SecretStr}
-        raise ConfigError.from_validation(error, secret) from None
+        raise ConfigError.from_validation(error, _secret_fields()) from None
+
+
+def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: v for name, v in values.items() if v != '' or name in MEANT_EMPTY}
+
+
+def _secret_fields() -> set[str]:
+    """Return the settings of which an error may not show the value."""
+    secret = {name for name, f in Config.model_fields.items() if 'SecretStr' in str(f.annotation)}
+    # Upper case or lower, as for any setting.
+    mappings = [text for name, text in os.environ.items() if name.upper() == 'VAULT_SECRETS']
+    return secret.union(*map(names, mappings))

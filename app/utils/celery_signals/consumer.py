@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any
 
 from billiard import current_process
 from celery import Task, signals, states
+from celery.exceptions import Reject
+from prometheus_client import Counter
 
-from app.utils.celery_signals.labels import UNKNOWN, labels
+from app.utils.celery_signals.labels import UNKNOWN, exception_label, labels
 from app.utils.metrics.metrics import CONSUMER_TASKS
+from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED
 
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the child.
 RECEIVED_AT = 'received_at'
@@ -21,33 +25,56 @@ _last_failed = ''
 def _received(request: Any, **_: Any) -> None:
     headers = request.request_dict
     headers[RECEIVED_AT] = time.monotonic()
-    _count(labels(headers['task'], headers['delivery_info']), states.RECEIVED)
+    _counter(*labels(headers['task'], headers['delivery_info']), states.RECEIVED).inc()
 
 
 @signals.task_revoked.connect
 def _revoked(request: Any, **_: Any) -> None:
-    _count(labels(request.task, request.delivery_info), states.REVOKED)
+    _ended(labels(request.task, request.delivery_info), states.REVOKED)
 
 
 @signals.task_unknown.connect
 def _unknown(message: Any, **_: Any) -> None:
-    _count(labels(UNKNOWN, message.delivery_info), states.REJECTED)
+    _ended(labels(UNKNOWN, message.delivery_info), states.REJECTED)
 
 
 @signals.task_rejected.connect
 def _rejected(message: Any, **_: Any) -> None:
-    _count(labels(UNKNOWN, message.delivery_info), states.REJECTED)
+    _ended(labels(UNKNOWN, message.delivery_info), states.REJECTED)
 
 
 @signals.task_failure.connect
-def _failure(sender: Task, task_id: str, **_: Any) -> None:
+def _failure(sender: Task, task_id: str, exception: BaseException, **_: Any) -> None:
     global _last_failed
     # A child counts its own failures. The parent has this signal for a child that was lost or
-    # killed at its time limit.
-    if current_process().name == 'MainProcess' and task_id != _last_failed:
-        _last_failed = task_id
-        _count(labels(sender.name, sender.request.delivery_info), states.FAILURE)
+    # killed at its time limit, and for a task that rejected its message.
+    if not _in_consumer() or task_id == _last_failed:
+        return
+    _last_failed = task_id
+    names = labels(sender.name, sender.request.delivery_info)
+    _counter(*names, states.FAILURE).inc()
+    if not isinstance(exception, Reject):  # which the child has counted
+        FINISHED.labels(*names, states.FAILURE).inc()
+        FAILED.labels(*names, exception_label(exception)).inc()
 
 
-def _count(task: dict[str, str], state: str) -> None:
-    CONSUMER_TASKS.labels(state=state, **task).inc()
+@signals.task_retry.connect
+def _retry(sender: Task, request: Any, **_: Any) -> None:
+    # Of a task whose child was lost, where that is a reason for a retry.
+    if _in_consumer():
+        RETRIED.labels(*labels(sender.name, request.delivery_info)).inc()
+
+
+def _in_consumer() -> bool:
+    return bool(current_process().name == 'MainProcess')
+
+
+def _ended(names: tuple[str, str], state: str) -> None:
+    _counter(*names, state).inc()
+    FINISHED.labels(*names, state).inc()
+
+
+# Looking a metric up takes longer than counting.
+@lru_cache
+def _counter(name: str, queue: str, state: str) -> Counter:
+    return CONSUMER_TASKS.labels(name, queue, state)

@@ -1,25 +1,49 @@
-"""Metric labels of a task, with a bounded number of values."""
+"""Values of metric labels, of a bounded number."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from celery import current_app
 
-__all__ = ['UNKNOWN', 'labels']
+__all__ = ['MOST_CLASSES', 'UNKNOWN', 'exception_label', 'labels', 'labels_of']
 
 UNKNOWN = 'unknown'
+#: Classes of exceptions that a process tells apart.
+MOST_CLASSES = 30
+OTHER = 'other'
+#: Answers that are kept, since each takes longer than the count itself.
+_KEPT = 1024
+
+_classes: set[str] = set()
 
 
-def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return ``{'name': ..., 'queue': ...}``; what this worker does not know is ``unknown``.
+def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return a task's ``name`` and ``queue``; what this worker does not know is ``unknown``.
 
     Without ``delivery_info`` the queue is the one that the mapping gives the task.
     """
+    return labels_of(task_name, (delivery_info or {}).get('routing_key'))
+
+
+@lru_cache(_KEPT)
+def labels_of(task_name: str, routing_key: str | None) -> tuple[str, str]:
+    """As `labels`, of the routing key alone."""
     route = current_app.conf.task_routes.get(task_name) or {}
-    queue = str((delivery_info or {}).get('routing_key') or route.get('queue'))
-    return {
-        'name': task_name if task_name in current_app.tasks else UNKNOWN,
-        'queue': queue if queue in current_app.amqp.queues else UNKNOWN,
-    }
+    queue = str(routing_key or route.get('queue'))
+    return (
+        task_name if task_name in current_app.tasks else UNKNOWN,
+        queue if queue in current_app.amqp.queues else UNKNOWN,
+    )
+
+
+def exception_label(error: BaseException) -> str:
+    """Return the name of an exception's class; ``other`` when this process has seen too many."""
+    name = type(error).__name__
+    if name not in _classes:
+        if len(_classes) >= MOST_CLASSES:
+            return OTHER
+        _classes.add(name)
+    return name

@@ -1,16 +1,33 @@
-"""Event logs."""
+"""Event logs, by Fluentd's forward protocol, for Treasure Data: ``td.log('table', {...})``.
+
+Off until FLUENT_HOST is set; then each process has a sender of its own from its first event on,
+also one that is none of the worker's. Delivery is at most once for what is in the socket, since
+fluent-logger does not ask for acknowledgements, and not at all for a process that is killed.
+"""
 
 from __future__ import annotations
 
 from app.config.configuration import Config
+from app.utils.fluent.event_log import EventLog
 from app.utils.role import Role
 
-__all__ = ['start', 'stop']
+__all__ = ['start', 'stop', 'td']
+
+#: The event log of this process.
+td = EventLog()
 
 
 def start(config: Config, role: Role) -> None:
-    """Start in this process, after its fork."""
+    """Have this process count its events; what sends them is made at the first."""
+    if config.fluent_host is None:
+        return
+    # Before the pool is forked, so that its processes share what is loaded.
+    from app.utils.fluent import sender  # noqa: F401
+    from app.utils.metrics.fluent import EVENTS
+
+    td.open(lambda outcome, events: EVENTS.labels(outcome).inc(events))
 
 
 def stop() -> None:
-    """Flush and end, within a bounded time."""
+    """Send what waits, for two seconds at most."""
+    td.close()

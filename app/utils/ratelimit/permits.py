@@ -13,15 +13,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from app.utils.metrics.metrics import (
-    RATELIMIT_ASKED,
-    RATELIMIT_DENIED,
-    RATELIMIT_ERRORS,
-    RATELIMIT_GRANTED,
-    RATELIMIT_STATE,
-    RATELIMIT_THROTTLED,
-    RATELIMIT_UNUSED,
-)
+from app.utils.metrics import ratelimit as metrics
 from app.utils.ratelimit.limiter import Grant, Limiter, LimiterError
 from be_queue.outage import Outage
 
@@ -128,7 +120,7 @@ class Permits:
         self._expire()
         now = time.monotonic()
         if asked_at < self._began_at or now >= self._expires_at:
-            RATELIMIT_UNUSED.labels(self._queue).inc(admitted - taken)
+            metrics.UNUSED.labels(self._queue).inc(admitted - taken)
             if now - asked_at > QUICK:
                 self._owed += taken
         else:
@@ -141,7 +133,7 @@ class Permits:
         """Add the time throttled so far to its metric."""
         now = time.monotonic()
         if self.state in (State.THROTTLED, State.STOPPED):
-            RATELIMIT_THROTTLED.labels(self._queue).inc(now - self._state_since)
+            metrics.THROTTLED.labels(self._queue).inc(now - self._state_since)
         self._state_since = now
 
     def close(self) -> None:
@@ -158,9 +150,9 @@ class Permits:
         self._asking = False
         if self._closed:
             return
-        RATELIMIT_ASKED.labels(self._queue).inc(grant.asked)
-        RATELIMIT_GRANTED.labels(self._queue).inc(grant.permits)
-        RATELIMIT_DENIED.labels(self._queue).inc(grant.asked - grant.permits)
+        metrics.ASKED.labels(self._queue).inc(grant.asked)
+        metrics.GRANTED.labels(self._queue).inc(grant.permits)
+        metrics.DENIED.labels(self._queue).inc(grant.asked - grant.permits)
         self._expire()
         now = time.monotonic()
         if self._failures:
@@ -190,7 +182,7 @@ class Permits:
         self._asking = False
         if self._closed:
             return
-        RATELIMIT_ERRORS.labels(self._queue, error.fault.value).inc()
+        metrics.ERRORS.labels(self._queue, error.fault.value).inc()
         self._failures += 1
         if self._failures < PATIENCE:
             self._wait(random.uniform(0, RETRY_IN))
@@ -218,7 +210,7 @@ class Permits:
 
     def _expire(self) -> None:
         if self._kept and time.monotonic() >= self._expires_at:
-            RATELIMIT_UNUSED.labels(self._queue).inc(self._kept)
+            metrics.UNUSED.labels(self._queue).inc(self._kept)
             self._kept = 0
             self._ahead = max(1, self._ahead // 4)
 
@@ -239,4 +231,4 @@ class Permits:
 
     def _show_state(self) -> None:
         for state in State:
-            RATELIMIT_STATE.labels(self._queue, state.value).set(state is self.state)
+            metrics.STATE.labels(self._queue, state.value).set(state is self.state)

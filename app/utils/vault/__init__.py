@@ -1,16 +1,74 @@
-"""Secrets."""
+"""Secrets from HashiCorp Vault: settings at the start, and the result database's login.
+
+| file          | what                                                                 |
+|---------------|----------------------------------------------------------------------|
+| mapping.py    | which settings come from which secrets                               |
+| source.py     | Vault as a source of `Config`                                        |
+| starting.py   | tries, bounds and words of what is asked at the start                |
+| client.py     | requests, each in a bounded time                                     |
+| login.py      | the ways to log in; aws.py: the signed request of one of them        |
+| kv.py         | reads secrets                                                        |
+| leases.py     | keeps a login of the result database from ending                     |
+| shared.py     | that login, in memory shared with the pool's processes               |
+| database.py   | that login in this process                                           |
+| dialect.py    | connects with it                                                     |
+| backend.py    | the same as a backend of Celery's                                    |
+| redaction.py  | keeps secrets out of the logs                                        |
+
+hvac is imported only where VAULT_ADDR is set.
+"""
 
 from __future__ import annotations
 
-from app.config.configuration import Config
+from typing import TYPE_CHECKING
+
 from app.utils.role import Role
 
-__all__ = ['start', 'stop']
+if TYPE_CHECKING:  # it reads this package for its own settings
+    from sqlalchemy import Connection
+
+    from app.config.configuration import Config
+
+__all__ = ['check', 'outdated', 'start', 'stop']
+
+_on = False
 
 
 def start(config: Config, role: Role) -> None:
-    """Start in this process, after its fork."""
+    """Hold a login of the result database in this process, if Vault gives it."""
+    global _on
+    if not (config.vault_addr and config.vault_db_role):
+        return
+    from app.utils.vault import database
+
+    _on = True
+    if role is Role.POOL:
+        database.inherit()
+    else:
+        # The processes of the pool are forked next, and store results at once.
+        database.hold(config, wait=role is Role.CONSUMER)
 
 
 def stop() -> None:
-    """Flush and end, within a bounded time."""
+    """Give the login back, within a bounded time."""
+    if _on:
+        from app.utils.vault import database
+
+        database.release()
+
+
+def check(config: Config) -> None:
+    """See at the start that Vault gives a login for the result database, if it is to.
+
+    Raises `ConfigError`.
+    """
+    if config.vault_addr and config.vault_db_role:
+        from app.utils.vault.starting import check_database_role
+
+        check_database_role(config)
+
+
+def outdated(connection: Connection) -> bool:
+    """Return whether a connection has a login of Vault's that another has replaced."""
+    is_outdated = getattr(connection.dialect, 'outdated', None)
+    return is_outdated is not None and bool(is_outdated(connection.connection.dbapi_connection))

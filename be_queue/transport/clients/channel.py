@@ -11,6 +11,8 @@ from kombu.transport import SQS
 
 from be_queue.transport.clients import credentials
 from be_queue.transport.clients.requests import AsyncSqs
+from be_queue.transport.clients.watching import watch
+from be_queue.transport.observer import Observer
 
 __all__ = ['DEFAULTS', 'ClientChannel']
 
@@ -36,6 +38,11 @@ class ClientChannel(SQS.Channel):
         return defaults | given | {'client-config': client}
 
     @cached_property
+    def observer(self) -> Observer:
+        """What is told of requests and messages."""
+        return Observer()
+
+    @cached_property
     def _async_clients(self) -> dict[str, AsyncSqs]:
         return {}
 
@@ -46,7 +53,8 @@ class ClientChannel(SQS.Channel):
     def async_sqs(self, queue: str) -> AsyncSqs:
         """Return what asks SQS about the queue from the event loop."""
         if queue not in self._async_clients:
-            self._async_clients[queue] = AsyncSqs(self.hub, partial(self.blocking_sqs, queue))
+            client = partial(self.blocking_sqs, queue)
+            self._async_clients[queue] = AsyncSqs(self.hub, client, self.observer)
         return self._async_clients[queue]
 
     def blocking_sqs(self, queue: str) -> Any:
@@ -68,4 +76,5 @@ class ClientChannel(SQS.Channel):
     def _new_boto_client(self, *args: Any, **kwargs: Any) -> Any:
         client = super()._new_boto_client(*args, **kwargs)
         credentials.heal(client)
+        watch(client, self.observer)
         return client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +17,8 @@ from kombu.asynchronous.http import Request
 from be_queue.errors import BeQueueError
 from be_queue.transport.clients.credentials import EXPIRED, renew
 from be_queue.transport.clients.http import client_of, limit
+from be_queue.transport.clients.sqs_errors import NO_ANSWER, status_of
+from be_queue.transport.observer import Observer
 
 __all__ = ['CONNECT_TIMEOUT', 'AsyncSqs', 'RequestError']
 
@@ -38,15 +41,23 @@ class RequestError(BeQueueError):
         code: SQS's name for the fault, or '' when no answer came.
         message: its words, or curl's.
         maybe_done: it may have done it all the same.
+        timed_out: it took too long.
     """
 
     def __init__(
-        self, operation: str, status: int, code: str, message: str, maybe_done: bool = False
+        self,
+        operation: str,
+        status: int,
+        code: str,
+        message: str,
+        maybe_done: bool = False,
+        timed_out: bool = False,
     ) -> None:
         super().__init__(f'{operation}: status={status} code={code or None} {message}')
         self.status = status
         self.code = code
         self.maybe_done = maybe_done
+        self.timed_out = timed_out
 
 
 class AsyncSqs:
@@ -56,10 +67,12 @@ class AsyncSqs:
         hub: the event loop.
         client: returns the boto3 client, which signs the requests. Asked for each, since the
             client of an STS role is replaced when its session ends.
+        observer: is told of each.
     """
 
-    def __init__(self, hub: Any, client: Callable[[], Any]) -> None:
+    def __init__(self, hub: Any, client: Callable[[], Any], observer: Observer) -> None:
         self._client = client
+        self._observer = observer
         self._http = client_of(hub)
 
     def call(
@@ -87,7 +100,14 @@ class AsyncSqs:
             on_error(error)
             return
 
+        began_at = time.monotonic()
+
+        def succeeded(answer: dict[str, Any]) -> None:
+            self._observer.requested(operation, 'ok', time.monotonic() - began_at)
+            on_success(answer)
+
         def failed(error: Exception) -> None:
+            self._observer.requested(operation, status_of(error), time.monotonic() - began_at)
             if isinstance(error, RequestError) and error.code in EXPIRED:
                 renew(client)  # for the next try
             on_error(error)
@@ -101,7 +121,7 @@ class AsyncSqs:
                 body=signed.body,
                 ca_certs=get_cert_path(True),
                 on_prepare=partial(limit, connect=CONNECT_TIMEOUT, total=timeout, once=once),
-                on_ready=partial(_answered, operation, on_success, failed),
+                on_ready=partial(_answered, operation, succeeded, failed),
             )
         )
 
@@ -122,9 +142,18 @@ def _signed(client: Any, operation: str, params: dict[str, Any]) -> Any:
 
 
 def _answered(operation: str, on_success: OnSuccess, on_error: OnError, response: Any) -> None:
-    if response.error is not None and response.code == 599:
-        maybe_done = response.error.errno not in NOT_REACHED
-        on_error(RequestError(operation, 599, '', str(response.error.message), maybe_done))
+    if response.error is not None and response.code == NO_ANSWER:
+        number = response.error.errno
+        on_error(
+            RequestError(
+                operation,
+                NO_ANSWER,
+                '',
+                str(response.error.message),
+                maybe_done=number not in NOT_REACHED,
+                timed_out=number == pycurl.E_OPERATION_TIMEDOUT,
+            )
+        )
         return
     text = response.body or b''
     try:

@@ -40,6 +40,8 @@ class Acks:
         self._queue = queue
         self._url = url
         self._waiting: list[str] = []
+        #: When each was acknowledged, by the monotonic clock.
+        self._acked_at: dict[str, float] = {}
         #: Asked for and not yet answered.
         self._sent: list[str] = []
         self._planned = False
@@ -58,6 +60,7 @@ class Acks:
     def add(self, handle: str) -> None:
         """Delete a message soon."""
         self._waiting.append(handle)
+        self._acked_at[handle] = time.monotonic()
         if self._outage.lasts:
             return  # until the next try
         if len(self._waiting) >= BATCH:
@@ -126,7 +129,19 @@ class Acks:
         refused = answer.get('Failed') or []
         expired = {entry['Id'] for entry in refused if entry.get('SenderFault')}
         self.expired += len(expired)
-        return [handle for i, handle in enumerate(part) if str(i) not in deleted | expired]
+        failed = [handle for i, handle in enumerate(part) if str(i) not in deleted | expired]
+        self._tell(part, deleted, set(failed))
+        return failed
+
+    def _tell(self, part: list[str], deleted: set[str], failed: set[str]) -> None:
+        now = time.monotonic()
+        delays = []
+        for i, handle in enumerate(part):
+            if handle not in failed:
+                acked_at = self._acked_at.pop(handle, now)
+                if str(i) in deleted:
+                    delays.append(now - acked_at)
+        self._channel.observer.deleted(self._queue, len(part), delays)
 
     def _report_undeleted(self, count: int, error: object) -> None:
         logger.warning(

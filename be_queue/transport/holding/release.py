@@ -52,4 +52,5 @@ def release(channel: Any, messages: Iterable[tuple[str, str, str]]) -> None:
                 )
                 break
             back += len(part) - len(answer.get('Failed') or [])
+        channel.observer.released(queue, back)
         logger.info('handed back: queue=%s messages=%d', queue, back)

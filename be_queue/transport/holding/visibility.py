@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -72,34 +73,42 @@ class Visibility:
     def _extend(self) -> None:
         asked_at = time.monotonic()
 
-        def answered(_: dict[str, Any]) -> None:
+        def answered(queue: str, count: int, answer: dict[str, Any]) -> None:
             self.in_flight -= 1
             self._outage.ended()
+            self._tell(queue, count, answer)
 
-        def failed(error: Exception) -> None:
+        def failed(queue: str, count: int, error: Exception) -> None:
             self.in_flight -= 1
             self._outage.failed(error, asked_at)  # the next turn of the timer is the next try
+            self._channel.observer.extended(queue, 0, count)
 
         for queue, url, handles in self._batches():
             self.in_flight += 1
             self._channel.async_sqs(queue).call(
                 'ChangeMessageVisibilityBatch',
                 {'QueueUrl': url, 'Entries': self._entries(handles)},
-                answered,
-                failed,
+                partial(answered, queue, len(handles)),
+                partial(failed, queue, len(handles)),
             )
 
     def _extend_in_thread(self) -> None:
         while not self._stopped.wait(self._interval):
             for queue, url, handles in self._batches():
                 try:
-                    self._channel.blocking_sqs(queue).change_message_visibility_batch(
+                    answer = self._channel.blocking_sqs(queue).change_message_visibility_batch(
                         QueueUrl=url, Entries=self._entries(handles)
                     )
                 except (ClientError, BotoCoreError, OSError) as error:
                     self._outage.failed(error)
+                    self._channel.observer.extended(queue, 0, len(handles))
                 else:
                     self._outage.ended()
+                    self._tell(queue, len(handles), answer)
+
+    def _tell(self, queue: str, count: int, answer: dict[str, Any]) -> None:
+        failed = len(answer.get('Failed') or [])
+        self._channel.observer.extended(queue, count - failed, failed)
 
     def _batches(self) -> list[tuple[str, str, list[str]]]:
         """Return queue, URL and receipt handles of the held messages, ten at a time."""

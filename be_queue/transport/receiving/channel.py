@@ -16,6 +16,7 @@ from be_queue.transport.receiving.dispatching import Receiving
 from be_queue.transport.receiving.gate import Gate
 from be_queue.transport.receiving.qos import QoS
 from be_queue.transport.sending.copies import with_what_a_copy_needs
+from be_queue.transport.sending.delays import due_at
 
 __all__ = ['ReceivingChannel']
 
@@ -63,17 +64,19 @@ class ReceivingChannel(HoldingChannel):
         params = self._receive_params(queue, count, takes)
         self.async_sqs(queue).call('ReceiveMessage', params, on_success, on_error, takes=takes)
 
-    def deliver(self, queue: str, messages: list[dict[str, Any]]) -> int:
+    def deliver(self, queue: str, messages: list[dict[str, Any]]) -> tuple[int, float | None]:
         """Hand messages to the queue's consumer; one that it cannot take stops no other.
 
-        Returns how many that were; the others are for later.
+        Returns how many that were, the others being for later, and when the oldest of them could
+        have run, in seconds since 1970.
         """
         callback: Callable[[Any], object] | None = self.connection._callbacks.get(queue)
         url = self._new_queue(queue)
         if callback is None or (self.receiving is not None and self.receiving.stopped):
             release(self, [(queue, url, message['ReceiptHandle']) for message in messages])
-            return 0
+            return 0, None
         received_at, for_later = time.monotonic(), 0
+        oldest: float | None = None
         for message in messages:
             try:
                 payload = self._message_to_python(message, queue, url)
@@ -82,15 +85,19 @@ class ReceivingChannel(HoldingChannel):
                     continue
                 info = payload.get('properties', {}).get('delivery_info', {})
                 info['received_at'] = received_at
+                info['due_at'] = due = due_at(message, payload)
+                oldest = due if oldest is None else min(due, oldest)
                 callback(payload)
             except Exception as error:  # noqa: BLE001  (whatever a stranger's message provokes)
                 self.dead_letters.not_delivered(queue, url, message, error)
-        return len(messages) - for_later
+        return len(messages) - for_later, oldest
 
     @property
     def get_message_attributes(self) -> dict[str, Any]:
         """What is received with each message."""
-        return with_what_a_copy_needs(super().get_message_attributes)
+        attributes = with_what_a_copy_needs(super().get_message_attributes)
+        system = attributes['MessageSystemAttributeNames']
+        return attributes | {'MessageSystemAttributeNames': sorted({*system, 'SentTimestamp'})}
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         super().basic_ack(delivery_tag, multiple)

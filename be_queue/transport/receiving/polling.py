@@ -60,6 +60,9 @@ class Poller:
         self.last_receive = time.monotonic()
         #: The last receive brought messages: there are probably more.
         self.backlog = False
+        #: When the oldest message of the last receive could have run, in seconds since 1970; None
+        #: when that brought none.
+        self.oldest_due: float | None = None
         #: Seconds of work received, by weight. The poller that had the least comes first.
         self.used = 0.0
         self._weight = weight
@@ -97,13 +100,16 @@ class Poller:
 
         def received(answer: dict[str, Any]) -> None:
             self._ended(serial)
+            messages = answer.get('Messages') or []
+            self._receiving.channel.observer.received(self.queue, len(messages))
             if self._outage.lasts:
                 self._outage.ended()
                 self._receiving.is_back()
-            self._deliver(answer.get('Messages') or [], count, asked_at)
+            self._deliver(messages, count, asked_at)
 
         def failed(error: Exception) -> None:
             self._ended(serial)
+            self._receiving.channel.observer.receive_failed(self.queue)
             self._receiving.channel.gate.settle(self.queue, count, 0, asked_at)
             if self.state is not State.BACKING_OFF:
                 self.state = State.BACKING_OFF
@@ -149,9 +155,10 @@ class Poller:
         else:
             self._at_once = max(self._at_once - 1, 1)
         channel, taken = self._receiving.channel, 0
+        self.oldest_due = None
         try:
             if messages:
-                taken = channel.deliver(self.queue, messages)
+                taken, self.oldest_due = channel.deliver(self.queue, messages)
         finally:
             self.used += taken * self._receiving.price(self.queue) / self._weight
             channel.gate.settle(self.queue, asked, taken, asked_at)

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
-__all__ = ['LONGEST', 'delay_seconds', 'seconds_left']
+__all__ = ['LONGEST', 'delay_seconds', 'due_at', 'seconds_left']
 
 #: Seconds of the longest DelaySeconds, a limit of SQS.
 LONGEST = 900
@@ -42,3 +42,17 @@ def seconds_left(message: dict[str, Any], now: float | None = None) -> float:
     except (AttributeError, OverflowError, TypeError, ValueError):
         return 0.0  # Celery refuses the message, and says why
     return max(0.0, at - (time.time() if now is None else now))
+
+
+def due_at(received: dict[str, Any], message: dict[str, Any]) -> float:
+    """Return from when on a message could run, in seconds since 1970: sent, and its time come.
+
+    Arguments:
+        received: the message as SQS gave it; without ``SentTimestamp`` it was sent just now.
+        message: the same, decoded.
+    """
+    try:
+        sent_at = int(received['Attributes']['SentTimestamp']) / 1000
+    except (KeyError, TypeError, ValueError):
+        sent_at = time.time()
+    return sent_at + seconds_left(message, sent_at)

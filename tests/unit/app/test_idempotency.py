@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ from sqlalchemy import make_url, text
 from app.config.configuration.configuration import SOFT_PART
 from app.utils import idempotency
 from app.utils.idempotency import KEEPALIVES, LOCK_PART, Guard, lock_key
+from app.utils.logs.json_lines import JsonFormatter
 from be_queue import SettingError
 from be_queue.results import engine_options
 from tests.support.postgres import PostgresServer
@@ -76,7 +78,8 @@ class Worker:
     def receives(self, task_id: str, attempt: int = 0, **request: object) -> bool:
         """Return whether it runs the task."""
         before = self.runs
-        outcome = self._guarded(task_id, (), {}, {'retries': attempt, **request})
+        message = {'id': task_id, 'retries': attempt, **request}
+        outcome = self._guarded(task_id, (), {}, message)
         assert outcome == ('ran' if self.runs > before else (None, None, None, None))
         return self.runs > before
 
@@ -254,13 +257,15 @@ def test_a_task_waits_for_a_database_that_comes_back(worker, database, task_id, 
 def test_a_task_does_not_run_without_the_guard_when_the_database_stays_away(
     worker, database, task_id, caplog
 ):
+    caplog.handler.setFormatter(JsonFormatter('worker', 'service', 'env', 'release'))
     database.proxy.cut()
     with pytest.raises(Reject) as caught:
         worker.receives(task_id)
     database.proxy.restore()
     assert caught.value.requeue
     assert worker.runs == 0
-    assert f'id={task_id}' in caplog.text
+    said = [json.loads(line) for line in caplog.text.splitlines()]
+    assert task_id in [line['task_id'] for line in said if line.get('action') == 'handed back']
 
 
 def test_the_soft_time_limit_does_not_interrupt_the_guard(worker, task_id):

@@ -1,0 +1,63 @@
+"""Signals of which a task's spans are made, while tracing is on."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+from celery import Task, current_app, signals
+from celery.worker.request import Request
+
+from app.utils.tracing import headers, spans
+from be_queue.tracing import trace_sends
+
+__all__ = ['connect_consumer', 'connect_pool_process']
+
+#: What the consumer has received and holds, by task id.
+_held: WeakValueDictionary[str, Request] = WeakValueDictionary()
+
+
+def connect_consumer() -> None:
+    """Report from the worker's main process what a pool process cannot report any more."""
+    signals.task_received.connect(_received)
+    signals.task_failure.connect(_lost)
+
+
+def connect_pool_process() -> None:
+    """Make the spans of the tasks that run in this process, and of those that they send."""
+    signals.task_failure.disconnect(_lost)  # inherited
+    trace_sends(current_app)
+    signals.task_prerun.connect(_prerun)
+    signals.task_failure.connect(_failure)
+    signals.task_retry.connect(_retry)
+    signals.task_postrun.connect(_postrun)
+
+
+def _received(request: Request, **_: Any) -> None:
+    _held[request.id] = request
+    request.request_dict[headers.TAKEN_AT] = headers.sqs_sent_at(request.message.delivery_info)
+
+
+def _lost(sender: Task, task_id: str, exception: Exception, **_: Any) -> None:
+    # Celery reports a task that ran into its hard time limit twice.
+    request = _held.pop(task_id, None)
+    if request is not None and request.time_start:
+        spans.lost(sender.name, request.request_dict, request.time_start, exception)
+
+
+def _prerun(task: Task, **_: Any) -> None:
+    spans.started(task.name, task.request)
+
+
+def _failure(sender: Task, exception: BaseException, **_: Any) -> None:
+    spans.failed(sender.request, exception)
+
+
+def _retry(request: Any, reason: Any, **_: Any) -> None:
+    # A task may also ask to be run again later, without that anything went wrong.
+    if reason.exc is not None:
+        spans.failed(request, reason.exc)
+
+
+def _postrun(task: Task, state: str | None, **_: Any) -> None:
+    spans.ended(task.request, state)

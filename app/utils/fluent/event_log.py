@@ -1,0 +1,103 @@
+"""The event log of a process."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from app.config.configuration import load_config
+from app.utils.fluent.fields import check_fields, check_table
+
+if TYPE_CHECKING:
+    from app.utils.fluent.sender import Sender
+
+__all__ = ['EventLog']
+
+logger = logging.getLogger(__name__)
+
+
+class EventLog:
+    """Takes events from any thread, and has a sender in this process as soon as there is one.
+
+    A process that is forked starts without a sender, whatever its parent has.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sender: Sender | None = None
+        self._ended = False
+        self._count: Callable[[str, int], None] = _nobody_counts
+        os.register_at_fork(after_in_child=self._forked)
+
+    def log(self, table: str, fields: Mapping[str, Any]) -> bool:
+        """Send an event with the tag ``td.{TD_DATABASE}.{table}`` and the time of this call.
+
+        Returns at once: True when the event waits to be sent, False when event logs are off, when
+        the process ends, or when the event is larger than FLUENT_BUFFER.
+
+        Arguments:
+            table: 3 to 128 lower-case letters, digits and ``_``.
+            fields: the columns. Names are texts, but not ``time`` or ``v``; values are text,
+                bytes, numbers, True, False, None, and lists and dicts of those.
+
+        Raises ValueError or TypeError for anything else, on or off.
+        """
+        check_table(table)
+        check_fields(fields)
+        sender = self._sender or self._make_sender()
+        return sender is not None and bool(sender.emit(table, dict(fields)))
+
+    def open(self, count: Callable[[str, int], None]) -> None:
+        """Have events counted from now on; log again after `close`.
+
+        Arguments:
+            count: called with ``sent`` or ``dropped`` and a number of events, from any thread.
+        """
+        self._count = count
+        if self._ended:
+            self._sender, self._ended = None, False
+
+    def close(self) -> int:
+        """Send what waits, for two seconds at most; return how many events could not be sent."""
+        self._ended = True
+        return self._sender.close() if self._sender is not None else 0
+
+    def _make_sender(self) -> Sender | None:
+        config = load_config()
+        if config.fluent_host is None:
+            return None
+        with self._lock:
+            if self._sender is None and not self._ended:
+                from app.utils.fluent.sender import Sender
+
+                try:
+                    self._sender = Sender(config, self._counted)
+                except RuntimeError:
+                    # No thread can be made: too many, or the interpreter ends.
+                    logger.exception('event logs are not sent by this process')
+                    self._ended = True
+                else:
+                    # Where nobody calls `close`: it does nothing the second time.
+                    atexit.register(self.close)
+        return self._sender
+
+    def _counted(self, outcome: str, events: int) -> None:
+        self._count(outcome, events)
+
+    def _forked(self) -> None:
+        """Leave the parent's sender alone: its thread is not here, its locks may be held."""
+        inherited, self._sender = self._sender, None
+        self._lock = threading.Lock()
+        self._ended = False
+        if inherited is not None and inherited.socket is not None:
+            with contextlib.suppress(OSError):
+                inherited.socket.close()
+
+
+def _nobody_counts(outcome: str, events: int) -> None:
+    """Stand in where there are no metrics: in a process that is none of the worker's."""

@@ -1,0 +1,23 @@
+"""In the place of Gunicorn's own logging, as ``--logger-class app.utils.logs.gunicorn.Logger``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn import glogging  # type: ignore[import-untyped]
+
+from app.config.configuration import load_config
+from app.utils.logs.root import setup
+
+__all__ = ['Logger']
+
+
+class Logger(glogging.Logger):
+    """Gunicorn's, whose lines go where all others go."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers = []
+            log.propagate = True
+        setup(load_config(), 'web')

@@ -1,0 +1,43 @@
+"""In the place of Celery's own logging: its lines go where all others go, once each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from billiard import util
+from celery import signals
+from celery.apps import worker
+
+from app.config.configuration import Config
+from app.utils.logs.root import setup
+
+__all__ = ['install']
+
+logger = logging.getLogger('celery.apps.worker')
+
+
+def install(config: Config) -> None:
+    """Have Celery's worker leave logging to us, when it starts."""
+    # What Celery warns of, such as a worker that runs as root, comes before it sets logging up.
+    signals.celeryd_init.connect(partial(_early, config), weak=False)
+    signals.setup_logging.connect(partial(_setup, config), weak=False)
+
+
+def _early(config: Config, options: Mapping[str, Any], **_: Any) -> None:
+    setup(config, 'worker', options.get('loglevel'))
+
+
+def _setup(config: Config, loglevel: int, logfile: str | None, **_: Any) -> None:
+    setup(config, 'worker', loglevel, logfile)
+    # The pool's logger does not propagate by itself.
+    util.get_logger().handlers = []
+    util.get_logger().propagate = True
+    # Some of Celery's lines go past the log: that it stops, and what its threads do (SIGUSR1).
+    worker.safe_say = _say
+
+
+def _say(message: str, *_: Any) -> None:
+    logger.info('%s', message)

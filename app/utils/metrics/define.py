@@ -1,0 +1,49 @@
+"""Makes metrics: each name has METRICS_PREFIX in front."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from app.config.configuration import load_config
+from app.utils import metrics as _directory_first  # noqa: F401  (see its docstring)
+
+# isort: split
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = ['counter', 'gauge', 'histogram', 'observe_all']
+
+_PREFIX = load_config().prefix
+
+
+def counter(name: str, what: str, *labels: str) -> Counter:
+    """Return a counter; the client ends its name in ``_total``.
+
+    Arguments:
+        what: its help, a short one: it is a part of each value's key.
+        labels: their names; values must be of a bounded number.
+    """
+    return Counter(f'{_PREFIX}_{name}', what, labels)
+
+
+def histogram(name: str, what: str, *labels: str, buckets: Sequence[float]) -> Histogram:
+    """Return a histogram; ``buckets`` are upper bounds, in base units. Else as `counter`."""
+    return Histogram(f'{_PREFIX}_{name}', what, labels, buckets=buckets)
+
+
+def gauge(name: str, what: str, *labels: str) -> Gauge:
+    """Return a gauge of which the last value set by a process that lives counts."""
+    return Gauge(f'{_PREFIX}_{name}', what, labels, multiprocess_mode='livemostrecent')
+
+
+def observe_all(metric: Histogram, values: Sequence[float]) -> None:
+    """Observe values together: one write for each bucket that has some, not two for each value.
+
+    Arguments:
+        metric: a histogram, with its labels.
+    """
+    if values:
+        metric._sum.inc(sum(values))
+        for index, count in Tally(bisect_left(metric._upper_bounds, v) for v in values).items():
+            metric._buckets[index].inc(count)

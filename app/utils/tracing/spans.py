@@ -1,0 +1,121 @@
+"""The spans of a task: one for waiting, from its sending to its start, and one for running.
+
+send (be_queue/tracing.py) -> wait -> run -> send ... of the tasks that it sends
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import opentracing  # type: ignore[import-untyped]
+
+from app.utils.tracing import headers
+from be_queue.tracing import mark_failed
+
+__all__ = ['ended', 'failed', 'lost', 'started']
+
+#: Attribute of a request: the scope in which its span is the active one.
+_SCOPE = '_trace_scope'
+
+
+def started(name: str, request: Any) -> None:
+    """Begin the span of a task that starts now, and make it the active one.
+
+    Sets ``request.trace_id``, in hex, sampled or not.
+    """
+    tracer = opentracing.global_tracer()
+    tags = _tags(name, request.id, vars(request))
+    if request.is_eager:  # called in the midst of another task, if of any
+        span = tracer.start_span(f'run {name}', tags=tags)
+    else:
+        span = _begun(tracer, name, vars(request), tags, time.time())
+    setattr(request, _SCOPE, tracer.scope_manager.activate(span, finish_on_close=True))
+    request.trace_id = _trace_id(span)
+
+
+def failed(request: Any, error: BaseException) -> None:
+    """Put on the task's span what an attempt ended with."""
+    scope = getattr(request, _SCOPE, None)
+    if scope is not None:
+        mark_failed(scope.span, error)
+
+
+def ended(request: Any, state: str | None) -> None:
+    """End the span of a task.
+
+    Arguments:
+        state: Celery's; None when it ended in an error of Celery's own.
+    """
+    scope = request.__dict__.pop(_SCOPE, None)
+    if scope is None:
+        return
+    error = sys.exc_info()[1] if state is None else None
+    if isinstance(error, SystemExit):
+        return  # the process is being killed: see `lost`
+    scope.span.set_tag('celery.state', state or 'FAILURE')
+    if error is not None:
+        mark_failed(scope.span, error)
+    scope.close()
+
+
+def lost(name: str, message_headers: Mapping[str, Any], began: float, error: Exception) -> None:
+    """Report the run of a task that failed with its process, which has not reported it.
+
+    Arguments:
+        began: when it started, in seconds since 1970.
+    """
+    tracer = opentracing.global_tracer()
+    tags = _tags(name, message_headers['id'], message_headers)
+    span = _begun(tracer, name, message_headers, tags, began)
+    span.set_tag('celery.state', 'FAILURE')
+    mark_failed(span, error)
+    span.finish()
+
+
+def _begun(
+    tracer: Any, name: str, message_headers: Mapping[str, Any], tags: dict[str, Any], began: float
+) -> Any:
+    """Return the span of the run, after one for the wait before it."""
+    parent = headers.context(tracer, message_headers)
+    sent_at = headers.sent_at(message_headers, began)
+    references = None
+    if sent_at is not None:
+        wait = tracer.start_span(
+            f'wait {name}',
+            child_of=parent,
+            tags=dict(tags),
+            start_time=sent_at,
+            ignore_active_span=True,
+        )
+        wait.finish(began)
+        references, parent = [opentracing.follows_from(wait.context)], None
+    return tracer.start_span(
+        f'run {name}',
+        child_of=parent,
+        references=references,
+        tags=tags,
+        start_time=began,
+        ignore_active_span=True,
+    )
+
+
+def _tags(name: str, task_id: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        'span.kind': 'consumer',
+        'component': 'celery',
+        'message_bus.destination': str((about.get('delivery_info') or {}).get('routing_key')),
+        'peer.service': 'sqs',
+        'celery.task_name': name,
+        'celery.task_id': task_id,
+        'celery.attempt': (about.get('retries') or 0) + 1,
+    }
+
+
+def _trace_id(span: Any) -> str:
+    context = span.context
+    # OpenTelemetry's is in a wrapping.
+    number = context.trace_id if hasattr(context, 'trace_id') else context.unwrap().trace_id
+    return f'{number:032x}'

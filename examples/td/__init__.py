@@ -1,0 +1,1 @@
+"""A producer of event logs for Treasure Data."""

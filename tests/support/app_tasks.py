@@ -1,0 +1,142 @@
+"""Tasks of the tests' own for a worker of app/server.py, through its ``celery`` queue."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+
+from celery import Task, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.utils.log import get_task_logger
+
+from app.config.configuration import load_config
+from app.tasks.base_task import FixedDelayTask, NoRetryTask
+from app.tasks.tasks import add
+from app.utils.fluent import td
+from app.utils.tracing import tracer
+
+__all__ = [
+    'ALWAYS_FAILS',
+    'FAILS_AS_EXPECTED',
+    'FAILS_WITH_SECRETS',
+    'HEADERS',
+    'IMPORTS',
+    'LOGS_EVENTS',
+    'MODULES',
+    'OUTLASTS_SOFT_LIMIT',
+    'REPORTS_AND_FAILS',
+    'RETURNS_NO_JSON',
+    'SAYS',
+    'TRACED',
+]
+
+#: For the variables of `tests.support.worker.Site.server`.
+IMPORTS = {'CELERY_IMPORTS': ('tests.support.app_tasks', 'tests.support.rejecting')}
+
+ALWAYS_FAILS = 'tests.always_fails'
+FAILS_AS_EXPECTED = 'tests.fails_as_expected'
+FAILS_WITH_SECRETS = 'tests.fails_with_secrets'
+HEADERS = 'tests.headers'
+LOGS_EVENTS = 'tests.logs_events'
+MODULES = 'tests.modules'
+OUTLASTS_SOFT_LIMIT = 'tests.outlasts_soft_limit'
+REPORTS_AND_FAILS = 'tests.reports_and_fails'
+RETURNS_NO_JSON = 'tests.returns_no_json'
+SAYS = 'tests.says'
+TRACED = 'tests.traced'
+
+
+@shared_task(
+    base=FixedDelayTask, name=ALWAYS_FAILS, bind=True, max_retries=2, default_retry_delay=0
+)
+def always_fails(self: Task, text: str) -> None:
+    """Fail at each of three attempts."""
+    raise ConnectionError(f'{text}, attempt {self.request.retries + 1}')
+
+
+@shared_task(base=NoRetryTask, name=FAILS_AS_EXPECTED, throws=(KeyError,))
+def fails_as_expected() -> None:
+    """Fail in a way that the task is known for."""
+    raise KeyError('on purpose')
+
+
+@shared_task(base=NoRetryTask, name=FAILS_WITH_SECRETS)
+def fails_with_secrets(login: str) -> None:
+    """Fail with the password of the result database and a ``login``, user:password, all over."""
+    database_password = load_config().result_db_pass.get_secret_value()
+    url = f'https://{login}@localhost/path'
+    harmless = {'url': url, 'list': [database_password], 'visible': 'a local variable'}
+    try:
+        raise ConnectionError(f'cannot reach {url}')
+    except ConnectionError as error:
+        raise RuntimeError(f'{harmless}, login with {database_password!r}') from error
+
+
+@shared_task(base=FixedDelayTask, name=HEADERS, bind=True, max_retries=1, default_retry_delay=0)
+def headers(self: Task) -> list[str]:
+    """Be retried once; return the names of what the retry's message has in its headers."""
+    if not self.request.retries:
+        raise ConnectionError('on purpose')
+    return sorted({*vars(self.request), *(self.request.headers or {})})
+
+
+@shared_task(base=NoRetryTask, name=LOGS_EVENTS)
+def logs_events(count: int, size: int) -> int:
+    """Log ``count`` events of about ``size`` bytes; return how many were taken."""
+    return sum(td.log('events', {'n': n, 'padding': 'x' * size}) for n in range(count))
+
+
+@shared_task(base=NoRetryTask, name=MODULES)
+def modules() -> list[str]:
+    """Return the names of the packages that this process has imported."""
+    return sorted({name.partition('.')[0] for name in sys.modules})
+
+
+@shared_task(base=NoRetryTask, name=OUTLASTS_SOFT_LIMIT)
+def outlasts_soft_limit() -> None:
+    """Take no notice of the soft time limit, and run into the hard one."""
+    try:
+        time.sleep(600)
+    except SoftTimeLimitExceeded:
+        time.sleep(600)
+
+
+@shared_task(base=NoRetryTask, name=REPORTS_AND_FAILS)
+def reports_and_fails(login: str) -> None:
+    """Report something of its own to Sentry, then fail as `fails_with_secrets` does."""
+    import sentry_sdk
+
+    sentry_sdk.capture_message('words of a task')
+    fails_with_secrets.run(login)
+
+
+@shared_task(base=NoRetryTask, name=RETURNS_NO_JSON)
+def returns_no_json() -> object:
+    """Return what cannot be stored."""
+    return object()
+
+
+@shared_task(base=NoRetryTask, name=TRACED, bind=True)
+def traced(self: Task) -> tuple[str, str]:
+    """Send a task from within a span of its own; return the trace's id and the sent task's."""
+    with tracer().start_active_span('own'):
+        sent = self.app.send_task('add', (1, 2))
+    return self.request.trace_id, sent.id
+
+
+@shared_task(base=NoRetryTask, name=SAYS)
+def says(word: str) -> float:
+    """Say ``word`` in every way that ends in the log, and the result database's password too."""
+    password = load_config().result_db_pass.get_secret_value()
+    logging.getLogger('tests').info('own %s', word, extra={'count': 1, 'given': password})
+    get_task_logger('tests.of_celery').info('of celery %s', word)
+    logging.getLogger('urllib3.connectionpool').warning('library %s: %s', word, password)
+    warnings.warn(f'warning {word}', stacklevel=1)
+    print(f'printed {word}', password)  # noqa: T201
+    try:
+        raise ValueError(password)
+    except ValueError:
+        logging.getLogger('tests').exception('failed %s', word)
+    return add(1, 2)

@@ -1,0 +1,33 @@
+"""The web server with one integration, which notes in the file ``NOTES`` when it is called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from app.config.configuration import Config
+from app.utils import processes
+from app.utils.role import Role
+from app.web import create_app
+
+__all__ = ['create_app']
+
+
+class Noting:
+    """Notes that it is started and stopped."""
+
+    @staticmethod
+    def start(config: Config, role: Role) -> None:
+        _note(f'start {role.value}')
+
+    @staticmethod
+    def stop() -> None:
+        _note('stop')
+
+
+def _note(text: str) -> None:
+    with Path(os.environ['NOTES']).open('a') as notes:
+        notes.write(f'{text} {os.getpid()}\n')
+
+
+processes._INTEGRATIONS = (Noting,)

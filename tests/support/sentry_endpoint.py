@@ -1,0 +1,152 @@
+"""A Sentry that takes envelopes over HTTP, keeps them, and has the faults that tests set."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+from tests.support import faulty
+from tests.support.waiting import wait_until
+
+__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'late', 'running_sentry', 'says']
+
+KEY = 'c0ffee1234567890'
+PROJECT = 42
+
+
+def dsn(port: int) -> str:
+    """Return the DSN of a Sentry on a port of loopback."""
+    return f'http://{KEY}@127.0.0.1:{port}/{PROJECT}'
+
+
+#: Answers a request in its own way. Those of `tests.support.faulty` will do.
+Fault = Callable[[Any], None]
+
+
+def says(status: int, body: bytes) -> Fault:
+    """Answer every request the same."""
+
+    def answer(handler: Handler) -> None:
+        handler.answer(status, body)
+
+    return answer
+
+
+def late(seconds: float) -> Fault:
+    """Take every envelope, but only after some time."""
+
+    def take(handler: Handler) -> None:
+        handler.server.mended.wait(seconds)
+        handler.take()
+
+    return take
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of an envelope: its header and its payload."""
+
+    header: dict[str, Any]
+    payload: bytes
+
+
+class SentryEndpoint(ThreadingHTTPServer):
+    """Knows one project and one key."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(('127.0.0.1', port), Handler)
+        self.fault: Fault | None = None
+        self.mended = threading.Event()
+        #: Requests, the failed ones included.
+        self.requests = 0
+        #: Envelopes as they came, uncompressed.
+        self.envelopes: list[bytes] = []
+
+    @property
+    def dsn(self) -> str:
+        return dsn(self.server_address[1])
+
+    @property
+    def items(self) -> list[Item]:
+        """Every part of every envelope."""
+        return [item for envelope in list(self.envelopes) for item in parsed(envelope)]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Every report of an error, as Sentry would take it."""
+        return [json.loads(i.payload) for i in self.items if i.header['type'] == 'event']
+
+    def of(self, **tags: str) -> list[dict[str, Any]]:
+        """Return the reports that have these tags."""
+        return [event for event in self.events if tags.items() <= event['tags'].items()]
+
+    def wait_for(self, count: int = 1, **tags: str) -> list[dict[str, Any]]:
+        """Wait until there are so many reports with these tags; return them."""
+        wait_until(lambda: len(self.of(**tags)) >= count, f'{count} reports with {tags}')
+        return self.of(**tags)
+
+    def fail(self, fault: Fault) -> None:
+        """Answer every request so from now on."""
+        self.mended.clear()
+        self.fault = fault
+
+    def mend(self) -> None:
+        """Answer as it should again."""
+        self.fault = None
+        self.mended.set()
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that hang up: some are made to."""
+
+
+def parsed(envelope: bytes) -> list[Item]:
+    """Return the parts, as https://develop.sentry.dev/sdk/data-model/envelopes/ lays them out."""
+    header, _, rest = envelope.partition(b'\n')
+    json.loads(header)
+    items = []
+    while rest.strip(b'\n'):
+        line, _, rest = rest.partition(b'\n')
+        fields = json.loads(line)
+        length = fields.get('length', rest.find(b'\n'))
+        items.append(Item(fields, rest[:length]))
+        assert len(items[-1].payload) == length
+        rest = rest[length:].removeprefix(b'\n')
+    return items
+
+
+class Handler(faulty.Handler):
+    """One connection of a client."""
+
+    server: SentryEndpoint
+
+    def do_POST(self) -> None:  # noqa: N802  (its base's name)
+        self.server.requests += 1
+        self.body = self.rfile.read(int(self.headers['Content-Length']))
+        if self.headers.get('Content-Encoding') == 'gzip':
+            self.body = gzip.decompress(self.body)
+        fault = self.server.fault or Handler.take
+        fault(self)
+
+    def take(self) -> None:
+        """Keep the envelope, if it is for us."""
+        if self.path != f'/api/{PROJECT}/envelope/':
+            self.answer(404, b'{}')
+        elif f'sentry_key={KEY}' not in self.headers['X-Sentry-Auth']:
+            self.answer(401, b'{"detail":"missing authorization information"}')
+        else:
+            self.server.envelopes.append(self.body)
+            self.answer(200, b'{}')
+
+
+def running_sentry(port: int = 0) -> AbstractContextManager[SentryEndpoint]:
+    """Run one that has no reports yet, by default on any free port."""
+    return faulty.serving(SentryEndpoint(port))

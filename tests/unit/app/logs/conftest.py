@@ -1,0 +1,86 @@
+"""Records of the tests' own, and a Celery app that runs nothing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from celery import Celery, Task
+from celery._state import _task_stack
+
+from app.tasks.base_task import FixedDelayTask
+from app.utils.logs import secrets
+
+Record = Callable[..., logging.LogRecord]
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, '_known', ())
+    monkeypatch.setattr(secrets, '_settings', {})
+    monkeypatch.setattr(secrets, '_later', {})
+
+
+@pytest.fixture
+def record() -> Record:
+    """Return a function that makes what a logger hands to its handlers."""
+
+    def make(message: object, *args: Any, name: str = 'app.tasks', **others: Any) -> Any:
+        level = others.pop('level', logging.INFO)
+        exc_info = sys.exc_info() if others.pop('exc_info', False) else None
+        created = others.pop('created', None)
+        made = logging.getLogger(name).makeRecord(
+            name, level, __file__, 1, message, args, exc_info, extra=others
+        )
+        made.created = created or made.created
+        return made
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def charge() -> Task:
+    """Return a task that does nothing."""
+    app = Celery('logs', broker='memory://', set_as_current=False)
+
+    @app.task(base=FixedDelayTask, name='charge', shared=False)
+    def charge() -> None: ...
+
+    return charge
+
+
+@pytest.fixture(scope='session')
+def refund(charge: Task) -> Task:
+    """Return another."""
+
+    @charge.app.task(base=FixedDelayTask, name='refund', shared=False)
+    def refund() -> None: ...
+
+    return refund
+
+
+@pytest.fixture
+def running(charge: Task) -> Callable[..., Any]:
+    """Return a context manager in which Celery runs the task ``charge`` with a request."""
+
+    @contextmanager
+    def run(task: Task = charge, /, **request: Any) -> Iterator[Task]:
+        given = {
+            'id': 'an-id',
+            'retries': 1,
+            'delivery_info': {'routing_key': 'prod-payments-charge'},
+            'called_directly': False,
+        }
+        _task_stack.push(task)
+        task.push_request(**given | request)
+        try:
+            yield task
+        finally:
+            task.pop_request()
+            _task_stack.pop()
+
+    return run

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram
+
+from app.utils.metrics.define import observe_all
+
+BUCKETS = (0.1, 1, 10)
+
+
+@pytest.mark.parametrize(
+    'values',
+    [[], [0.5], [0.1, 1, 10], [-1, 0.05, 0.05, 5, 11, 1e9, math.inf]],
+    ids=['none', 'one', 'bounds', 'all'],
+)
+def test_values_observed_together_count_as_each_by_itself(values: list[float]) -> None:
+    together, by_itself = CollectorRegistry(), CollectorRegistry()
+    observe_all(Histogram('unit', '', buckets=BUCKETS, registry=together), values)
+    metric = Histogram('unit', '', buckets=BUCKETS, registry=by_itself)
+    for value in values:
+        metric.observe(value)
+    assert samples(together) == samples(by_itself)
+
+
+def samples(registry: CollectorRegistry) -> dict[tuple[str, str | None], float]:
+    return {
+        (sample.name, sample.labels.get('le')): sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+        if not sample.name.endswith('_created')
+    }

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from app.utils import heartbeat
+from app.utils.heartbeat import Load, Poller, State
+from app.web.load import LoadCollector
+
+
+def registry(path: Path) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(LoadCollector(path, 'worker'))
+    return registry
+
+
+def test_what_the_heartbeat_says_is_shown(tmp_path: Path) -> None:
+    path, now = tmp_path / 'worker.json', time.time()
+    pollers = {
+        'prod-add': Poller('receiving', now, oldest_due=now - 50),
+        'prod-slow': Poller('receiving', now),
+    }
+    load = Load(processes=4, busy=3, oldest_start=now - 20, prefetched={'prod-add': 7})
+    heartbeat.write(path, State.CONSUMING, pollers, load)
+    value = registry(path).get_sample_value
+    assert value('worker_pool_processes', {'state': 'busy'}) == 3
+    assert value('worker_pool_processes', {'state': 'idle'}) == 1
+    assert value('worker_consumer_prefetched_messages', {'queue': 'prod-add'}) == 7
+    assert 20 <= value('worker_tasks_oldest_running_seconds') < 50
+    age = 'worker_queue_oldest_message_age_estimate_seconds'
+    assert 50 <= value(age, {'queue': 'prod-add'}) < 80
+    assert value(age, {'queue': 'prod-slow'}) == 0
+
+
+def test_nothing_runs(tmp_path: Path) -> None:
+    path = tmp_path / 'worker.json'
+    heartbeat.write(path, State.CONSUMING, {}, Load(2, 0, None, {}))
+    assert registry(path).get_sample_value('worker_tasks_oldest_running_seconds') == 0
+
+
+def test_without_a_load_there_is_nothing_to_show(tmp_path: Path) -> None:
+    path = tmp_path / 'worker.json'
+    for _ in range(2):
+        assert registry(path).get_sample_value('worker_tasks_oldest_running_seconds') is None
+        heartbeat.write(path, State.STARTING)

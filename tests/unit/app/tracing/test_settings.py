@@ -1,0 +1,128 @@
+"""Where spans go, as it is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+
+import pytest
+
+from app.config.configuration import Config, ConfigError
+
+Configured = Callable[..., Config]
+
+
+def test_tracing_is_off_by_default(configured: Configured) -> None:
+    assert not configured().is_traced
+
+
+def test_an_agent_switches_it_on(configured: Configured) -> None:
+    config = configured(JAEGER_AGENT_HOST='jaeger')
+    assert config.is_traced
+    assert (config.jaeger_agent_host, config.jaeger_agent_port) == ('jaeger', 6831)
+
+
+def test_an_otlp_endpoint_alone_leaves_it_off(configured: Configured) -> None:
+    # Platforms set it for all that runs on them.
+    assert not configured(OTEL_EXPORTER_OTLP_ENDPOINT='http://localhost:4318').is_traced
+
+
+def test_otlp_switches_it_on(configured: Configured) -> None:
+    config = configured(
+        TRACING_EXPORTER='otlp', OTEL_EXPORTER_OTLP_ENDPOINT='http://localhost:4318'
+    )
+    assert config.is_traced
+
+
+@pytest.mark.parametrize(
+    ('variables', 'line'),
+    [
+        ({'TRACING_EXPORTER': 'zipkin'}, "TRACING_EXPORTER='zipkin': must be 'jaeger' or 'otlp'"),
+        (
+            {'TRACING_EXPORTER': 'otlp'},
+            'OTEL_EXPORTER_OTLP_ENDPOINT=None: must be set while TRACING_EXPORTER=otlp, for '
+            'example to http://localhost:4318',
+        ),
+        (
+            {'OTEL_EXPORTER_OTLP_ENDPOINT': 'localhost:4318'},
+            "OTEL_EXPORTER_OTLP_ENDPOINT='localhost:4318': must be a URL without a login, for "
+            'example http://localhost:4318; a login goes into OTEL_EXPORTER_OTLP_HEADERS',
+        ),
+        (
+            {'JAEGER_AGENT_HOST': 'http://jaeger:6831'},
+            "JAEGER_AGENT_HOST='http://jaeger:6831': must be the name or the address of a host, "
+            'without a scheme and a port',
+        ),
+        ({'JAEGER_AGENT_PORT': '0'}, 'JAEGER_AGENT_PORT='),
+        (
+            {'JAEGER_SAMPLER_TYPE': 'remote'},
+            "JAEGER_SAMPLER_TYPE='remote': must be 'const', 'probabilistic' or 'ratelimiting'",
+        ),
+        (
+            {'JAEGER_SAMPLER_PARAM': '0.1'},
+            "JAEGER_SAMPLER_PARAM='0.1': must be 0 or 1 while JAEGER_SAMPLER_TYPE=const; a share "
+            'is probabilistic',
+        ),
+        (
+            {'JAEGER_SAMPLER_TYPE': 'probabilistic', 'JAEGER_SAMPLER_PARAM': '10'},
+            "JAEGER_SAMPLER_PARAM='10': must be from 0 to 1 while "
+            'JAEGER_SAMPLER_TYPE=probabilistic',
+        ),
+        ({'JAEGER_SAMPLER_PARAM': '-1'}, 'JAEGER_SAMPLER_PARAM='),
+        ({'JAEGER_SAMPLER_PARAM': 'nan'}, 'JAEGER_SAMPLER_PARAM='),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_line_that_says_why(
+    configured: Configured, variables: dict[str, str], line: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        configured(**variables)
+    (found,) = str(raised.value).splitlines()
+    assert found.startswith(line)
+
+
+def test_a_login_in_the_endpoint_is_not_shown(configured: Configured) -> None:
+    with pytest.raises(ConfigError) as raised:
+        configured(OTEL_EXPORTER_OTLP_ENDPOINT='https://user:hunter2@host')
+    assert 'hunter2' not in str(raised.value)
+
+
+@pytest.mark.parametrize('host', ['jaeger', 'jaeger.tracing.svc', '10.0.0.1', '::1', 'a_b-c'])
+def test_names_and_addresses_are_hosts(configured: Configured, host: str) -> None:
+    assert configured(JAEGER_AGENT_HOST=host).jaeger_agent_host == host
+
+
+@pytest.mark.parametrize(
+    ('missing', 'variables', 'command'),
+    [
+        (
+            'opentelemetry-sdk',
+            {
+                'TRACING_EXPORTER': 'otlp',
+                'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://localhost:4318',
+            },
+            'poetry install --with otlp',
+        ),
+        ('jaeger-client', {'JAEGER_AGENT_HOST': 'localhost'}, 'pip install -r'),
+    ],
+)
+def test_a_missing_package_is_named_with_what_installs_it(
+    configured: Configured,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    variables: dict[str, str],
+    command: str,
+) -> None:
+    real = metadata.distribution
+
+    def distribution(name: str) -> metadata.Distribution:
+        if name == missing:
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, 'distribution', distribution)
+    with pytest.raises(ConfigError) as raised:
+        configured(**variables)
+    (line, *_) = str(raised.value).splitlines()
+    assert f'the package {missing}, which is not installed' in line
+    assert command in line

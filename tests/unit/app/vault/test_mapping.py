@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from app.config.configuration import ConfigError
+from app.utils.vault.mapping import Secret, names, parse
+
+
+def test_settings_and_where_they_are():
+    assert parse(' SENTRY_DSN = worker/sentry#dsn ,result_db_pass=/worker/db/#pass=word, ') == {
+        'sentry_dsn': Secret('worker/sentry', 'dsn'),
+        'result_db_pass': Secret('worker/db', 'pass=word'),
+    }
+    assert parse('') == {}
+
+
+@pytest.mark.parametrize('entry', ['A', 'A=', 'A=path', 'A=path#', 'A=#field', '=path#field', '#'])
+def test_an_entry_that_cannot_be_read_is_shown_with_an_example(entry):
+    with pytest.raises(ValueError, match='for example RESULT_DB_PASS=worker/db#password') as caught:
+        parse(f'B=path#field,{entry}')
+    assert repr(entry) in str(caught.value)
+
+
+def test_a_setting_has_one_place():
+    with pytest.raises(ValueError, match='two entries for A'):
+        parse('A=b#c,a=d#e')
+
+
+def test_names_of_what_cannot_be_read_are_none():
+    assert names('A=b#c') == {'a'}
+    assert names('A') == set()
+
+
+@pytest.mark.parametrize(
+    ('variable', 'value', 'words'),
+    [
+        ('VAULT_SECRETS', 'A', 'must be NAME=path#field, separated by commas'),
+        ('VAULT_ADDR', 'vault:8200', 'must be http:// or https://, a host and a port'),
+        ('VAULT_ADDR', 'https://user:hush@vault', 'must be http:// or https://, a host'),
+        ('VAULT_AUTH_METHOD', 'ldap', "must be 'token', 'approle', 'kubernetes' or 'aws'"),
+        ('VAULT_TIMEOUT', '0', 'must be greater than or equal to 0.1'),
+        ('VAULT_KV_MOUNT', '/secret', 'must be'),
+    ],
+)
+def test_a_setting_that_cannot_be_used_stops_the_start(configured, variable, value, words):
+    with pytest.raises(ConfigError) as caught:
+        configured(**{variable: value})
+    assert str(caught.value).startswith(f'{variable}=')
+    assert words in str(caught.value)
+    assert 'hush' not in str(caught.value)
