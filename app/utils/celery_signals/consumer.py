@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from billiard import current_process
-from celery import Task, signals, states
+from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 from prometheus_client import Counter
 
-from app.utils.celery_signals.labels import UNKNOWN, exception_label, labels
+from app.utils.celery_signals.labels import UNKNOWN, exception_label, labels, labels_of
 from app.utils.metrics.metrics import CONSUMER_TASKS
+from app.utils.metrics.quick import QuickCounter
 from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED
 
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the child.
@@ -21,11 +22,19 @@ RECEIVED_AT = 'received_at'
 _last_failed = ''
 
 
+@signals.worker_init.connect
+def _begin_at_zero(**_: Any) -> None:
+    # Prometheus sees no increase in a series that begins with 1.
+    for task in current_app.conf.task_routes:
+        for state in (states.SUCCESS, states.FAILURE):
+            FINISHED.labels(*labels(task, None), state)
+
+
 @signals.task_received.connect
 def _received(request: Any, **_: Any) -> None:
     headers = request.request_dict
     headers[RECEIVED_AT] = time.monotonic()
-    _counter(*labels(headers['task'], headers['delivery_info']), states.RECEIVED).inc()
+    _of_received(headers['task'], headers['delivery_info'].get('routing_key')).inc()
 
 
 @signals.task_revoked.connect
@@ -75,6 +84,11 @@ def _ended(names: tuple[str, str], state: str) -> None:
 
 
 # Looking a metric up takes longer than counting.
+@lru_cache(1024)
+def _of_received(name: str, routing_key: str | None) -> QuickCounter:
+    return QuickCounter(CONSUMER_TASKS.labels(*labels_of(name, routing_key), states.RECEIVED))
+
+
 @lru_cache
 def _counter(name: str, queue: str, state: str) -> Counter:
     return CONSUMER_TASKS.labels(name, queue, state)

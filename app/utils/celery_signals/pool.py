@@ -87,3 +87,9 @@ class TaskPool(prefork.TaskPool):
     """For Celery's ``worker_pool``."""
 
     Pool = Pool
+
+    def on_start(self) -> None:
+        # Prometheus sees no increase in a series that begins with 1.
+        for reason in Reason:
+            LOST.labels(reason.value)
+        super().on_start()

@@ -15,6 +15,7 @@ from app.utils import idempotency, soft_time_limit
 from app.utils.celery_signals.consumer import RECEIVED_AT
 from app.utils.celery_signals.labels import exception_label, labels, labels_of
 from app.utils.metrics.metrics import LATENCY, RUNTIME, WORKER_TASKS
+from app.utils.metrics.quick import QuickCounter, QuickHistogram
 from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED, WAIT
 
 #: States of an attempt after which there is no other. REJECTED may be one, or not.
@@ -26,13 +27,13 @@ class _Metrics:
 
     def __init__(self, names: tuple[str, str]) -> None:
         self.names = names
-        self.started = WORKER_TASKS.labels(*names, states.STARTED)
-        self.latency = LATENCY.labels(*names)
-        self.wait = WAIT.labels(*names)
-        self.runtime = RUNTIME.labels(*names)
-        self.retried = RETRIED.labels(*names)
-        self.ended = lru_cache(lambda state: WORKER_TASKS.labels(*names, state))
-        self.finished = lru_cache(lambda state: FINISHED.labels(*names, state))
+        self.started = QuickCounter(WORKER_TASKS.labels(*names, states.STARTED))
+        self.latency = QuickHistogram(LATENCY.labels(*names))
+        self.wait = QuickHistogram(WAIT.labels(*names))
+        self.runtime = QuickHistogram(RUNTIME.labels(*names))
+        self.retried = QuickCounter(RETRIED.labels(*names))
+        self.ended = lru_cache(lambda state: QuickCounter(WORKER_TASKS.labels(*names, state)))
+        self.finished = lru_cache(lambda state: QuickCounter(FINISHED.labels(*names, state)))
 
 
 @lru_cache(1024)

@@ -12,3 +12,22 @@ from app.config.configuration import load_config
 _folder = load_config().prometheus_multiproc_dir
 _folder.mkdir(parents=True, exist_ok=True)
 os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(_folder)
+
+from prometheus_client import values  # noqa: E402  (needs the variable)
+
+
+class _Process:
+    """Which process this is, known without asking the kernel at each count."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def __call__(self) -> int:
+        return self.pid
+
+    def _forked(self) -> None:
+        self.pid = os.getpid()
+
+
+values.ValueClass = values.MultiProcessValue(_Process())

@@ -7,7 +7,11 @@ from functools import lru_cache
 
 from app.utils.metrics import transport as metrics
 from app.utils.metrics.define import observe_all
+from be_queue.transport.clients.sqs_errors import STATUSES
 from be_queue.transport.observer import Observer
+
+# isort: split
+from prometheus_client import Counter
 
 __all__ = ['Counting']
 
@@ -29,15 +33,20 @@ class _Queue:
 
 # A worker has few queues, and SQS few operations.
 _queue = lru_cache(None)(_Queue)
-_request = lru_cache(None)(metrics.REQUESTS.labels)
 _request_seconds = lru_cache(None)(metrics.REQUEST_SECONDS.labels)
+
+
+@lru_cache(None)
+def _requests(operation: str) -> dict[str, Counter]:
+    # All at once: Prometheus sees no increase in a series that begins with 1.
+    return {status: metrics.REQUESTS.labels(operation, status) for status in STATUSES}
 
 
 class Counting(Observer):
     """Counts all of it."""
 
     def requested(self, operation: str, status: str, seconds: float) -> None:
-        _request(operation, status).inc()
+        _requests(operation)[status].inc()
         _request_seconds(operation).observe(seconds)
 
     def received(self, queue: str, count: int) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
@@ -17,16 +18,18 @@ BUCKETS = (0.1, 1, 10)
 )
 def test_values_observed_together_count_as_each_by_itself(values: list[float]) -> None:
     together, by_itself = CollectorRegistry(), CollectorRegistry()
-    observe_all(Histogram('unit', '', buckets=BUCKETS, registry=together), values)
-    metric = Histogram('unit', '', buckets=BUCKETS, registry=by_itself)
+    # Two of one name would be one in the files.
+    name, other = f'unit_{uuid.uuid4().hex}', f'unit_{uuid.uuid4().hex}'
+    observe_all(Histogram(name, '', buckets=BUCKETS, registry=together), values)
+    metric = Histogram(other, '', buckets=BUCKETS, registry=by_itself)
     for value in values:
         metric.observe(value)
-    assert samples(together) == samples(by_itself)
+    assert samples(together, name) == samples(by_itself, other)
 
 
-def samples(registry: CollectorRegistry) -> dict[tuple[str, str | None], float]:
+def samples(registry: CollectorRegistry, name: str) -> dict[tuple[str, str | None], float]:
     return {
-        (sample.name, sample.labels.get('le')): sample.value
+        (sample.name.removeprefix(name), sample.labels.get('le')): sample.value
         for metric in registry.collect()
         for sample in metric.samples
         if not sample.name.endswith('_created')
