@@ -25,7 +25,10 @@ def start(config: Config, role: Role) -> None:
     from app.utils.fluent import sender  # noqa: F401
     from app.utils.metrics.fluent import EVENTS
 
-    for outcome in ('sent', 'dropped'):  # Prometheus sees no increase in a series that begins with 1
+    for outcome in (
+        'sent',
+        'dropped',
+    ):  # Prometheus sees no increase in a series that begins with 1
         EVENTS.labels(outcome)
     td.open(lambda outcome, events: EVENTS.labels(outcome).inc(events))
 

@@ -16,7 +16,7 @@ _encode = json.JSONEncoder(separators=(',', ':'), default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """One object per line; see the README for its keys.
+    """One object per line; see docs/observability.md for its keys.
 
     Arguments:
         process: what the main thread's process is called.

@@ -9,7 +9,7 @@ import pytest
 
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, MAX_WAIT, Outage
 
-README = (Path(__file__).parents[3] / 'README.md').read_text()
+SETTINGS = (Path(__file__).parents[3] / 'docs' / 'settings.md').read_text()
 
 
 def test_an_outage_is_two_lines_in_the_log(caplog):
@@ -38,10 +38,10 @@ def test_without_a_hint_the_log_ends_with_the_error(caplog):
 
 
 @pytest.mark.parametrize('hint', [CHECK_SQS, CHECK_RESULT_DB])
-def test_what_is_to_be_checked_is_in_the_readme(hint):
+def test_what_is_to_be_checked_is_documented(hint):
     settings = re.findall(r'[A-Z_]+_[A-Z]+', hint)
     assert settings
-    assert [name for name in settings if f'`{name}`' not in README] == []
+    assert [name for name in settings if f'`{name}`' not in SETTINGS] == []
 
 
 def test_a_failure_that_was_asked_for_before_an_answer_is_no_new_outage(caplog):
