@@ -21,6 +21,7 @@ import be_queue
 from app.config.configuration import addresses
 from app.config.configuration.faults import ConfigError
 from app.config.configuration.root import ROOT
+from app.config.configuration.secret_paths import names
 from app.config.configuration.sections import (
     FluentSettings,
     LogSettings,
@@ -32,7 +33,6 @@ from app.config.configuration.sections import (
     VaultSettings,
 )
 from app.config.queues import QUEUES
-from app.utils.vault.mapping import names
 from be_queue import Queues
 from be_queue.naming import LOCAL_ENV
 from be_queue.results import engine_options

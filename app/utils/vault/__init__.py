@@ -2,7 +2,6 @@
 
 | file          | what                                                                 |
 |---------------|----------------------------------------------------------------------|
-| mapping.py    | which settings come from which secrets                               |
 | source.py     | Vault as a source of `Config`                                        |
 | starting.py   | tries, bounds and words of what is asked at the start                |
 | client.py     | requests, each in a bounded time                                     |

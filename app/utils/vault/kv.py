@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from app.config.configuration.secret_paths import Secret
 from app.utils.vault.client import Client
 from app.utils.vault.errors import DeniedError, MissingError, RefusedError
 from app.utils.vault.login import Token
-from app.utils.vault.mapping import Secret
 from app.utils.vault.redaction import keep_out_of_logs
 
 __all__ = ['read']

@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app.config.configuration.faults import ConfigError
+from app.config.configuration.secret_paths import Secret, parse
 from app.config.configuration.sections import VaultSettings
-from app.utils.vault.mapping import Secret, parse
 
 __all__ = ['VaultSource']
 

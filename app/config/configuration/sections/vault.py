@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_serializer, field_validator
 from pydantic_settings import BaseSettings
 
-from app.utils.vault.mapping import names, parse
+from app.config.configuration.secret_paths import names, parse
 from be_queue.redact import MASK
 
 __all__ = ['VaultSettings']
