@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 import be_queue
 from app.config.configuration import addresses
 from app.config.configuration.faults import ConfigError
+from app.config.configuration.result_backend import local_backend, vault_backend
 from app.config.configuration.root import ROOT
 from app.config.configuration.secret_paths import names
 from app.config.configuration.sections import (
@@ -33,6 +34,7 @@ from app.config.configuration.sections import (
     VaultSettings,
 )
 from app.config.queues import QUEUES
+from app.config.vault.source import VaultSource
 from be_queue import Queues
 from be_queue.naming import LOCAL_ENV
 from be_queue.results import engine_options
@@ -105,9 +107,6 @@ class Config(
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # It reads this package's own settings.
-        from app.utils.vault.source import VaultSource
-
         given = _without_empty({**env_settings(), **init_settings()})
         # Before the environment, whose empty variables would hide what is in Vault. It leaves out
         # what the environment gives.
@@ -203,14 +202,12 @@ class WorkerConfig(be_queue.Config):
         settings = super().default_settings()
         time_limit = self.given('task_time_limit') or TASK_TIME_LIMIT
         if self.APP.vault_addr and self.APP.vault_db_role:
-            # Only now: without Vault nothing of it is loaded.
-            from app.utils.vault.backend import result_backend
-
-            settings['result_backend'] = result_backend(self.APP, self.given('result_backend'))
+            role, chosen = self.APP.vault_db_role, self.given('result_backend')
+            settings['result_backend'] = vault_backend(self.APP, role, chosen)
             settings['database_engine_options'] = engine_options(settings['result_backend'])
         elif self.APP.is_local and self.APP.result_db_host is None:
-            results_file = f'db+sqlite:///{self.APP.var_dir / "results.sqlite"}'
-            settings['result_backend'] = self.given('result_backend', results_file)
+            local = local_backend(self.APP.var_dir)
+            settings['result_backend'] = self.given('result_backend', local)
             settings['database_engine_options'] = engine_options(settings['result_backend'])
         settings['broker_transport_options'] |= {
             'create_queues': self.APP.sqs_create_queues,

@@ -7,7 +7,6 @@
 | context.py    | which task a line is about                                           |
 | json_lines.py | a line as JSON                                                       |
 | console.py    | a line for a person                                                  |
-| secrets.py    | takes secrets out                                                    |
 | writing.py    | writes each line whole, beside other processes that write            |
 | printed.py    | makes lines of what is printed, where each line must be JSON         |
 | worker.py     | in the place of Celery's own logging                                 |
@@ -16,6 +15,5 @@
 
 from app.utils.logs.context import about
 from app.utils.logs.root import cannot_start, setup
-from app.utils.logs.secrets import secret
 
-__all__ = ['about', 'cannot_start', 'secret', 'setup']
+__all__ = ['about', 'cannot_start', 'setup']

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from app.known_secrets import redacted
 from app.utils.logs.context import of_task
-from app.utils.logs.secrets import redacted
 from be_queue.redact import MASK, redact
 
 __all__ = ['MAX_TEXT', 'RESERVED', 'Line', 'line_of']

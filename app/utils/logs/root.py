@@ -7,7 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from app.utils.logs import printed, secrets
+from app import known_secrets
+from app.utils.logs import printed
 from app.utils.logs.console import ConsoleFormatter
 from app.utils.logs.json_lines import JsonFormatter
 from app.utils.logs.writing import LineHandler, standard_error
@@ -46,7 +47,7 @@ def setup(
         level: in the place of ``config.log_level``.
         file: the path to append to; standard error without one.
     """
-    secrets.learn(config)
+    known_secrets.learn(config)
     descriptor = _opened(file) if file else standard_error()
     as_json = _is_json(config.log_format, config.env, descriptor)
     formatter: logging.Formatter

@@ -17,10 +17,11 @@ from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
+from app import known_secrets
 from app.config.configuration import Config
 from app.utils.role import Role
 from app.utils.sentry import attempts, failures, lost
-from app.utils.sentry.scrub import known_secrets, scrub
+from app.utils.sentry.scrub import scrub
 from app.utils.sentry.tags import TASK, describe
 from app.utils.sentry.transport import Transport
 
@@ -46,6 +47,7 @@ REPORT_LEVEL = {
 
 def start(config: Config, role: Role) -> None:
     """Start this process's own client, whatever was inherited through the fork."""
+    known_secrets.learn(config)
     sentry_sdk.init(
         dsn=config.sentry_dsn.get_secret_value(),
         transport=Transport,
@@ -138,4 +140,4 @@ def _prepare(config: Config, role: Role, event: Any, hint: dict[str, Any]) -> An
         describe(event, *about)
     # The SDK's own note on the task, which repeats this but for its arguments.
     event.get('extra', {}).pop('celery-job', None)
-    return scrub(event, known_secrets(config))
+    return scrub(event)

@@ -1,20 +1,14 @@
-"""Secrets from HashiCorp Vault: settings at the start, and the result database's login.
+"""The login of the result database, where Vault gives it: it rotates without a restart.
 
-| file          | what                                                                 |
-|---------------|----------------------------------------------------------------------|
-| source.py     | Vault as a source of `Config`                                        |
-| starting.py   | tries, bounds and words of what is asked at the start                |
-| client.py     | requests, each in a bounded time                                     |
-| login.py      | the ways to log in; aws.py: the signed request of one of them        |
-| kv.py         | reads secrets                                                        |
-| leases.py     | keeps a login of the result database from ending                     |
-| shared.py     | that login, in memory shared with the pool's processes               |
-| database.py   | that login in this process                                           |
-| dialect.py    | connects with it                                                     |
-| backend.py    | the same as a backend of Celery's                                    |
-| redaction.py  | keeps secrets out of the logs                                        |
+| file        | what                                                        |
+|-------------|-------------------------------------------------------------|
+| checking.py | sees at the start that Vault gives one                      |
+| leases.py   | keeps it from ending                                        |
+| shared.py   | keeps it in memory that the pool's processes share          |
+| database.py | has it in this process                                      |
+| dialect.py  | connects with it                                            |
 
-hvac is imported only where VAULT_ADDR is set.
+Vault itself, and settings that come from there, are in app/config/vault.
 """
 
 from __future__ import annotations
@@ -62,7 +56,7 @@ def check(config: Config) -> None:
     Raises `ConfigError`.
     """
     if config.vault_addr and config.vault_db_role:
-        from app.utils.vault.starting import check_database_role
+        from app.utils.vault.checking import check_database_role
 
         check_database_role(config)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import threading
 
+from app import known_secrets
 from app.config.configuration import Config, load_config
 from app.utils.vault.leases import Holder
-from app.utils.vault.redaction import keep_out_of_logs
 from app.utils.vault.shared import DatabaseLogin, SharedLogin
 
 __all__ = ['hold', 'login', 'refused', 'release']
@@ -65,7 +65,7 @@ def login() -> DatabaseLogin | None:
     found = _shared.read()
     if found is not None and found.number != _seen:
         _seen = found.number
-        keep_out_of_logs(found.password)
+        known_secrets.add(found.password)
     return found
 
 

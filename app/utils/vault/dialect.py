@@ -9,20 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from app.utils.vault import database
 
-__all__ = ['DRIVER', 'VaultDialect', 'register']
-
-#: In the place of ``psycopg`` in a URL.
-DRIVER = 'psycopgvault'
-
-
-def register() -> None:
-    """Have SQLAlchemy know the driver."""
-    registry.register(f'postgresql.{DRIVER}', __name__, VaultDialect.__name__)
+__all__ = ['VaultDialect']
 
 
 class VaultDialect(PGDialect_psycopg):

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app import known_secrets
 from app.config.configuration.sections import VaultSettings
-from app.utils.vault.client import Client
-from app.utils.vault.errors import AwayError, DeniedError, RefusedError, VaultError
-from app.utils.vault.login import WAYS, Token, login, token_of, way
-from app.utils.vault.redaction import keep_out_of_logs
+from app.config.vault.client import Client
+from app.config.vault.errors import AwayError, DeniedError, RefusedError, VaultError
+from app.config.vault.login import WAYS, Token, login, token_of, way
 from app.utils.vault.shared import SharedLogin
 from be_queue.outage import Outage
 
@@ -247,7 +247,7 @@ def new_lease(answer: Mapping[str, Any], path: str) -> tuple[Lease, str, str]:
     user, password = (data.get(n) for n in ('username', 'password')) if data else (None, None)
     if not (isinstance(user, str) and isinstance(password, str) and answer.get('lease_id')):
         raise RefusedError(f'{path} gives no login with a lease: check VAULT_DB_ROLE')
-    keep_out_of_logs(password)
+    known_secrets.add(password)
     ttl = float(answer.get('lease_duration') or 0)
     lease = Lease(
         id=str(answer['lease_id']),

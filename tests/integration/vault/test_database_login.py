@@ -11,11 +11,11 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from app.config.configuration import Config
+from app.config.configuration.result_backend import vault_backend
 from app.utils import vault as integration
 from app.utils.idempotency import Guard, lock_key
 from app.utils.role import Role
 from app.utils.vault import database
-from app.utils.vault.backend import result_backend
 from be_queue.results import engine_options
 from tests.support.postgres import PostgresServer
 from tests.support.vault import Vault
@@ -40,7 +40,7 @@ def started(
     def start(*, pooled: bool = True, **settings: Any) -> Engine:
         read = config(**settings)
         integration.start(read, Role.CONSUMER)
-        url = result_backend(read, None)
+        url = vault_backend(read, 'worker', None)
         options = engine_options(url) if pooled else {'poolclass': NullPool}
         engines.append(create_engine(url.removeprefix('db+'), **options))
         return engines[-1]

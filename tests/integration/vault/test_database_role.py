@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from app.config.configuration import ConfigError
+from app.config.configuration.result_backend import vault_backend
 from app.utils import vault as integration
-from app.utils.vault.backend import result_backend
 from tests.integration.vault.conftest import Configure
 from tests.support.vault import Vault
 
@@ -24,7 +24,7 @@ def test_a_login_from_elsewhere_as_well_is_refused(
     config: Configure, settings: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        result_backend(config(**settings), None)
+        vault_backend(config(**settings), 'worker', None)
     assert words in str(caught.value)
     assert 'hush' not in str(caught.value)
 

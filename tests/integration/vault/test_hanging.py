@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from app.config.configuration.sections import VaultSettings
-from app.utils.vault.client import MAX_HANGING, Client
-from app.utils.vault.errors import AwayError
+from app.config.vault.client import MAX_HANGING, Client
+from app.config.vault.errors import AwayError
 from tests.support.vault import Vault
 
 

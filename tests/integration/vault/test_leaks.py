@@ -75,7 +75,7 @@ from app.utils import processes
 from app.utils.role import Role
 import app.worker
 processes.start(Role.CONSUMER)
-print([name for name in ('hvac', 'app.utils.vault.client') if name in sys.modules])
+print([name for name in ('hvac', 'app.config.vault.client') if name in sys.modules])
 print([thread.name for thread in threading.enumerate() if 'vault' in thread.name])
 processes.stop()
 """

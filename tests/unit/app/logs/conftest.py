@@ -12,17 +12,17 @@ import pytest
 from celery import Celery, Task
 from celery._state import _task_stack
 
+from app import known_secrets
 from app.tasks.base_task import FixedDelayTask
-from app.utils.logs import secrets
 
 Record = Callable[..., logging.LogRecord]
 
 
 @pytest.fixture(autouse=True)
 def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, '_known', ())
-    monkeypatch.setattr(secrets, '_settings', {})
-    monkeypatch.setattr(secrets, '_later', {})
+    monkeypatch.setattr(known_secrets, '_known', ())
+    monkeypatch.setattr(known_secrets, '_settings', {})
+    monkeypatch.setattr(known_secrets, '_later', {})
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.utils.logs import secret, secrets
+from app import known_secrets
+from app.known_secrets import MAX_LATER, MIN_LENGTH, add, learn, redacted
 from app.utils.logs.json_lines import JsonFormatter
-from app.utils.logs.secrets import MAX_LATER, MIN_LENGTH, learn, redacted
 
 FORMS = (str, repr, json.dumps, quote, quote_plus, partial(quote, safe=''))
 PASSWORD = 'p@ss/w\u00f6rd"\\ \n%'
@@ -26,20 +26,20 @@ def logged(record):
     ['{}', 'before {} after', "password='{}'", '{}{}'],
 )
 def test_a_secret_is_masked_wherever_it_stands(text) -> None:
-    secret('correct-horse')
+    add('correct-horse')
     assert 'horse' not in redacted(text.format('correct-horse', 'correct-horse'))
     assert '***' in redacted(text.format('correct-horse', 'correct-horse'))
 
 
 @pytest.mark.parametrize('form', FORMS)
 def test_a_secret_is_masked_in_each_form_that_it_takes(form) -> None:
-    secret(PASSWORD)
+    add(PASSWORD)
     assert redacted(f'<{form(PASSWORD)}>') in ('<***>', "<'***'>", '<"***">')
 
 
 def test_a_secret_is_masked_in_messages_arguments_fields_and_tracebacks(logged) -> None:
-    secret('correct-horse')
-    secret('81549300')
+    add('correct-horse')
+    add('81549300')
     try:
         raise ValueError('it is correct-horse') from KeyError('correct-horse')
     except ValueError:
@@ -55,14 +55,14 @@ def test_a_secret_is_masked_in_messages_arguments_fields_and_tracebacks(logged) 
 
 
 def test_of_two_secrets_the_longer_is_masked_whole() -> None:
-    secret('correct')
-    secret('correct-horse-battery')
+    add('correct')
+    add('correct-horse-battery')
     assert redacted('correct-horse-battery correct') == '*** ***'
 
 
 def test_what_is_too_short_to_tell_from_other_words_is_none() -> None:
-    secret('a' * (MIN_LENGTH - 1))
-    secret('b' * MIN_LENGTH)
+    add('a' * (MIN_LENGTH - 1))
+    add('b' * MIN_LENGTH)
     assert redacted('aaaaa bbbbbb') == 'aaaaa ***'
 
 
@@ -102,8 +102,8 @@ def test_the_secrets_among_the_settings_are_known(configured, monkeypatch) -> No
 def test_secrets_that_rotate_take_a_bounded_time(configured) -> None:
     learn(configured(RESULT_DB_PASS='of-the-database'))
     for number in range(10 * MAX_LATER):
-        secret(f'credential-{number:04}')
-    assert len(secrets._known) <= MAX_LATER + 1
+        add(f'credential-{number:04}')
+    assert len(known_secrets._known) <= MAX_LATER + 1
     assert redacted(f'credential-{10 * MAX_LATER - 1:04} of-the-database') == '*** ***'
 
 

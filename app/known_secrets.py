@@ -1,6 +1,6 @@
-"""Takes secrets out of what is logged: logins in URLs, and every value that is known as a secret.
+"""The secrets that this process knows, and texts without them: for logs and error reports.
 
-logs.secret(password)    # from now on, this process logs *** in its place
+known_secrets.add(password)    # from now on, this process writes *** in its place
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 
 from be_queue.redact import MASK, redact
 
-__all__ = ['MAX_LATER', 'MIN_LENGTH', 'learn', 'redacted', 'secret']
+__all__ = ['MAX_LATER', 'MIN_LENGTH', 'add', 'learn', 'redacted']
 
 #: Characters. A shorter text is found in words that have nothing to do with it.
 MIN_LENGTH = 6
@@ -36,17 +36,17 @@ _later: dict[str, None] = {}
 _known: tuple[str, ...] = ()
 
 
-def secret(text: str) -> None:
-    """Have ``text`` masked in every line from now on, also as it looks in URLs and in reprs.
+def add(text: str) -> None:
+    """Have ``text`` masked from now on, also as it looks in URLs and in reprs.
 
     The last `MAX_LATER` are kept: credentials that rotate are of no use when they are old.
     """
     while len(_later) >= MAX_LATER:
         _later.pop(next(iter(_later)), None)
-    _add(_later, text)
+    _keep(_later, text)
 
 
-def _add(known: dict[str, None], text: str) -> None:
+def _keep(known: dict[str, None], text: str) -> None:
     global _known
     if len(text) < MIN_LENGTH:
         return
@@ -70,7 +70,7 @@ def learn(config: BaseModel) -> None:
     found += [word for name in _URL_VARIABLES for word in _password(os.environ.get(name, ''))]
     for text in found:
         if text not in public:
-            _add(_settings, text)
+            _keep(_settings, text)
 
 
 def redacted(text: str) -> str:

@@ -14,7 +14,7 @@ import requests
 from hvac import exceptions
 
 from app.config.configuration.sections import VaultSettings
-from app.utils.vault.errors import (
+from app.config.vault.errors import (
     AwayError,
     DeniedError,
     FailingError,

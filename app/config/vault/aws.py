@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import get_current_datetime
 from botocore.session import get_session
 
-from app.utils.vault.errors import RefusedError
+from app.config.vault.errors import RefusedError
 
 __all__ = ['SERVER_ID', 'signed_identity']
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app import known_secrets
 from app.config.configuration.sections import VaultSettings
-from app.utils.vault.client import Client
-from app.utils.vault.errors import DeniedError, LoginError, MissingError, RefusedError
-from app.utils.vault.redaction import keep_out_of_logs
+from app.config.vault.client import Client
+from app.config.vault.errors import DeniedError, LoginError, MissingError, RefusedError
 
 __all__ = ['WAYS', 'Token', 'login', 'token_of', 'way']
 
@@ -78,7 +78,7 @@ def login(client: Client) -> Token:
     path = f'auth/{settings.vault_auth_mount or chosen}/login'
     body, hidden = _proof(client, chosen)
     for secret in hidden:
-        keep_out_of_logs(secret)
+        known_secrets.add(secret)
     try:
         answer = client.ask('POST', path, body, hidden=hidden)
     except (DeniedError, RefusedError, MissingError) as error:
@@ -98,7 +98,7 @@ def token_of(answer: Mapping[str, Any], *, own: bool) -> Token:
     auth = answer.get('auth')
     if not isinstance(auth, dict) or not isinstance(auth.get('client_token'), str):
         raise RefusedError('the answer holds no token: check VAULT_ADDR')
-    keep_out_of_logs(auth['client_token'])
+    known_secrets.add(auth['client_token'])
     return Token(
         text=auth['client_token'],
         ttl=float(auth.get('lease_duration') or 0),
@@ -114,7 +114,7 @@ def _given_token(client: Client) -> Token:
         text = settings.vault_token.get_secret_value().strip()
     else:
         text = _read(settings.vault_token_file, 'VAULT_TOKEN_FILE')
-    keep_out_of_logs(text)
+    known_secrets.add(text)
     data: dict[str, Any] = {}
     got_at = time.monotonic()
     # A policy may forbid the look: then what the token may do is found out by doing it.
@@ -140,7 +140,7 @@ def _proof(client: Client, chosen: str) -> tuple[dict[str, str], list[str]]:
         jwt = _read(settings.vault_k8s_token_file, 'VAULT_K8S_TOKEN_FILE')
         return {'role': str(settings.vault_k8s_role), 'jwt': jwt}, [jwt]
     # Only now: it takes botocore.
-    from app.utils.vault.aws import signed_identity
+    from app.config.vault.aws import signed_identity
 
     identity = client.within(
         lambda: signed_identity(settings.vault_aws_server_id, settings.vault_aws_sts_region)

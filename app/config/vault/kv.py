@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from app import known_secrets
 from app.config.configuration.secret_paths import Secret
-from app.utils.vault.client import Client
-from app.utils.vault.errors import DeniedError, MissingError, RefusedError
-from app.utils.vault.login import Token
-from app.utils.vault.redaction import keep_out_of_logs
+from app.config.vault.client import Client
+from app.config.vault.errors import DeniedError, MissingError, RefusedError
+from app.config.vault.login import Token
 
 __all__ = ['read']
 
@@ -87,5 +87,5 @@ def _field(client: Client, answer: Mapping[str, object] | str, secret: Secret) -
             f'the field {secret.field!r} of {where} is {kind}: it must be a text or a number'
         )
     text = value if isinstance(value, str) else json.dumps(value)
-    keep_out_of_logs(text)
+    known_secrets.add(text)
     return text

@@ -49,8 +49,8 @@ class VaultSource(PydanticBaseSettingsSource):
 
 def _read(settings: VaultSettings, wanted: Mapping[str, Secret]) -> dict[str, Any]:
     # Only now: without Vault nothing of its client is loaded.
-    from app.utils.vault.kv import read
-    from app.utils.vault.starting import logged_in
+    from app.config.vault.kv import read
+    from app.config.vault.starting import logged_in
 
     values, faults = logged_in(settings, lambda client, token: read(client, token, wanted))
     if faults:

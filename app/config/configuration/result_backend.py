@@ -1,0 +1,45 @@
+"""Which backend of Celery's has the results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.dialects import registry
+
+from app.config.configuration.faults import ConfigError
+from app.config.configuration.sections import ResultDbSettings
+
+__all__ = ['local_backend', 'vault_backend']
+
+#: In the place of ``psycopg`` in the URL of a database that Vault gives the login of.
+VAULT_DRIVER = 'psycopgvault'
+registry.register(f'postgresql.{VAULT_DRIVER}', 'app.utils.vault.dialect', 'VaultDialect')
+
+
+def local_backend(folder: Path) -> str:
+    """Return a SQLite file in ``folder``."""
+    return f'db+sqlite:///{folder / "results.sqlite"}'
+
+
+def vault_backend(config: ResultDbSettings, vault_role: str, chosen: str | None) -> str:
+    """Return the result database by a URL without a login, which Vault gives.
+
+    Arguments:
+        config: the app's settings.
+        vault_role: the role of Vault's database engine.
+        chosen: the backend that was asked for; None when none was.
+
+    Raises `ConfigError` when the login has another source as well, or the database has no name.
+    """
+    given = [n for n in ('result_db_user', 'result_db_pass') if n in config.model_fields_set]
+    others = [n.upper() for n in given] + (['CELERY_RESULT_BACKEND'] if chosen else [])
+    role = f'VAULT_DB_ROLE={vault_role}'
+    if others:
+        raise ConfigError(
+            f'{role}: the login of the result database comes from Vault, and '
+            f'{" and ".join(others)} would give another: unset one or the other'
+        )
+    if config.result_db_host is None:
+        raise ConfigError(f'{role}: set RESULT_DB_HOST, the database that the role is of')
+    host, port, name = config.result_db_host, config.result_db_port, config.result_db_name
+    return f'db+postgresql+{VAULT_DRIVER}://{host}:{port}/{name}'

@@ -1,0 +1,12 @@
+"""HashiCorp Vault: settings come from there at the start, and logins are asked for there.
+
+| file        | what                                                     |
+|-------------|----------------------------------------------------------|
+| source.py   | Vault as a source of `Config`                            |
+| starting.py | tries, bounds and words of what is asked at the start    |
+| client.py   | requests, each in a bounded time                         |
+| login.py    | the ways to log in; aws.py: the signed request of one    |
+| kv.py       | reads secrets                                            |
+
+hvac is imported only where VAULT_ADDR is set. What it reads is kept in `app.known_secrets`.
+"""
