@@ -289,7 +289,7 @@ def test_a_histogram_has_its_sum_and_its_buckets_as_values() -> None:
 
 
 def test_metrics_know_their_labels_and_a_registry_its_metrics() -> None:
-    # app/utils/metrics/table.py
+    # app/web/metrics_table.py
     registry = CollectorRegistry()
     counter = Counter('unit', '', ['a'], registry=registry)
     assert list(registry._collector_to_names) == [counter]

@@ -1,6 +1,6 @@
 """The worker's four best known metrics. Add your own below, and to docs/metrics.md with
 
-    python -m app.utils.metrics.table
+    python -m app.web.metrics_table
 
 A metric is made where its module is imported, and counted in whatever process runs:
 

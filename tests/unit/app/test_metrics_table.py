@@ -15,7 +15,7 @@ ROW = re.compile(r'^\| `\{prefix\}_(\w+)` \| (\w+) \| (.*) \| (.+) \|$', re.MULT
 
 def test_the_table_is_what_the_code_says(tmp_path: Path) -> None:
     # In a process of its own: other tests make metrics as well.
-    program = 'import sys; from app.utils.metrics.table import page; sys.stdout.write(page())'
+    program = 'import sys; from app.web.metrics_table import page; sys.stdout.write(page())'
     environment = {'PROMETHEUS_MULTIPROC_DIR': str(tmp_path), 'METRICS_PREFIX': 'other'}
     made = subprocess.run(
         [sys.executable, '-c', program],
@@ -25,7 +25,7 @@ def test_the_table_is_what_the_code_says(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     ).stdout
-    assert PAGE.read_text() == made, 'run: python -m app.utils.metrics.table'
+    assert PAGE.read_text() == made, 'run: python -m app.web.metrics_table'
 
 
 def test_names_follow_the_rules_of_prometheus() -> None:

@@ -1,6 +1,6 @@
 """Writes docs/metrics.md, the table of all metrics, from the code that defines them.
 
-python -m app.utils.metrics.table
+python -m app.web.metrics_table
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from app.web.metrics import collectors
 
 __all__ = ['PAGE', 'page']
 
-PAGE = Path(__file__).resolve().parents[3] / 'docs' / 'metrics.md'
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'metrics.md'
 
 _HEAD = """# Metrics
 
-Made from the code by `python -m app.utils.metrics.table`: do not edit.
+Made from the code by `python -m app.web.metrics_table`: do not edit.
 
 `GET /metrics` adds up what all processes have counted since the start. `{prefix}` is
 `METRICS_PREFIX`, by default `SERVICE_NAME` with `_`. Times are in seconds.
@@ -88,7 +88,7 @@ def _row(metric: Any, prefix: str) -> _Row:
 def _import_all(package: Any) -> None:
     """Import every module: a metric is known once its module is."""
     for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):
-        if module.name != __name__ and not module.name.endswith(('__main__', '.table')):
+        if module.name != __name__ and not module.name.endswith(('__main__', '.metrics_table')):
             import_module(module.name)
 
 
