@@ -13,8 +13,7 @@ from prometheus_client.registry import Collector
 
 from app.web.build_info import BuildInfoCollector
 from app.web.depths import DepthCollector, DepthPoller
-from app.web.load import LoadCollector
-from app.web.pollers import PollerCollector
+from app.web.heartbeat_metrics import HeartbeatCollector
 from app.web.process_metrics import ProcessCollector
 
 __all__ = ['collectors', 'metrics']
@@ -26,11 +25,10 @@ def collectors(config: Config, depths: DepthPoller | None = None) -> list[Collec
     Arguments:
         depths: knows how many messages are in the queues; None where that is of no interest.
     """
-    path, prefix = config.heartbeat_path, config.prefix
+    prefix = config.prefix
     return [
         BuildInfoCollector(config),
-        PollerCollector(path, prefix),
-        LoadCollector(path, prefix),
+        HeartbeatCollector(config.heartbeat_path, prefix),
         DepthCollector(prefix, depths),
     ]
 

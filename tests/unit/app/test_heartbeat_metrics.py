@@ -3,16 +3,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from app.utils import heartbeat
 from app.utils.heartbeat import Load, Poller, State
-from app.web.load import LoadCollector
+from app.web.heartbeat_metrics import HeartbeatCollector
 
 
 def registry(path: Path) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(LoadCollector(path, 'worker'))
+    registry.register(HeartbeatCollector(path, 'worker'))
     return registry
 
 
@@ -45,3 +46,31 @@ def test_without_a_load_there_is_nothing_to_show(tmp_path: Path) -> None:
     for _ in range(2):
         assert registry(path).get_sample_value('worker_tasks_oldest_running_seconds') is None
         heartbeat.write(path, State.STARTING)
+
+
+def test_each_poller_has_one_state_and_an_age(tmp_path: Path) -> None:
+    path = tmp_path / 'worker.json'
+    heartbeat.write(path, State.CONSUMING, {'prod-add': Poller('backing off', time.time() - 30)})
+    metrics = registry(path)
+    states = {
+        state: metrics.get_sample_value(
+            'worker_poller_state', {'queue': 'prod-add', 'state': state}
+        )
+        for state in ('idle', 'receiving', 'full', 'backing off')
+    }
+    assert states == {'idle': 0, 'receiving': 0, 'full': 0, 'backing off': 1}
+    age = metrics.get_sample_value('worker_poller_seconds_since_receive', {'queue': 'prod-add'})
+    assert 30 <= age < 60
+
+
+def test_before_the_first_beat_there_is_nothing_to_show(tmp_path: Path) -> None:
+    assert registry(tmp_path / 'worker.json').get_sample_value('worker_poller_state') is None
+
+
+def test_the_age_of_the_heartbeat_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'worker.json'
+    heartbeat.write(path, State.CONSUMING)
+    now = time.time()
+    monkeypatch.setattr(time, 'time', lambda: now + 40)
+    age = registry(path).get_sample_value('worker_worker_heartbeat_age_seconds')
+    assert age == pytest.approx(40, abs=5)
