@@ -181,7 +181,7 @@ def test_a_child_about_to_be_recycled_sends_what_waits_with_arguments_if_it_may(
         first = worker.server.pool_pids()
         result = worker.send(app_tasks.REPORTS_AND_FAILS, LOGIN)
         wait_until(lambda: worker.server.pool_pids() not in ([], first), 'a new child')
-        own, event = sentry.of(celery_task_id=result.id)
+        own, event = sentry.wait_for(2, celery_task_id=result.id)
     assert own['message'] == 'words of a task'
     assert own['tags'] == event['tags']
     assert event['extra'] == {'args': ['somebody:correct-horse'], 'kwargs': {}}

@@ -167,10 +167,14 @@ def test_each_predefined_queue_is_sent_to_with_its_own_login(site: Site, proxy: 
 
 
 PRODUCER = """
+import signal
+
 from celery import Celery
 
 from be_queue import Config, send_batch
 
+# A shell has its jobs in the background ignore it, and with them these tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 app = Celery()
 app.config_from_object(Config(['work'], SQS_ENDPOINT_URL='{url}', QUEUE_NAME_PREFIX='{env}'))
 app.send_task('work.one')
