@@ -38,8 +38,8 @@ PUBLISH = 2.0
 #: Queues of a worker that has many.
 MANY = 10
 #: Backlogs with metrics and without, in turn, and the tasks of each.
-PAIRS = 6
-PAIRED = 9001
+PAIRS = 12
+PAIRED = 6001
 #: Processes of a pool that are recycled.
 RECYCLED = 1000
 

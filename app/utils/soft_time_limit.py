@@ -19,7 +19,9 @@ __all__ = ['applies', 'hold_off']
 
 def hold_off() -> None:
     """Ignore the limit until `applies` says otherwise."""
-    signal.signal(SIG_SOFT_TIMEOUT, signal.SIG_IGN)
+    # As it is after the process's first task: to ask is quicker than to set.
+    if signal.getsignal(SIG_SOFT_TIMEOUT) is not signal.SIG_IGN:
+        signal.signal(SIG_SOFT_TIMEOUT, signal.SIG_IGN)
 
 
 @contextmanager
