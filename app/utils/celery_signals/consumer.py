@@ -26,8 +26,9 @@ _last_failed = ''
 def _begin_at_zero(**_: Any) -> None:
     # Prometheus sees no increase in a series that begins with 1.
     for task in current_app.conf.task_routes:
-        for state in (states.SUCCESS, states.FAILURE):
-            FINISHED.labels(*labels(task, None), state)
+        if task in current_app.tasks:  # and no pattern, such as celery.*
+            for state in (states.SUCCESS, states.FAILURE):
+                FINISHED.labels(*labels(task, None), state)
 
 
 @signals.task_received.connect
