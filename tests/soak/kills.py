@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.soak.table import Row
 from tests.support.counted import Counted, Tally
-from tests.support.tree import kill
+from tests.support.tree import alive, kill
 from tests.support.waiting import wait_until
 from tests.support.worker import Server
 
@@ -60,9 +60,14 @@ def killed_workers(
         visibility_timeout: in seconds.
     """
 
-    def end(server: Server) -> None:
-        os.kill(server.pid_of('celery'), signal.SIGKILL)
+    def end(server: Server) -> int:
+        pid = server.pid_of('celery')
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not alive(pid), 'it is gone')
+        # At once: the end of the other processes may outlast the visibility timeout.
+        in_flight = counted.sqs.in_flight(counted.queue)
         assert server.wait_ended() == 1
+        return in_flight
 
     tally, in_flight = _ended_workers(counted, rounds, tasks, _variables(visibility_timeout), end)
     return _row('SIGKILL on the main process', rounds, tally, sum(in_flight))
@@ -78,9 +83,10 @@ def stopped_workers(
         visibility_timeout: in seconds.
     """
 
-    def end(server: Server) -> None:
+    def end(server: Server) -> int:
         server.signal(signal.SIGTERM)
         assert server.wait_ended() == 0
+        return counted.sqs.in_flight(counted.queue)
 
     tally, in_flight = _ended_workers(counted, rounds, tasks, _variables(visibility_timeout), end)
     return _row('SIGTERM under load', rounds, tally, 0, f'hidden after it: {sum(in_flight)}')
@@ -91,17 +97,16 @@ def _ended_workers(
     rounds: int,
     tasks: int,
     variables: dict[str, Any],
-    end: Callable[[Server], None],
+    end: Callable[[Server], int],
 ) -> tuple[Tally, list[int]]:
-    """Return what became of all tasks, and for each round what was in flight after the end."""
+    """Return what became of all tasks, and for each round what ``end`` found in flight."""
     in_flight = []
     for _ in range(rounds):
         with counted.server(**variables) as server:
             done = counted.ended()
             with counted.sending(tasks, TASK):
                 _wait_under_load(counted, done, tasks)
-                end(server)
-                in_flight.append(counted.sqs.in_flight(counted.queue))
+                in_flight.append(end(server))
     with counted.server(**variables):
         counted.wait_all_run(timeout=60 + rounds * tasks / 50)
     return counted.tally(), in_flight
