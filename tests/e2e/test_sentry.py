@@ -12,9 +12,10 @@ import pytest
 from celery.result import AsyncResult
 
 from tests.support import app_tasks, faulty, rejecting
+from tests.support.faulty_service import says
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
-from tests.support.sentry_endpoint import KEY, SentryEndpoint, dsn, late, running_sentry, says
+from tests.support.sentry_endpoint import KEY, SentryEndpoint, dsn, late, running_sentry
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site

@@ -6,33 +6,20 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import ThreadingHTTPServer
 from typing import Any
 
 from tests.support import faulty
+from tests.support.faulty_service import FaultyService
 
-__all__ = ['DOMAIN', 'RateLimitService', 'drip', 'running_service', 'says']
+__all__ = ['DOMAIN', 'RateLimitService', 'drip', 'running_service']
 
 DOMAIN = 'tests'
 SECONDS = {'SECOND': 1, 'MINUTE': 60, 'HOUR': 3600, 'DAY': 86_400}
 
 #: What remains of a name without a limit.
 UNLIMITED = 2**32 - 1
-
-#: Answers a request in its own way. Those of `tests.support.faulty` will do.
-Fault = Callable[[Any], None]
-
-
-def says(status: int, body: bytes) -> Fault:
-    """Answer every request the same."""
-
-    def answer(handler: Handler) -> None:
-        handler.answer(status, body)
-
-    return answer
 
 
 def drip(handler: Handler) -> None:
@@ -58,33 +45,22 @@ class Limit:
     hits: Counter[int] = field(default_factory=Counter)
 
 
-class RateLimitService(ThreadingHTTPServer):
+class RateLimitService(FaultyService):
     """Knows the limits of one domain.
 
     As https://github.com/envoyproxy/ratelimit does, it takes hits off the window that it does not
     allow, unless ``counts_denied`` is False.
     """
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self) -> None:
-        super().__init__(('127.0.0.1', 0), Handler)
+        super().__init__(0, Handler)
         self.limits: dict[str, Limit] = {}
         self.counts_denied = True
-        self.fault: Fault | None = None
-        self.mended = threading.Event()
         #: Requests by name, the failed ones included.
         self.requests: Counter[str] = Counter()
         #: The hits that each of them asked for.
         self.hits: list[int] = []
         self._lock = threading.Lock()
-
-    @property
-    def port(self) -> int:
-        """Where it listens, on loopback."""
-        port: int = self.server_address[1]
-        return port
 
     @property
     def environment(self) -> dict[str, str]:
@@ -94,19 +70,6 @@ class RateLimitService(ThreadingHTTPServer):
     def limit(self, name: str, amount: int | None, unit: str = 'SECOND') -> None:
         """Set the limit of a name."""
         self.limits[name] = Limit(amount, unit)
-
-    def fail(self, fault: Fault) -> None:
-        """Answer every request so from now on."""
-        self.mended.clear()
-        self.fault = fault
-
-    def mend(self) -> None:
-        """Answer as it should again."""
-        self.fault = None
-        self.mended.set()
-
-    def handle_error(self, *_: Any) -> None:
-        """Say nothing of clients that hang up: some are made to."""
 
     def decide(self, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Return HTTP status and answer."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from typing import Any
 
 from tests.support import faulty
+from tests.support.faulty_service import Fault, FaultyService
 from tests.support.waiting import wait_until
 
-__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'late', 'running_sentry', 'says']
+__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'late', 'running_sentry']
 
 KEY = 'c0ffee1234567890'
 PROJECT = 42
@@ -23,19 +21,6 @@ PROJECT = 42
 def dsn(port: int) -> str:
     """Return the DSN of a Sentry on a port of loopback."""
     return f'http://{KEY}@127.0.0.1:{port}/{PROJECT}'
-
-
-#: Answers a request in its own way. Those of `tests.support.faulty` will do.
-Fault = Callable[[Any], None]
-
-
-def says(status: int, body: bytes) -> Fault:
-    """Answer every request the same."""
-
-    def answer(handler: Handler) -> None:
-        handler.answer(status, body)
-
-    return answer
 
 
 def late(seconds: float) -> Fault:
@@ -56,16 +41,11 @@ class Item:
     payload: bytes
 
 
-class SentryEndpoint(ThreadingHTTPServer):
+class SentryEndpoint(FaultyService):
     """Knows one project and one key."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, port: int = 0) -> None:
-        super().__init__(('127.0.0.1', port), Handler)
-        self.fault: Fault | None = None
-        self.mended = threading.Event()
+        super().__init__(port, Handler)
         #: Requests, the failed ones included.
         self.requests = 0
         #: Envelopes as they came, uncompressed.
@@ -73,7 +53,7 @@ class SentryEndpoint(ThreadingHTTPServer):
 
     @property
     def dsn(self) -> str:
-        return dsn(self.server_address[1])
+        return dsn(self.port)
 
     @property
     def items(self) -> list[Item]:
@@ -93,19 +73,6 @@ class SentryEndpoint(ThreadingHTTPServer):
         """Wait until there are so many reports with these tags; return them."""
         wait_until(lambda: len(self.of(**tags)) >= count, f'{count} reports with {tags}')
         return self.of(**tags)
-
-    def fail(self, fault: Fault) -> None:
-        """Answer every request so from now on."""
-        self.mended.clear()
-        self.fault = fault
-
-    def mend(self) -> None:
-        """Answer as it should again."""
-        self.fault = None
-        self.mended.set()
-
-    def handle_error(self, *_: Any) -> None:
-        """Say nothing of clients that hang up: some are made to."""
 
 
 def parsed(envelope: bytes) -> list[Item]:

@@ -11,8 +11,9 @@ from app.utils.ratelimit import check
 from app.utils.ratelimit.check import check_service
 from be_queue import SettingError
 from tests.support import faulty
+from tests.support.faulty_service import says
 from tests.support.ports import free_port
-from tests.support.ratelimit_service import DOMAIN, RateLimitService, drip, says
+from tests.support.ratelimit_service import DOMAIN, RateLimitService, drip
 
 NAMES = {'prod-mail': {'name': 'mail'}, 'prod-sms': {'name': 'sms'}}
 

@@ -10,8 +10,9 @@ from app.utils.ratelimit.protocol import question
 from be_queue.transport.clients import http
 from tests.integration.ratelimit.asking import Asking
 from tests.support import faulty
+from tests.support.faulty_service import says
 from tests.support.ports import free_port
-from tests.support.ratelimit_service import RateLimitService, drip, running_service, says
+from tests.support.ratelimit_service import RateLimitService, drip, running_service
 
 #: Seconds; of the limiters that are to give up.
 TIMEOUT = 0.3
