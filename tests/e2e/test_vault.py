@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
+from tests.support.tree import children, kill
 from tests.support.vault import Vault
 from tests.support.vault_database import Database
 from tests.support.vault_server import running_vault
@@ -102,7 +103,7 @@ def test_a_vault_that_is_away_disturbs_nothing_until_the_login_ends(
 ) -> None:
     # Seconds, and so it is asked again soon.
     vault.token_ttl = 2
-    with site.server(VAULT_TIMEOUT=1, **variables(vault)) as server:
+    with site.server(VAULT_TIMEOUT=1, **variables(vault), **SECRETS) as server:
         producer = site.producer()
         worker = server.pid_of('celery')
         vault.hangs = True
@@ -110,6 +111,14 @@ def test_a_vault_that_is_away_disturbs_nothing_until_the_login_ends(
         ids = [producer.send_task('add', (n, 1)).id for n in range(10)]
         wait_until(lambda: stored(postgres, ids) == 10, 'results are stored')
         assert server.get('/healthz')[0] == server.get('/readyz')[0] == 200
+
+        gunicorn = server.pid_of('gunicorn')
+        (web,) = children(gunicorn)
+        kill(web)
+        # The settings are known: they are not asked for again.
+        wait_until(lambda: server.get('/healthz')[0] == 200, 'there is another web process')
+        assert children(gunicorn) != [web]
+        wait_until(lambda: server.log.count('Vault is away') == 4, 'it says so as well')
 
         for lease in list(vault.leases):
             vault.end_lease(lease)
@@ -122,7 +131,7 @@ def test_a_vault_that_is_away_disturbs_nothing_until_the_login_ends(
         wait_until(lambda: stored(postgres, late) == 4, 'results are stored')
         server.wait_ready()
         wait_until(lambda: server.log.count('Vault is back') == 3, 'each process says so')
-        assert server.log.count('Vault is away') == 3
+        assert server.log.count('Vault is away') == 4
         assert server.pid_of('celery') == worker
 
 
