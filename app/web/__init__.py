@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import atexit
 
-from app.utils import metrics as _directory_first  # noqa: F401  (see its docstring)
-
-# isort: split
 from celery import Celery
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException

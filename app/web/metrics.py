@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response
-
-from app.config.configuration import Config
-from app.utils import metrics as _directory_first  # noqa: F401  (see its docstring)
-
-# isort: split
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
+from app.config.configuration import Config
 from app.web.build_info import BuildInfoCollector
 from app.web.depths import DepthCollector, DepthPoller
 from app.web.heartbeat_metrics import HeartbeatCollector

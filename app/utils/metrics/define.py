@@ -6,11 +6,9 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Sequence
 
-from app.config.configuration import load_config
-from app.utils import metrics as _directory_first  # noqa: F401  (see its docstring)
-
-# isort: split
 from prometheus_client import Counter, Gauge, Histogram
+
+from app.config.configuration import load_config
 
 __all__ = ['counter', 'gauge', 'histogram', 'observe_all']
 

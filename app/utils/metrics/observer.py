@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from prometheus_client import Counter
+
 from app.utils.metrics import transport as metrics
 from app.utils.metrics.define import observe_all
 from be_queue.transport.clients.sqs_errors import STATUSES
 from be_queue.transport.observer import Observer
-
-# isort: split
-from prometheus_client import Counter
 
 __all__ = ['Counting']
 
