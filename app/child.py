@@ -77,6 +77,11 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether the process ended by SIGKILL."""
+        return self._process is not None and self._process.poll() == -signal.SIGKILL
+
     def describe_end(self) -> str:
         """Return how the process ended, for the log."""
         status = self._process.poll() if self._process else None

@@ -8,7 +8,13 @@ import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ['adopt_orphans', 'die_with_parent']
+__all__ = ['LOOK_FOR_OOM', 'adopt_orphans', 'die_with_parent']
+
+#: For the log, when a process was killed.
+LOOK_FOR_OOM = (
+    "unless somebody killed it, look for the kernel's out-of-memory killer (dmesg, or OOMKilled in "
+    'kubectl describe pod)'
+)
 
 # From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1

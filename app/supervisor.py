@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 
 from app.child import Child
-from app.linux import adopt_orphans
+from app.linux import LOOK_FOR_OOM, adopt_orphans
 
 __all__ = ['State', 'Supervisor']
 
@@ -121,7 +121,8 @@ class Supervisor:
                 continue
             child.kill_group()  # what it left behind
             if self.state is State.RUNNING:
-                logger.error('%s %s: stopping the rest', child.name, child.describe_end())
+                hint = f'; {LOOK_FOR_OOM}' if child.was_killed else ''
+                logger.error('%s %s: stopping the rest%s', child.name, child.describe_end(), hint)
                 self._failed = True
                 self.state = State.STOPPING
 

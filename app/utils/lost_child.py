@@ -9,6 +9,7 @@ from billiard.exceptions import WorkerLostError
 from celery.utils.log import get_logger
 from celery.worker import request
 
+from app.linux import LOOK_FOR_OOM
 from app.utils import logs
 
 __all__ = ['Request']
@@ -38,11 +39,11 @@ class Request(request.Request):
             error = error.exc
         if isinstance(error, WorkerLostError):
             logger.warning(
-                'the process of task %s[%s] is gone: unless somebody killed it, look for the '
-                "kernel's out-of-memory killer (dmesg, or OOMKilled in kubectl describe pod), and "
-                'then at CELERY_WORKER_CONCURRENCY and CELERY_WORKER_MAX_MEMORY_PER_CHILD; %s',
+                'the process of task %s[%s] is gone: %s, and then at CELERY_WORKER_CONCURRENCY and '
+                'CELERY_WORKER_MAX_MEMORY_PER_CHILD; %s',
                 self.name,
                 self.id,
+                LOOK_FOR_OOM,
                 self._what_becomes_of_it(),
             )
         return outcome

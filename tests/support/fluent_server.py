@@ -13,6 +13,7 @@ from typing import Any
 
 import msgpack
 
+from tests.support.ports import close_listener
 from tests.support.waiting import wait_until
 
 __all__ = [
@@ -96,10 +97,7 @@ class FluentServer:
         """Refuse new connections and reset the open ones, as a server that is killed."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            # Wakes the accept() that close() alone would leave blocked, and with it the port.
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
+            close_listener(listener)
         self.ended.set()
         with self._lock:
             for connection in self._open:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 
@@ -18,3 +19,11 @@ def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(('127.0.0.1', port)) == 0
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Refuse new connections, also when a thread waits for one."""
+    # Wakes the accept() that close() alone would leave blocked, and with it the port.
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()

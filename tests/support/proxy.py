@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 
+from tests.support.ports import close_listener
+
 CHUNK = 65536
 
 
@@ -33,10 +35,7 @@ class Proxy:
         """Refuse new connections and reset the open ones: the server is away."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            # Wakes the accept() that close() alone would leave blocked, and with it the port.
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
+            close_listener(listener)
         with self._lock:
             for end in self._open:
                 with contextlib.suppress(OSError):
