@@ -38,6 +38,7 @@ class Receiving:
         self._weights = weights
         self._soon = Soon(self.hub, self._dispatch)
         self.stopped = False
+        self._level = 0.0
         self._timer = self.hub.call_repeatedly(LOOK_INTERVAL, self._look_again)
 
     @property
@@ -72,10 +73,14 @@ class Receiving:
         # Nothing known costs little: it is a message for each child at most.
         return max(self.capacity.run_time(queue), SHORTEST)
 
-    def least_used(self) -> float:
-        """Return the least time that a queue with a backlog has had, of those not held back."""
+    def advance_level(self) -> float:
+        """Return the least time that a queue with a backlog has had, of those not held back.
+
+        It never falls, and stays as it is while there is no such queue.
+        """
         busy = (p for p in self.pollers.values() if p.backlog and p.state is not State.THROTTLED)
-        return min((poller.used for poller in busy), default=0.0)
+        self._level = max(self._level, min((poller.used for poller in busy), default=0.0))
+        return self._level
 
     def _dispatch(self) -> None:
         if self.stopped:

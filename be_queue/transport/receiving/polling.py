@@ -133,6 +133,7 @@ class Poller:
     def throttled(self) -> None:
         """The channel's gate does not let it ask."""
         if self.state in (State.IDLE, State.FULL):
+            self._receiving.advance_level()
             self.state = State.THROTTLED
 
     def look_again(self) -> bool:
@@ -171,11 +172,13 @@ class Poller:
     def _set_backlog(self, backlog: bool) -> None:
         if backlog and not self.backlog:
             self._catch_up()
+        elif self.backlog and not backlog:
+            self._receiving.advance_level()
         self.backlog = backlog
 
     def _catch_up(self) -> None:
         # A queue that was idle, or held back, has saved up no time for later.
-        self.used = max(self.used, self._receiving.least_used())
+        self.used = max(self.used, self._receiving.advance_level())
 
     def _try_again(self) -> None:
         self.state = State.IDLE if not self._in_flight else State.RECEIVING
