@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
 
 IMPORTS: dict[str, Any] = {'CELERY_IMPORTS': ('tests.support.counting', 'tests.support.delayed')}
-OPTIONS = {'wait_time_seconds': 1, 'visibility_timeout': 2}
+OPTIONS = {'wait_time_seconds': 1, 'visibility_timeout': 4}
 WORKER: dict[str, Any] = IMPORTS | {'CELERY_BROKER_TRANSPORT_OPTIONS': OPTIONS}
 
 
@@ -142,12 +142,12 @@ def test_on_a_fifo_queue_the_worker_holds_them(site: Site, sqs: SqsServer, tmp_p
     app.conf.broker_transport = 'be_queue.transport:Transport'
     variables = {
         'CELERY_BROKER_TRANSPORT': 'be_queue.transport:Transport',
-        'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1, 'visibility_timeout': 1},
+        'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1, 'visibility_timeout': 3},
         'RUNS_FILE': runs.path,
         'PLATFORM_QUEUE_NAME': '',
     }
     with own_worker(site, **IMPORTS | variables):
-        eta = time.time() + 5
+        eta = time.time() + 7
         send_for(app, eta, 1)
         wait_until(lambda: sqs.in_flight(name) == 1, 'the worker holds it')
         wait_until(lambda: runs.ends[1], 'it runs')

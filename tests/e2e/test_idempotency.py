@@ -20,6 +20,8 @@ from tests.support.worker import Server, Site
 
 #: Another delivery waits for 0.3 of this before it goes back to its queue.
 SOFT_LIMIT = 5
+#: Seconds: a machine that stands still for some of it makes no deliveries of its own.
+VISIBILITY_TIMEOUT = 4
 
 
 @dataclass
@@ -94,18 +96,25 @@ class Duplicates:
 
 @contextmanager
 def worker(
-    folder: Path, sqs: SqsServer, postgres: PostgresServer, guard: bool
+    folder: Path,
+    sqs: SqsServer,
+    postgres: PostgresServer,
+    guard: bool,
+    visibility_timeout: int = VISIBILITY_TIMEOUT,
 ) -> Iterator[Duplicates]:
     duplicates = Duplicates(Site(folder, sqs.url, postgres.environment), sqs)
-    with duplicates.site.server(**settings(guard)) as duplicates.server:
+    with duplicates.site.server(**settings(guard, visibility_timeout)) as duplicates.server:
         yield duplicates
 
 
-def settings(guard: bool = True) -> dict[str, object]:
+def settings(guard: bool, visibility_timeout: int) -> dict[str, object]:
     return {
         'IDEMPOTENCY_GUARD': guard,
         'CELERY_TASK_SOFT_TIME_LIMIT': SOFT_LIMIT,
-        'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1, 'visibility_timeout': 2},
+        'CELERY_BROKER_TRANSPORT_OPTIONS': {
+            'wait_time_seconds': 1,
+            'visibility_timeout': visibility_timeout,
+        },
     }
 
 
@@ -234,14 +243,15 @@ def test_without_postgresql_the_start_says_what_to_set(tmp_path: Path, sqs: SqsS
 def test_a_message_that_a_worker_could_not_keep_hidden_is_run_once(
     tmp_path: Path, sqs: SqsServer, postgres: PostgresServer
 ) -> None:
-    with worker(tmp_path, sqs, postgres, guard=True) as first:
+    # Shorter than the task.
+    with worker(tmp_path, sqs, postgres, guard=True, visibility_timeout=2) as first:
         message = first.long
         first.deliver(message)
         wait_until(lambda: first.result(message).state == 'STARTED', 'it runs')
         # Its pool process goes on, but nobody tells SQS so.
         consumer = first.server.pid_of('celery')
         os.kill(consumer, signal.SIGSTOP)
-        with first.site.server(**settings()) as second:
+        with first.site.server(**settings(guard=True, visibility_timeout=2)) as second:
             wait_until(lambda: 'skipped, it is SUCCESS' in second.log, 'the other worker skips it')
             assert 'succeeded in' not in second.log
         os.kill(consumer, signal.SIGCONT)

@@ -112,7 +112,7 @@ def test_what_is_asked_of_sqs_and_of_the_database_is_counted(site: Site, tmp_pat
     folder = tmp_path / 'metrics'
     variables = {
         'PROMETHEUS_MULTIPROC_DIR': folder,
-        'CELERY_BROKER_TRANSPORT_OPTIONS': {'visibility_timeout': 2},
+        'CELERY_BROKER_TRANSPORT_OPTIONS': {'visibility_timeout': 4},
         'CELERY_WORKER_PREFETCH_MULTIPLIER': 3,
     }
     with site.server(**variables) as server:

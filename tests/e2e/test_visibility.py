@@ -9,9 +9,9 @@ from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
 
 #: Seconds. The task below takes several times as long.
-SHORT = {'visibility_timeout': 2, 'wait_time_seconds': 1}
+SHORT = {'visibility_timeout': 4, 'wait_time_seconds': 1}
 OPTIONS = {'CELERY_BROKER_TRANSPORT_OPTIONS': SHORT, 'PLATFORM_QUEUE_NAME': ''}
-SECONDS = 7
+SECONDS = 12
 
 
 def times_started(server: Server) -> float:

@@ -155,7 +155,7 @@ def test_a_poller_knows_its_oldest_message_until_there_is_none(scene: Scene, hub
 @pytest.mark.parametrize('fault', [None, faulty.status(500, 'Internal')], ids=['works', 'fails'])
 def test_extensions(scene: Scene, hub: Hub, proxy: FaultySqs, fault: faulty.Fault | None) -> None:
     send(scene, 2)
-    with consuming(scene, hub, proxy.url, visibility_timeout=1) as consumer:
+    with consuming(scene, hub, proxy.url, visibility_timeout=3) as consumer:
         turn_until(hub, lambda: len(consumer.held) >= 2, 'both are received')
         if fault:
             proxy.fail('ChangeMessageVisibilityBatch', fault)
@@ -193,7 +193,7 @@ STATUSES = [
 IDS = [f'{number}-{status}' for number, (_, status) in enumerate(STATUSES)]
 
 
-def client_of(port: int, attempts: int = 1) -> Any:
+def client_of(port: int, attempts: int = 1, read_timeout: float = 30) -> Any:
     return boto3.client(
         'sqs',
         endpoint_url=f'http://127.0.0.1:{port}',
@@ -201,7 +201,8 @@ def client_of(port: int, attempts: int = 1) -> Any:
         aws_access_key_id='test',
         aws_secret_access_key='test',
         config=Config(
-            read_timeout=0.5, retries={'mode': 'standard', 'total_max_attempts': attempts}
+            read_timeout=read_timeout,
+            retries={'mode': 'standard', 'total_max_attempts': attempts},
         ),
     )
 
@@ -214,11 +215,12 @@ def test_how_a_request_ended(
     fault: faulty.Fault | None,
     status: str,
 ) -> None:
-    monkeypatch.setattr(requests, 'ANSWER_TIMEOUT', 0.5)
+    timeout = 0.5 if fault is faulty.no_answer else 30
+    monkeypatch.setattr(requests, 'ANSWER_TIMEOUT', timeout)
     if fault:
         proxy.fail('*', fault)
     blocking, from_the_loop = Noting(), Noting()
-    client = client_of(proxy.port)
+    client = client_of(proxy.port, read_timeout=timeout)
     watch(client, blocking)
     try:
         client.list_queues()

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import kombu
@@ -18,7 +19,23 @@ from celery import Celery
 from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
+from be_queue.transport.receiving import capacity
 from tests.support.sqs import SqsServer
+
+
+class SteadyClock:
+    """The monotonic clock, without what is longer than a step: there the machine stood still."""
+
+    #: Seconds, longer than any task and any wait of the event loop.
+    STEP = 0.1
+
+    def __init__(self) -> None:
+        self._now = self._seen = time.monotonic()
+
+    def monotonic(self) -> float:
+        seen, self._seen = self._seen, time.monotonic()
+        self._now += min(self._seen - seen, self.STEP)
+        return self._now
 
 
 class Worker:
@@ -26,6 +43,7 @@ class Worker:
 
     def __init__(self, app: Celery, hub: Hub, children: int, run_times: dict[str, float]) -> None:
         self.hub = hub
+        self.clock: Any = time
         self.done: list[str] = []
         self.most_held: Counter[str] = Counter()
         self.seconds_of: defaultdict[str, float] = defaultdict(float)
@@ -66,12 +84,12 @@ class Worker:
             message = self._waiting.popleft()
             self._running += 1
             run_time = self._run_times[self._task(message)]
-            self.hub.call_later(run_time, self._ended, message, time.monotonic())
+            self.hub.call_later(run_time, self._ended, message, self.clock.monotonic())
 
     def _ended(self, message: kombu.Message, started: float) -> None:
         self._running -= 1
         # A timer is late on a busy machine.
-        self.seconds_of[self._task(message)] += time.monotonic() - started
+        self.seconds_of[self._task(message)] += self.clock.monotonic() - started
         self._held[self._task(message)] -= 1
         self.done.append(self._task(message))
         message.ack()
@@ -142,7 +160,7 @@ def test_an_empty_queue_beside_a_busy_one_is_served_when_it_gets_work(
 
 @pytest.mark.parametrize('run_times', [(0.01, 0.01), (0.002, 0.05)])
 def test_queues_with_a_backlog_share_the_time_by_weight(
-    sqs: SqsServer, hub: Hub, run_times: tuple[float, float]
+    sqs: SqsServer, hub: Hub, monkeypatch: pytest.MonkeyPatch, run_times: tuple[float, float]
 ) -> None:
     heavy = Queue(queue_name='heavy', task='heavy', weight=3)
     light = Queue(queue_name='light', task='light')
@@ -152,7 +170,10 @@ def test_queues_with_a_backlog_share_the_time_by_weight(
     for name, count in sent.items():
         for _ in range(count):
             app.send_task(name)
+    clock = SteadyClock()
+    monkeypatch.setattr(capacity, 'time', SimpleNamespace(monotonic=clock.monotonic))
     with working(app, hub, 2, of) as worker:
+        worker.clock = clock
         # While both have a backlog.
         worker.run_until(lambda: worker.seconds_of['heavy'] >= 1.5)
         assert worker.done.count('light') < sent['light']

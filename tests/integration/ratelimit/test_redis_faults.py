@@ -17,7 +17,7 @@ from tests.support.proxy import Proxy
 from tests.support.redis import RedisServer
 
 #: Seconds; of the limiters that are to give up.
-TIMEOUT = 0.3
+TIMEOUT = 1.0
 
 
 @pytest.fixture

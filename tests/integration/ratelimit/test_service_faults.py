@@ -15,7 +15,7 @@ from tests.support.ports import free_port
 from tests.support.ratelimit_service import RateLimitService, drip, running_service
 
 #: Seconds; of the limiters that are to give up.
-TIMEOUT = 0.3
+TIMEOUT = 1.0
 
 
 @pytest.mark.parametrize(
