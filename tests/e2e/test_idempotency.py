@@ -145,7 +145,8 @@ def test_two_deliveries_at_the_same_time_are_run_once(guarded: Duplicates) -> No
     guarded.deliver(message, copies=2)
     assert guarded.result(message).get(timeout=30) == 0.5
     guarded.wait_skipped(message)
-    assert guarded.logged(message, 'received') == 2
+    # On a slow machine the second goes back to its queue, and comes again.
+    assert guarded.logged(message, 'received') >= 2
     assert guarded.runs(message) == 1
 
 

@@ -189,7 +189,9 @@ def test_without_a_dead_letter_queue_poison_is_left_alone(site: Site, sqs: SqsSe
         assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
         wait_until(lambda: server.log.count('nobody.knows') > 4, 'it came back')
         assert server.log.count('a queue has no dead-letter queue that can be used') == 1
-        assert sqs.visible(name) + sqs.in_flight(name) == 2
+        wait_until(
+            lambda: sqs.visible(name) + sqs.in_flight(name) == 2, 'the task alone is deleted'
+        )
 
 
 def test_on_a_fifo_queue_poison_does_not_hold_up_its_group(

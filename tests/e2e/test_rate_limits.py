@@ -23,6 +23,7 @@ from tests.support.worker import Server, Site
 NAME = 'tests_shared'
 #: Messages a second, and for how many seconds.
 RATE, SECONDS = 50, 20
+WORKERS = 4
 #: Seconds between two looks at the clock, of which there are twenty a second.
 STANDSTILL = 0.3
 #: Names of the metrics.
@@ -56,7 +57,7 @@ def test_a_fleet_keeps_to_its_limits(
     by_service = Counted(site, sqs, 'retry-demo', first=1_000_000)
     limits = {in_redis.queue: {'limit': f'{RATE}/second'}, by_service.queue: {'name': NAME}}
     variables = limited(limits) | service.environment | {'RATELIMIT_REDIS_URL': redis.url}
-    with fleet(in_redis, 4, **variables):
+    with fleet(in_redis, WORKERS, **variables):
         for counted in (in_redis, by_service):
             counted.send(RATE * 2 * SECONDS)
         wait_until(lambda: in_redis.ended() and by_service.ended(), 'both queues are served')
@@ -80,7 +81,8 @@ def test_a_fleet_keeps_to_its_limits(
         ran = by_second.total()
         assert ran <= 1.02 * RATE * SECONDS, by_second
         assert sum(by_second[second] for second in usable) >= 0.95 * RATE * len(usable), by_second
-        assert after - before <= 0.1 * ran
+        # After a standstill each worker asks anew.
+        assert after - before <= 0.1 * ran + WORKERS * (SECONDS - len(usable))
         # A message that was received twice is a dead letter.
         assert counted.tally().dead == counted.tally().duplicates == 0
 

@@ -11,7 +11,6 @@ from tests.support.sqs import SqsServer
 from tests.support.worker import Site
 
 #: Seconds. Messages are held for four times as long, or come back after it.
-SHORT = 1
 TIMEOUT = 3
 
 
@@ -43,13 +42,13 @@ def test_a_stopped_worker_loses_nothing_and_repeats_nothing(counted: Counted) ->
 def test_what_is_held_longer_than_its_visibility_timeout_runs_once(
     counted: Counted, name: str
 ) -> None:
-    row = holding.held(counted, holding.FORMS[name], SHORT, others=False)
+    row = holding.held(counted, holding.FORMS[name], TIMEOUT, others=False)
     assert_nothing_is_lost(row)
     assert row.tally.duplicates == 0
 
 
 def test_a_long_countdown_on_a_fifo_queue_runs_once(counted: Counted) -> None:
-    row = holding.held_on_fifo(counted, 2 * SHORT)
+    row = holding.held_on_fifo(counted, TIMEOUT)
     assert_nothing_is_lost(row)
     assert row.tally.duplicates == 0
 

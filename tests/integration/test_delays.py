@@ -124,6 +124,8 @@ def make_app(url: str, name: str, platform: str = '') -> Celery:
                 'wait_time_seconds': 0,
                 'polling_interval': 0.05,
                 'visibility_timeout': VISIBILITY_TIMEOUT,
+                # At most: a machine may stand still.
+                'drain_timeout': 10,
             },
         )
     )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
+
+#: Below those that the kernel gives to whoever connects, who would take one before it is used.
+PORTS = range(10_000, 32_000)
 
 
 def free_port() -> int:
     """Return a TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port: int = probe.getsockname()[1]
-        return port
+    # Not of the seed that all of a test run may have.
+    draw = random.SystemRandom()
+    while True:
+        port = draw.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(('127.0.0.1', port))
+            return port
 
 
 def accepts(port: int) -> bool:
