@@ -5,17 +5,19 @@ known_secrets.add(password)    # from now on, this process writes *** in its pla
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 from collections.abc import Iterable
+from operator import itemgetter
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from be_queue.redact import MASK, redact
 
-__all__ = ['MAX_LATER', 'MIN_LENGTH', 'add', 'learn', 'redacted']
+__all__ = ['MAX_LATER', 'MIN_LENGTH', 'add', 'keep', 'learn', 'redacted']
 
 #: Characters. A shorter text is found in words that have nothing to do with it.
 MIN_LENGTH = 6
@@ -29,9 +31,10 @@ _WORD = re.compile(r'\S+')
 _VARIABLES = ('AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN')
 _URL_VARIABLES = ('CELERY_BROKER_URL', 'CELERY_RESULT_BACKEND')
 
-# Of the settings, and those that came later, each in all its forms.
-_settings: dict[str, None] = {}
-_later: dict[str, None] = {}
+# Of the settings, and those that came later with when, each in all its forms.
+_settings: dict[str, int] = {}
+_later: dict[str, int] = {}
+_clock = itertools.count()
 # Both, the longest first, so that one that holds another is masked whole.
 _known: tuple[str, ...] = ()
 
@@ -39,20 +42,27 @@ _known: tuple[str, ...] = ()
 def add(text: str) -> None:
     """Have ``text`` masked from now on, also as it looks in URLs and in reprs.
 
-    The last `MAX_LATER` are kept: credentials that rotate are of no use when they are old.
+    The `MAX_LATER` that were added last, again or for the first time, are kept: credentials that
+    rotate are of no use when they are old.
     """
-    while len(_later) >= MAX_LATER:
-        _later.pop(next(iter(_later)), None)
     _keep(_later, text)
 
 
-def _keep(known: dict[str, None], text: str) -> None:
+def keep(text: str) -> None:
+    """Have ``text`` masked as long as this process lasts: it is the value of a setting."""
+    _keep(_settings, text)
+
+
+def _keep(known: dict[str, int], text: str) -> None:
     global _known
     if len(text) < MIN_LENGTH:
         return
     quoted = (quote(text, safe=''), quote(text), quote_plus(text))
     escaped = (repr(text), json.dumps(text), json.dumps(text, ensure_ascii=False))
-    known.update(dict.fromkeys((text, *quoted, *(form[1:-1] for form in escaped))))
+    # In place: one that is taken out and put in again could be seen in between.
+    known.update(dict.fromkeys((text, *quoted, *(form[1:-1] for form in escaped)), next(_clock)))
+    for _ in range(len(_later) - MAX_LATER):
+        _later.pop(min(list(_later.items()), key=itemgetter(1))[0], None)
     # Threads may be here together: whoever is last has them all.
     while set(_known) != (forms := {*_settings, *_later}):
         _known = tuple(sorted(forms, key=len, reverse=True))

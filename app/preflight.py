@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -22,6 +23,11 @@ logger = logging.getLogger(__name__)
 
 #: What processes keep their metrics in, dead ones' are folded into, and the heartbeat.
 STALE = ('*.db', '*.dead', '*.draft', '*.folded', 'worker.*')
+#: What to do when an address cannot be had, by the system's number of the fault.
+LISTEN_HINTS = {
+    errno.EADDRINUSE: 'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)',
+    errno.EACCES: 'set SERVER_PORT to one that this user may have',
+}
 
 
 def prepare_metrics_directory(folder: Path) -> None:
@@ -51,12 +57,16 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
+        # Here, since a socket that was made for such a name would stay open.
+        host.encode('idna')
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        raise StartError(
-            f'cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}: '
-            'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)'
-        ) from None
+        # Without what Python adds to it, and not by its number: a resolver has numbers of its own.
+        words = str(error.strerror).partition(' (while ')[0]
+        hint = LISTEN_HINTS.get(error.errno or 0, 'check SERVER_HOST')
+    except UnicodeError:
+        words, hint = 'no name of a host', 'check SERVER_HOST'
+    raise StartError(f'cannot listen on {host}:{port}: {words}: {hint}')
 
 
 def declare_queues(celery_app: Celery) -> None:

@@ -68,6 +68,8 @@ class Vault:
     #: Whether requests are accepted and never answered, or answered a byte at a time.
     hangs: bool = False
     drips: bool = False
+    #: Seconds that each answer takes.
+    slowness: float = 0
     #: Paths behind which something is away.
     failing: set[str] = field(default_factory=set)
     #: Paths that no policy allows.
@@ -141,14 +143,14 @@ class Vault:
                 self.sealed_for = max(0, self.sealed_for - 1)
                 return SEALED
             self.end_what_is_over()
+            if path in self.failing:
+                return 500, {'errors': ['1 error occurred:\n\t* failed to connect\n\n']}
             if path.startswith('auth/') and path.endswith('/login'):
                 return self._log_in(path, body)
             if token not in self.tokens:
                 return DENIED
             if path in self.denied:
                 return 403, {'errors': ['1 error occurred:\n\t* permission denied\n\n']}
-            if path in self.failing:
-                return 500, {'errors': ['1 error occurred:\n\t* failed to connect\n\n']}
             steps = {
                 ('GET', 'auth/token/lookup-self'): self._look_up,
                 ('POST', 'auth/token/renew-self'): self._renew_token,
@@ -220,6 +222,10 @@ class Vault:
         return 204, None
 
     def _renew_lease(self, _: str, body: dict[str, Any]) -> Answer:
+        increment = body.get('increment', 0)
+        if not isinstance(increment, int):
+            # It reads the text of the number as a time of Go's, and 4.0 has no unit.
+            return 400, {'errors': [f'error converting input {increment} for field "increment"']}
         lease = self.leases.get(body.get('lease_id', ''))
         if lease is None:
             return 400, {'errors': ['lease not found']}

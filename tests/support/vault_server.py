@@ -36,6 +36,7 @@ def _handler(vault: Vault) -> type[BaseHTTPRequestHandler]:
                     vault.released.wait()
                 return
             token = self.headers.get('X-Vault-Token', '')
+            vault.released.wait(vault.slowness)
             status, answer = vault.answer(self.command, path, token, body)
             content = b'' if answer is None else json.dumps(answer).encode()
             self.send_response(status)

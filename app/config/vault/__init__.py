@@ -5,6 +5,8 @@
 | source.py   | Vault as a source of `Config`                            |
 | starting.py | tries, bounds and words of what is asked at the start    |
 | client.py   | requests, each in a bounded time                         |
+| session.py  | follows redirects to where a login may be seen           |
+| answers.py  | what an answer holds, or why it is none                  |
 | login.py    | the ways to log in; aws.py: the signed request of one    |
 | kv.py       | reads secrets                                            |
 

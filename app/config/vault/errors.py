@@ -1,12 +1,16 @@
 """Why Vault gave no usable answer."""
 
+from __future__ import annotations
+
 __all__ = [
+    'AddressError',
     'AwayError',
     'DeniedError',
     'FailingError',
     'LoginError',
     'MissingError',
     'RefusedError',
+    'SlowError',
     'VaultError',
 ]
 
@@ -14,9 +18,16 @@ __all__ = [
 class VaultError(Exception):
     """Base of what is raised here: the text is the reason, without any secret."""
 
+    #: What was asked for, below ``/v1/``; '' for what is no answer to a request.
+    path = ''
+
 
 class AwayError(VaultError):
     """Nobody answers, or Vault is sealed or overloaded: another try may help."""
+
+
+class SlowError(AwayError):
+    """Answers came in time, but all of them together took too long."""
 
 
 class FailingError(AwayError):
@@ -33,6 +44,10 @@ class MissingError(VaultError):
 
 class RefusedError(VaultError):
     """The request or its answer makes no sense to the other side."""
+
+
+class AddressError(VaultError):
+    """What answers is not Vault, or sends us where a login must not go."""
 
 
 class LoginError(VaultError):

@@ -21,7 +21,7 @@ def read(
 
     Each path is asked for once, however many settings are there.
 
-    Raises `AwayError`.
+    Raises `AwayError` and `AddressError`.
     """
     values: dict[str, str] = {}
     faults: list[str] = []
@@ -44,11 +44,7 @@ def _secret(client: Client, token: Token, path: str) -> Mapping[str, object] | s
     try:
         answer = client.ask('GET', where, token=token.text)
     except DeniedError as error:
-        login = '' if token.own else ', or the token is wrong or has ended: check VAULT_TOKEN'
-        return (
-            f'Vault refuses to read {where}: {error}: give the policy of the login '
-            f'path "{where}" {{ capabilities = ["read"] }}{login}'
-        )
+        return f'Vault refuses to read {where}: {error}: {token.advice(where)}'
     except MissingError as error:
         if str(error) == 'deleted':
             return (
@@ -87,5 +83,5 @@ def _field(client: Client, answer: Mapping[str, object] | str, secret: Secret) -
             f'the field {secret.field!r} of {where} is {kind}: it must be a text or a number'
         )
     text = value if isinstance(value, str) else json.dumps(value)
-    known_secrets.add(text)
+    known_secrets.keep(text)
     return text

@@ -11,8 +11,15 @@ from typing import Any
 
 from app import known_secrets
 from app.config.configuration.sections import VaultSettings
+from app.config.vault.answers import seconds
 from app.config.vault.client import Client
-from app.config.vault.errors import DeniedError, LoginError, MissingError, RefusedError
+from app.config.vault.errors import (
+    AddressError,
+    DeniedError,
+    LoginError,
+    MissingError,
+    RefusedError,
+)
 
 __all__ = ['WAYS', 'Token', 'login', 'token_of', 'way']
 
@@ -41,6 +48,16 @@ class Token:
     renewable: bool
     own: bool
     got_at: float
+
+    @property
+    def ends_at(self) -> float:
+        """When it ends, by the monotonic clock, and its leases with it."""
+        return self.got_at + self.ttl if self.ttl else float('inf')
+
+    def advice(self, path: str) -> str:
+        """Return what to do when Vault denies it to read a path."""
+        login = '' if self.own else ', or the token is wrong or has ended: check VAULT_TOKEN'
+        return f'give the policy of the login path "{path}" {{ capabilities = ["read"] }}{login}'
 
 
 def way(settings: VaultSettings) -> str:
@@ -77,8 +94,6 @@ def login(client: Client) -> Token:
         return _given_token(client)
     path = f'auth/{settings.vault_auth_mount or chosen}/login'
     body, hidden = _proof(client, chosen)
-    for secret in hidden:
-        known_secrets.add(secret)
     try:
         answer = client.ask('POST', path, body, hidden=hidden)
     except (DeniedError, RefusedError, MissingError) as error:
@@ -93,15 +108,16 @@ def login(client: Client) -> Token:
 def token_of(answer: Mapping[str, Any], *, own: bool) -> Token:
     """Return the token in the answer to a login or to a renewal.
 
-    Raises `RefusedError` when there is none.
+    Raises `AddressError` when there is none.
     """
-    auth = answer.get('auth')
-    if not isinstance(auth, dict) or not isinstance(auth.get('client_token'), str):
-        raise RefusedError('the answer holds no token: check VAULT_ADDR')
-    known_secrets.add(auth['client_token'])
+    auth = answer.get('auth') or {}
+    text = auth.get('client_token')
+    if not isinstance(text, str) or not text:
+        raise AddressError('the answer holds no token: check VAULT_ADDR')
+    known_secrets.add(text)
     return Token(
-        text=auth['client_token'],
-        ttl=float(auth.get('lease_duration') or 0),
+        text=text,
+        ttl=seconds(auth.get('lease_duration')),
         renewable=bool(auth.get('renewable')),
         own=own,
         got_at=time.monotonic(),
@@ -114,15 +130,18 @@ def _given_token(client: Client) -> Token:
         text = settings.vault_token.get_secret_value().strip()
     else:
         text = _read(settings.vault_token_file, 'VAULT_TOKEN_FILE')
-    known_secrets.add(text)
     data: dict[str, Any] = {}
     got_at = time.monotonic()
+    path = 'auth/token/lookup-self'
     # A policy may forbid the look: then what the token may do is found out by doing it.
     with contextlib.suppress(DeniedError):
-        data = client.ask('GET', 'auth/token/lookup-self', token=text).get('data') or {}
+        try:
+            data = client.ask('GET', path, token=text).get('data') or {}
+        except MissingError:
+            raise AddressError(f'there is no {path}, as Vault has it: check VAULT_ADDR') from None
     return Token(
         text=text,
-        ttl=float(data.get('ttl') or 0),
+        ttl=seconds(data.get('ttl')),
         renewable=bool(data.get('renewable')),
         own=False,
         got_at=got_at,

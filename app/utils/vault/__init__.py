@@ -3,7 +3,11 @@
 | file        | what                                                        |
 |-------------|-------------------------------------------------------------|
 | checking.py | sees at the start that Vault gives one                      |
-| leases.py   | keeps it from ending                                        |
+| holder.py   | a thread that holds it, and tries again while it fails      |
+| leases.py   | what is due: prolongs or replaces it and its token          |
+| lease.py    | one login, for a time                                       |
+| patience.py | how long a login is kept that the database refuses          |
+| trouble.py  | what the log says while there is none                       |
 | shared.py   | keeps it in memory that the pool's processes share          |
 | database.py | has it in this process                                      |
 | dialect.py  | connects with it                                            |

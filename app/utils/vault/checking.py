@@ -17,7 +17,7 @@ from app.config.vault.errors import (
 )
 from app.config.vault.login import Token
 from app.config.vault.starting import logged_in
-from app.utils.vault.leases import creds_path, new_lease
+from app.utils.vault.lease import creds_path, new_lease
 
 __all__ = ['check_database_role']
 
@@ -41,16 +41,13 @@ def _try_database_role(client: Client, token: Token) -> None:
         lease, _, _ = new_lease(client.ask('GET', path, token=token.text), path)
     except DeniedError as error:
         raise ConfigError(
-            f'{name}: Vault refuses to read {path}: {error}: give the policy of the login '
-            f'path "{path}" {{ capabilities = ["read"] }}'
+            f'{name}: Vault refuses to read {path}: {error}: {token.advice(path)}'
         ) from None
     except FailingError as error:
         logger.warning('%s: Vault gives no login at %s yet: %s', name, path, error)
         return
     except (MissingError, RefusedError) as error:
-        raise ConfigError(
-            f'{name}: {path}: {error or "nothing is there"}: check VAULT_DB_MOUNT and the role'
-        ) from None
-    if not token.own:
-        with suppress(VaultError):
-            client.ask('POST', 'sys/leases/revoke', {'lease_id': lease.id}, token=token.text)
+        raise ConfigError(f'{name}: {path}: {error}: check VAULT_DB_MOUNT and the role') from None
+    # Though a token of our own is revoked next: that may be refused, as it is for batch tokens.
+    with suppress(VaultError):
+        client.ask('POST', 'sys/leases/revoke', {'lease_id': lease.id}, token=token.text)

@@ -11,7 +11,7 @@ import threading
 
 from app import known_secrets
 from app.config.configuration import Config, load_config
-from app.utils.vault.leases import Holder
+from app.utils.vault.holder import Holder
 from app.utils.vault.shared import DatabaseLogin, SharedLogin
 
 __all__ = ['hold', 'login', 'refused', 'release']
@@ -69,7 +69,7 @@ def login() -> DatabaseLogin | None:
     return found
 
 
-def refused(login: DatabaseLogin) -> None:
-    """Ask for another login: the database does not take this one."""
+def refused(login: DatabaseLogin, words: str = '') -> None:
+    """Ask for another login: the database does not take this one, and says why."""
     if _shared is not None:
-        _shared.refuse(login)
+        _shared.refuse(login, ' '.join(known_secrets.redacted(words).split()))

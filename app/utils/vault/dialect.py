@@ -6,6 +6,7 @@ engine made of it, whoever makes it, goes on when the login changes.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -14,6 +15,13 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from app.utils.vault import database
 
 __all__ = ['VaultDialect']
+
+#: What a server says after it has taken the password, and no other login would change: libpq
+#: gives no SQLSTATE at a connect. In another language it counts as a refused login.
+OTHER_FAULTS = re.compile(
+    r'database ".*" does not exist|connection slots|too many (clients|connections)'
+    r'|not currently accepting connections|the database system is'
+)
 
 
 class VaultDialect(PGDialect_psycopg):
@@ -32,8 +40,8 @@ class VaultDialect(PGDialect_psycopg):
             )
         except psycopg.OperationalError as error:
             # Whatever language the server speaks: it has asked for the password.
-            if error.pgconn is not None and error.pgconn.used_password:
-                database.refused(login)
+            if error.pgconn is not None and error.pgconn.used_password and _of_login(error):
+                database.refused(login, str(error))
             raise
 
     def do_ping(self, dbapi_connection: Any) -> bool:
@@ -44,3 +52,8 @@ class VaultDialect(PGDialect_psycopg):
         """Return whether a connection was made with an earlier login, which soon ends."""
         login = database.login()
         return login is not None and bool(dbapi_connection.info.user != login.user)
+
+
+def _of_login(error: psycopg.OperationalError) -> bool:
+    """Return whether another login may help, as far as can be told."""
+    return not OTHER_FAULTS.search(str(error))

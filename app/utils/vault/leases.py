@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from app import known_secrets
-from app.config.configuration.sections import VaultSettings
 from app.config.vault.client import Client
-from app.config.vault.errors import AwayError, DeniedError, RefusedError, VaultError
-from app.config.vault.login import WAYS, Token, login, token_of, way
+from app.config.vault.errors import (
+    DeniedError,
+    FailingError,
+    MissingError,
+    RefusedError,
+    VaultError,
+)
+from app.config.vault.login import Token, login, token_of
+from app.utils.vault.lease import Lease, creds_path, new_lease
+from app.utils.vault.patience import Patience
 from app.utils.vault.shared import SharedLogin
-from be_queue.outage import Outage
 
-__all__ = ['Holder', 'Lease', 'creds_path', 'new_lease']
+__all__ = ['Leases']
 
 logger = logging.getLogger(__name__)
 
@@ -27,147 +30,140 @@ logger = logging.getLogger(__name__)
 USE_PART = 2 / 3
 #: The part of its first life that it must get again; with less it is close to its last end.
 WORTH_PART = 0.9
-#: Seconds: the longest wait between two tries while Vault is away.
-MAX_WAIT = 30.0
-#: Seconds between two looks at whether the database has refused the login.
-LOOK = 0.5
-#: Seconds that a login is kept after it came, though the database refuses it: it may know it soon.
-PATIENCE = 3.0
 #: Seconds between two steps at least, however short the leases are.
 FLOOR = 0.2
-#: Seconds for the end, all in all.
-END = 3.0
+#: Vault is there, and does not do what we ask of it.
+NO = (DeniedError, MissingError, RefusedError)
 
 
-@dataclass(frozen=True)
-class Lease:
-    """A user of the database that Vault has made, for a time.
-
-    Arguments:
-        ttl: seconds that it lasts, from ``got_at`` by the monotonic clock.
-        first_ttl: seconds that it got at first.
-    """
-
-    id: str
-    ttl: float
-    first_ttl: float
-    renewable: bool
-    got_at: float
-
-    @property
-    def ends_at(self) -> float:
-        """When it ends, by the monotonic clock."""
-        return self.got_at + self.ttl
-
-
-class Holder:
-    """Holds a token and a login in a thread of its own.
+class Leases:
+    """A token and the leases that hang on it.
 
     Arguments:
-        settings: where Vault is, and the role.
+        client: asks Vault.
         shared: where the login goes.
-        pid: the process that it belongs to.
     """
 
-    def __init__(self, settings: VaultSettings, shared: SharedLogin, pid: int) -> None:
-        self._settings = settings
+    def __init__(self, client: Client, shared: SharedLogin) -> None:
+        self._client = client
         self._shared = shared
-        self._pid = pid
-        self._client = Client(settings)
+        self._path = creds_path(client.settings)
         self._token: Token | None = None
         #: The latest lease, and those before it that have not ended.
         self._lease: Lease | None = None
         self._earlier: list[Lease] = []
-        self._outage = Outage('Vault', MAX_WAIT)
-        self._stopping = threading.Event()
-        self._tried = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='vault', daemon=True)
+        self._patience = Patience()
+        #: That of which the log has said that the database refuses it.
+        self._told_refused: Lease | None = None
+        #: Why what is refused again and again was refused last, by its path.
+        self._told: dict[str, str] = {}
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    @property
+    def ends_at(self) -> float:
+        """When the login ends, by the monotonic clock: with its token, if that is earlier."""
+        if self._lease is not None and self._token is not None:
+            return min(self._lease.ends_at, self._token.ends_at)
+        return self._earlier[-1].ends_at if self._earlier else 0.0
 
-    def wait_tried(self, seconds: float) -> None:
-        """Wait until there is a login, or there is none after a first try."""
-        self._tried.wait(seconds)
-
-    def stop(self) -> None:
-        """End the thread, and give back what can be: it takes `END` seconds at most."""
-        if self._pid != os.getpid():
-            return
-        self._stopping.set()
-        began = time.monotonic()
-        self._thread.join(END / 2)
-        left = END - (time.monotonic() - began)
-        try:
-            self._give_back(Client(self._settings, patience=left))
-        except VaultError as error:
-            logger.info('logins of the result database end by themselves: %s', error)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                wait = self._step()
-                self._outage.ended()
-            except VaultError as error:
-                wait = self._failed(error)
-            except Exception as error:  # noqa: BLE001  (the thread must go on)
-                wait = self._failed(AwayError(f'no usable answer ({type(error).__name__})'))
-            self._tried.set()
-            self._sleep(wait)
-
-    def _step(self) -> float:
-        """Do what is due; return the seconds until something is."""
+    def step(self) -> float:
+        """Do what is due; return the seconds until something is. Raises `VaultError`."""
         now = time.monotonic()
         if self._token is None:
-            self._log_in()
+            self._use(login(self._client))
         elif _due_at(self._token.got_at, self._token.ttl) <= now:
             self._prolong_token(self._token)
         lease = self._lease
         if lease is None:
             self._replace_lease()
-        elif self._must_replace():
-            logger.warning('the result database refuses its login: asking Vault for another')
+        elif self.must_replace():
+            self._say_refused(lease)
             self._replace_lease()
+            self._patience.refused()
         elif _due_at(lease.got_at, lease.ttl) <= now:
+            if not self._shared.is_refused:
+                self._patience.lasted()
             self._prolong_lease(lease)
         assert self._token is not None
         assert self._lease is not None
         due = min(_due_at(thing.got_at, thing.ttl) for thing in (self._token, self._lease))
         return max(FLOOR, due - time.monotonic())
 
-    def _log_in(self) -> None:
-        before, self._token = self._token, None
-        token = login(self._client)
-        if before is not None and before.text != token.text:
+    def must_replace(self) -> bool:
+        """Return whether the database has refused the login for too long."""
+        lease = self._lease
+        return (
+            lease is not None
+            and self._shared.is_refused
+            and time.monotonic() - lease.got_at >= self._patience.seconds
+        )
+
+    def give_back(self, client: Client) -> None:
+        """End what can be ended.
+
+        Raises `VaultError` when something cannot.
+        """
+        token = self._token
+        if token is None:
+            return
+        if token.own:
+            # With all its leases. A batch token cannot be, and a policy may not allow it.
+            with suppress(*NO):
+                client.ask('POST', 'auth/token/revoke-self', token=token.text)
+                return
+        self._retire()
+        refused: VaultError | None = None
+        for lease in self._earlier:
+            try:
+                client.ask('POST', 'sys/leases/revoke', {'lease_id': lease.id}, token=token.text)
+            except (*NO, FailingError) as error:
+                refused = error
+        if refused is not None:
+            raise refused
+
+    def _use(self, token: Token) -> None:
+        before, self._token = self._token, token
+        if before is None or before.text == token.text:
+            return
+        lease = self._lease
+        if lease is not None and before.ends_at < lease.ends_at:
             # Vault ends a token's leases with it.
-            self._retire()
-        self._token = token
+            self._lease = replace(lease, ttl=before.ends_at - lease.got_at)
+        self._retire()
 
     def _prolong_token(self, token: Token) -> None:
+        path = 'auth/token/renew-self'
         if token.renewable:
-            with suppress(DeniedError, RefusedError):
-                answer = self._client.ask('POST', 'auth/token/renew-self', token=token.text)
-                longer = token_of(answer, own=token.own)
+            try:
+                longer = token_of(self._client.ask('POST', path, token=token.text), own=token.own)
+            except NO as error:
+                self._say_no(path, error)
+            else:
+                self._told.pop(path, None)
                 if longer.text == token.text and longer.ttl >= WORTH_PART * token.ttl:
                     self._token = longer
                     return
-        self._log_in()
+        # Until there is another, this one stays: its lease ends with it.
+        self._use(login(self._client))
 
     def _prolong_lease(self, lease: Lease) -> None:
+        path = 'sys/leases/renew'
         if lease.renewable and self._token:
-            with suppress(DeniedError, RefusedError):
-                body = {'lease_id': lease.id, 'increment': lease.first_ttl}
-                answer = self._client.ask('POST', 'sys/leases/renew', body, token=self._token.text)
+            # A whole number: Vault refuses others.
+            body = {'lease_id': lease.id, 'increment': int(lease.first_ttl)}
+            try:
+                answer = self._client.ask('POST', path, body, token=self._token.text)
+            except NO as error:
+                self._say_no(path, error)
+            else:
+                self._told.pop(path, None)
                 ttl = float(answer.get('lease_duration') or 0)
-                self._lease = lease = replace(lease, ttl=ttl, got_at=time.monotonic())
+                self._lease = replace(lease, ttl=ttl, got_at=time.monotonic())
                 if ttl >= WORTH_PART * lease.first_ttl:
                     return
         self._replace_lease()
 
     def _replace_lease(self) -> None:
-        answer = self._ask('GET', creds_path(self._settings))
-        lease, user, password = new_lease(answer, creds_path(self._settings))
+        lease, user, password = new_lease(self._read_creds(), self._path)
         self._retire()
         self._lease = lease
         self._shared.write(user, password)
@@ -180,88 +176,39 @@ class Holder:
         self._earlier = [lease for lease in before if lease.ends_at > now]
         self._lease = None
 
-    def _must_replace(self) -> bool:
-        lease = self._lease
-        return (
-            lease is not None
-            and self._shared.is_refused
-            and time.monotonic() - lease.got_at >= PATIENCE
-        )
-
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask with the token; with another one when it is refused."""
+    def _read_creds(self) -> Mapping[str, Any]:
+        """Ask with the token; with another one when it is refused, if that helps."""
         assert self._token is not None
         try:
-            return self._client.ask(method, path, body, token=self._token.text)
+            return self._client.ask('GET', self._path, token=self._token.text)
         except DeniedError:
-            before = self._token
-            self._log_in()
-            if self._token.text == before.text:
+            fresh = login(self._client)
+            if fresh.text == self._token.text:
                 raise
-        return self._client.ask(method, path, body, token=self._token.text)
+        try:
+            answer = self._client.ask('GET', self._path, token=fresh.text)
+        except VaultError:
+            # Else each try leaves one more that lives on.
+            if fresh.own:
+                with suppress(VaultError):
+                    self._client.ask('POST', 'auth/token/revoke-self', token=fresh.text)
+            raise
+        self._use(fresh)
+        return answer
 
-    def _failed(self, error: VaultError) -> float:
-        if not self._outage.lasts:
-            self._outage = Outage('Vault', MAX_WAIT, hint=self._hint())
-        return self._outage.failed(error)
+    def _say_refused(self, lease: Lease) -> None:
+        # Not at each try of those that fail.
+        if self._told_refused is not lease:
+            self._told_refused = lease
+            logger.warning(
+                'the result database refuses its login, asking Vault for another: %s',
+                self._shared.words,
+            )
 
-    def _hint(self) -> str:
-        names = ['VAULT_ADDR', 'VAULT_DB_ROLE']
-        with suppress(VaultError):
-            names += [name.upper() for name in WAYS[way(self._settings)]]
-        lease = self._lease or (self._earlier[-1] if self._earlier else None)
-        left = lease.ends_at - time.monotonic() if lease else 0
-        then = f'ends in {left:.0f} s' if left > 0 else 'is missing'
-        return (
-            f'{", ".join(names)}; the login of the result database {then}, and without one '
-            'finished tasks wait for it'
-        )
-
-    def _sleep(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if self._stopping.wait(min(LOOK, left)):
-                return
-            if self._must_replace() and not self._outage.lasts:
-                return
-
-    def _give_back(self, client: Client) -> None:
-        token = self._token
-        if token is None:
-            return
-        if token.own:
-            # With all its leases.
-            client.ask('POST', 'auth/token/revoke-self', token=token.text)
-            return
-        self._retire()
-        for lease in self._earlier:
-            client.ask('POST', 'sys/leases/revoke', {'lease_id': lease.id}, token=token.text)
-
-
-def new_lease(answer: Mapping[str, Any], path: str) -> tuple[Lease, str, str]:
-    """Return lease, user and password of an answer of the database engine.
-
-    Raises `RefusedError` when it is none.
-    """
-    data = answer.get('data')
-    user, password = (data.get(n) for n in ('username', 'password')) if data else (None, None)
-    if not (isinstance(user, str) and isinstance(password, str) and answer.get('lease_id')):
-        raise RefusedError(f'{path} gives no login with a lease: check VAULT_DB_ROLE')
-    known_secrets.add(password)
-    ttl = float(answer.get('lease_duration') or 0)
-    lease = Lease(
-        id=str(answer['lease_id']),
-        ttl=ttl,
-        first_ttl=ttl,
-        renewable=bool(answer.get('renewable')),
-        got_at=time.monotonic(),
-    )
-    return lease, user, password
-
-
-def creds_path(settings: VaultSettings) -> str:
-    """Return where Vault gives logins for the result database."""
-    return f'{settings.vault_db_mount}/creds/{settings.vault_db_role}'
+    def _say_no(self, path: str, error: VaultError) -> None:
+        if self._told.get(path) != str(error):
+            self._told[path] = str(error)
+            logger.info('Vault does not prolong by %s, so another is asked for: %s', path, error)
 
 
 def _due_at(got_at: float, ttl: float) -> float:

@@ -17,6 +17,9 @@ HEAD = struct.Struct('=QLL')
 #: The number of the latest login, and that of the latest which the database has refused.
 NUMBER = struct.Struct('=Q')
 LATEST, REFUSED, PLACES = 0, 8, 16
+#: Where the database's words are, after the two places; they are cut to fit.
+WORDS = PLACES + 2 * PLACE
+WORDS_SIZE = 512
 #: Tries to read a login; a second one is needed only while the login changes.
 READS = 100
 
@@ -42,17 +45,15 @@ class SharedLogin:
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, PLACES + 2 * PLACE)
+        self._memory = mmap.mmap(-1, WORDS + WORDS_SIZE)
 
     def write(self, user: str, password: str) -> DatabaseLogin:
         """Make this the latest login. For one thread of one process."""
         number = self._number(LATEST) + 1
         text = json.dumps([user, password]).encode()
-        start = PLACES + number % 2 * PLACE
-        content = HEAD.pack(number, len(text), _checksum(number, text)) + text
-        if len(content) > PLACE:
+        if len(text) > PLACE - HEAD.size:
             raise ValueError(f'a login of {len(text)} bytes: {PLACE - HEAD.size} are the most')
-        self._memory[start : start + len(content)] = content
+        self._put(PLACES + number % 2 * PLACE, number, text)
         NUMBER.pack_into(self._memory, LATEST, number)
         return DatabaseLogin(number, user, password)
 
@@ -62,23 +63,38 @@ class SharedLogin:
             number = self._number(LATEST)
             if not number:
                 break
-            start = PLACES + number % 2 * PLACE
-            place = self._memory[start : start + PLACE]
-            found, length, checksum = HEAD.unpack_from(place)
-            text = place[HEAD.size : HEAD.size + length]
-            if found == number and checksum == _checksum(number, text):
+            text = self._get(PLACES + number % 2 * PLACE, PLACE, number)
+            if text is not None:
                 user, password = json.loads(text)
                 return DatabaseLogin(number, user, password)
         return None
 
-    def refuse(self, login: DatabaseLogin) -> None:
-        """Note that the database does not take ``login``."""
+    def refuse(self, login: DatabaseLogin, words: str = '') -> None:
+        """Note that the database does not take ``login``, and what it says to that."""
+        text = words.encode()[: WORDS_SIZE - HEAD.size]
+        self._put(WORDS, login.number, text)
         NUMBER.pack_into(self._memory, REFUSED, login.number)
 
     @property
     def is_refused(self) -> bool:
         """Whether the database does not take the latest login."""
         return self._number(REFUSED) == self._number(LATEST) > 0
+
+    @property
+    def words(self) -> str:
+        """What the database said to the latest login; '' when two processes wrote at once."""
+        text = self._get(WORDS, WORDS_SIZE, self._number(LATEST))
+        return text.decode('utf-8', 'ignore') if text else ''
+
+    def _put(self, start: int, number: int, text: bytes) -> None:
+        content = HEAD.pack(number, len(text), _checksum(number, text)) + text
+        self._memory[start : start + len(content)] = content
+
+    def _get(self, start: int, size: int, number: int) -> bytes | None:
+        place = self._memory[start : start + size]
+        found, length, checksum = HEAD.unpack_from(place)
+        text = place[HEAD.size : HEAD.size + length]
+        return text if found == number and checksum == _checksum(number, text) else None
 
     def _number(self, place: int) -> int:
         number: int = NUMBER.unpack_from(self._memory, place)[0]

@@ -6,8 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from app.config.configuration import Config
+from app.config.configuration.result_backend import vault_backend
+from app.utils import vault as integration
+from app.utils.role import Role
+from app.utils.vault import database
+from be_queue.results import engine_options
 from tests.support.postgres import PostgresServer
 from tests.support.vault import Vault
 from tests.support.vault_database import Database
@@ -17,6 +23,8 @@ from tests.support.vault_server import running_vault
 SECRETS = {'secret/worker/db': {'password': 'hush-of-the-database', 'port': 5433, 'none': ''}}
 
 Configure = Callable[..., Config]
+
+APPROLE = {'vault_role_id': 'r', 'vault_secret_id': 'hush-id'}
 
 
 @pytest.fixture
@@ -52,6 +60,38 @@ def config(configure: Configure, postgres: PostgresServer) -> Configure:
         )
 
     return read
+
+
+@pytest.fixture
+def started(
+    vault: Vault, config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Engine]]:
+    """Return a function that starts the integration, and makes the database's engine."""
+    vault.logins['approle'] = lambda body: True
+    for name in ('_shared', '_holder'):
+        monkeypatch.setattr(database, name, None)
+    monkeypatch.setattr(integration, '_on', False)
+    engines = []
+
+    def start(*, pooled: bool = True, **settings: Any) -> Engine:
+        read = config(**settings)
+        integration.start(read, Role.CONSUMER)
+        url = vault_backend(read, 'worker', None)
+        options = engine_options(url) if pooled else {'poolclass': NullPool}
+        engines.append(create_engine(url.removeprefix('db+'), **options))
+        return engines[-1]
+
+    yield start
+    vault.hangs = vault.sealed = False
+    integration.stop()
+    for engine in engines:
+        engine.dispose()
+
+
+def user(engine: Engine) -> str:
+    """Return who we are to the database."""
+    with engine.connect() as connection:
+        return str(connection.scalar(text('SELECT session_user')))
 
 
 def logs_in(settings: dict[str, Any]) -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from celery import Celery
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from app.config.configuration import Config
-from app.config.configuration.result_backend import vault_backend
 from app.utils import vault as integration
 from app.utils.idempotency import Guard, lock_key
-from app.utils.role import Role
-from app.utils.vault import database
+from app.utils.vault import database, patience
 from be_queue.results import engine_options
+from tests.integration.vault.conftest import APPROLE, user
 from tests.support.postgres import PostgresServer
 from tests.support.vault import Vault
 from tests.support.waiting import wait_until
@@ -25,39 +22,6 @@ from tests.support.waiting import wait_until
 SHORT = 1
 #: Seconds of one that is to be prolonged in time, though the machine stand still for one of them.
 LONGER = 4
-APPROLE = {'vault_role_id': 'r', 'vault_secret_id': 'hush-id'}
-
-
-@pytest.fixture
-def started(
-    vault: Vault, config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Engine]]:
-    """Return a function that starts the integration, and makes the database's engine."""
-    vault.logins['approle'] = lambda body: True
-    for name in ('_shared', '_holder'):
-        monkeypatch.setattr(database, name, None)
-    monkeypatch.setattr(integration, '_on', False)
-    engines = []
-
-    def start(*, pooled: bool = True, **settings: Any) -> Engine:
-        read = config(**settings)
-        integration.start(read, Role.CONSUMER)
-        url = vault_backend(read, 'worker', None)
-        options = engine_options(url) if pooled else {'poolclass': NullPool}
-        engines.append(create_engine(url.removeprefix('db+'), **options))
-        return engines[-1]
-
-    yield start
-    vault.hangs = vault.sealed = False
-    integration.stop()
-    for engine in engines:
-        engine.dispose()
-
-
-def user(engine: Engine) -> str:
-    """Return who we are to the database."""
-    with engine.connect() as connection:
-        return str(connection.scalar(text('SELECT session_user')))
 
 
 def test_the_url_names_no_login(started: Callable[..., Engine], vault: Vault) -> None:
@@ -202,16 +166,21 @@ def test_a_token_that_was_revoked_is_followed_by_another(
 
 @pytest.mark.parametrize('fault', ['sealed', 'hangs'])
 def test_while_vault_is_away_the_login_goes_on_and_the_log_says_so_once(
-    started: Callable[..., Engine], vault: Vault, caplog: pytest.LogCaptureFixture, fault: str
+    started: Callable[..., Engine],
+    vault: Vault,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
 ) -> None:
-    # The token is to be renewed; the lease is not.
-    vault.token_ttl = SHORT
-    vault.denied.add('auth/token/renew-self')
+    monkeypatch.setattr(patience, 'STEPS', (0,))
     engine = started(vault_timeout=1, **APPROLE)
     wait_until(database.login, 'there is a login, though the machine be slow')
     caplog.clear()
+    assert user(engine)
     setattr(vault, fault, True)
     asked = len(vault.requests)
+    # Which lasts for an hour: Vault is asked at once, and the line's time is far from over.
+    database.refused(database.login())
     wait_until(lambda: len(vault.requests) >= asked + 3, 'it is tried again')
     assert user(engine)
     (line,) = [line for line in caplog.messages if line.startswith('Vault is away')]

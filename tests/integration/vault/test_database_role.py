@@ -9,7 +9,7 @@ import pytest
 from app.config.configuration import ConfigError
 from app.config.configuration.result_backend import vault_backend
 from app.utils import vault as integration
-from tests.integration.vault.conftest import Configure
+from tests.integration.vault.conftest import APPROLE, Configure
 from tests.support.vault import Vault
 
 
@@ -51,6 +51,28 @@ def test_a_database_that_is_away_does_not_stop_the_start(
     vault.failing.add('database/creds/worker')
     integration.check(configure(vault_db_role='worker'))
     assert 'Vault gives no login at database/creds/worker yet' in caplog.text
+
+
+def test_a_token_that_has_ended_is_told(configure: Configure) -> None:
+    with pytest.raises(ConfigError) as caught:
+        integration.check(configure(vault_db_role='worker', vault_token='hush-token'))
+    assert str(caught.value).endswith('or the token is wrong or has ended: check VAULT_TOKEN')
+
+
+def test_an_engine_that_is_not_there_is_told(configure: Configure, vault: Vault) -> None:
+    vault.database, mounted = None, vault.database
+    with pytest.raises(ConfigError, match='database/creds/worker: no handler for route'):
+        integration.check(configure(vault_db_role='worker'))
+    vault.database = mounted
+
+
+def test_the_login_that_a_batch_token_tries_is_given_back(
+    configure: Configure, vault: Vault
+) -> None:
+    vault.logins['approle'] = lambda body: True
+    vault.denied.add('auth/token/revoke-self')
+    integration.check(configure(vault_db_role='worker', **APPROLE))
+    assert len(vault.database.made) == len(vault.database.dropped) == 1
 
 
 def test_the_login_that_the_start_tries_is_given_back(configure: Configure, vault: Vault) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.preflight import prepare_metrics_directory
+from app.preflight import listen, prepare_metrics_directory
+from app.start_error import StartError
 
 EARLIER = """
 counter_7.db gauge_livemostrecent_7.db histogram_8.2.dead counter.2.folded counter.3.draft
@@ -19,3 +20,37 @@ def test_nothing_of_an_earlier_run_counts(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / 'somebody-elses.txt').touch()
     prepare_metrics_directory(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['somebody-elses.txt']
+
+
+@pytest.mark.parametrize('host', ['', '127.0.0.1', 'localhost', '0.0.0.0'])
+def test_hosts_that_are_here_are_listened_on(host: str) -> None:
+    with listen(host, 0) as listening:
+        assert listening.getsockname()[1]
+
+
+def test_a_port_that_is_used_is_told() -> None:
+    with listen('127.0.0.1', 0) as taken, pytest.raises(StartError) as caught:
+        listen('127.0.0.1', taken.getsockname()[1])
+    assert ': Address already in use: stop what uses the port' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('host', 'words'),
+    [
+        # Of the net for documentation: it is nobody's.
+        ('192.0.2.1', 'Cannot assign requested address: check SERVER_HOST'),
+        ('\u00e9' * 70 + '.example', 'no name of a host: check SERVER_HOST'),
+        ('a' * 70 + '.example', 'no name of a host: check SERVER_HOST'),
+    ],
+)
+def test_a_host_that_is_not_here_is_told(host: str, words: str) -> None:
+    with pytest.raises(StartError) as caught:
+        listen(host, 0)
+    assert str(caught.value) == f'cannot listen on {host}:0: {words}'
+
+
+def test_a_host_without_an_address_is_told() -> None:
+    with pytest.raises(StartError) as caught:
+        listen('no-such-host.invalid', 0)
+    assert 'Unknown error' not in str(caught.value)
+    assert str(caught.value).endswith(': check SERVER_HOST')

@@ -25,7 +25,7 @@ class VaultSettings(BaseSettings):
     vault_namespace: str | None = None
     #: The certificates by which Vault's is checked, a file or a folder; by default the system's.
     vault_cacert: Path | None = None
-    #: Seconds for a request. The start takes three times as long at most.
+    #: Seconds for a request. The start takes three times as long at most, and one to log out.
     vault_timeout: Annotated[float, Field(ge=0.1, le=60)] = 5.0
 
     #: How to log in; by default the one way of which a setting below is given.
@@ -57,10 +57,16 @@ class VaultSettings(BaseSettings):
     @field_validator('vault_addr')
     @classmethod
     def _legal_addr(cls, text: str | None) -> str | None:
-        url = urlsplit(text or '')
-        if text and (url.scheme not in ('http', 'https') or not url.hostname or url.username):
+        if text and not _is_address(text):
             raise ValueError('http:// or https://, a host and a port, such as https://vault:8200')
         return text
+
+    @field_validator('vault_cacert')
+    @classmethod
+    def _legal_cacert(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.exists():
+            raise ValueError('a file or a folder that is there')
+        return path
 
     @field_validator('vault_secrets')
     @classmethod
@@ -75,3 +81,17 @@ class VaultSettings(BaseSettings):
     def __repr_args__(self) -> Any:
         hidden = names(self.vault_secrets)
         return [(n, MASK if n in hidden else v) for n, v in super().__repr_args__()]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        # A port that is none is seen only when it is asked for.
+        return (
+            url.scheme in ('http', 'https')
+            and bool(url.hostname)
+            and url.port != 0
+            and (not url.username)
+        )
+    except ValueError:
+        return False

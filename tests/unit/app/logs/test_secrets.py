@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from app import known_secrets
-from app.known_secrets import MAX_LATER, MIN_LENGTH, add, learn, redacted
+from app.known_secrets import MAX_LATER, MIN_LENGTH, add, keep, learn, redacted
 from app.utils.logs.json_lines import JsonFormatter
 
 FORMS = (str, repr, json.dumps, quote, quote_plus, partial(quote, safe=''))
@@ -82,6 +82,15 @@ def test_a_field_whose_name_says_secret_is_masked(logged) -> None:
     assert (line['api_key'], line['headers']) == ('***', {'Access-Token': '***', 'n': 1})
 
 
+@pytest.mark.parametrize('name', ['X-Api-Key', 'aws-access-key', 'Authorization', 'Set-Cookie'])
+def test_a_header_that_holds_a_secret_is_masked(logged, name) -> None:
+    assert json.loads(logged('x', headers={name: 'abc'}))['headers'] == {name: '***'}
+
+
+def test_all_that_is_under_a_secrets_name_is_masked(logged) -> None:
+    assert json.loads(logged('x', db_credentials={'value': 'abc'}))['db_credentials'] == '***'
+
+
 def test_the_secrets_among_the_settings_are_known(configured, monkeypatch) -> None:
     monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'aws-secret-key')
     monkeypatch.setenv('CELERY_RESULT_BACKEND', 'db+postgresql://me:in-backend@h/d')
@@ -105,6 +114,21 @@ def test_secrets_that_rotate_take_a_bounded_time(configured) -> None:
         add(f'credential-{number:04}')
     assert len(known_secrets._known) <= MAX_LATER + 1
     assert redacted(f'credential-{10 * MAX_LATER - 1:04} of-the-database') == '*** ***'
+
+
+def test_one_that_is_added_again_and_again_stays_known() -> None:
+    for number in range(10 * MAX_LATER):
+        add('in-use-all-the-time')
+        add(f'credential-{number:04}')
+    assert len(known_secrets._later) == MAX_LATER
+    assert redacted('in-use-all-the-time') == '***'
+
+
+def test_a_setting_stays_known_while_others_rotate() -> None:
+    keep('of-a-setting')
+    for number in range(10 * MAX_LATER):
+        add(f'credential-{number:04}')
+    assert redacted('of-a-setting') == '***'
 
 
 def test_a_long_text_takes_no_longer_than_its_length(configured) -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from app.utils.vault.shared import DatabaseLogin, SharedLogin
+from app.utils.vault.shared import WORDS_SIZE, DatabaseLogin, SharedLogin
 from tests.support.process import ROOT
 
 FORK = """
@@ -122,3 +122,14 @@ def test_one_that_is_not_whole_is_none():
     start = shared._memory.find(b'password')
     shared._memory[start : start + 1] = b'P'
     assert shared.read() is None
+
+
+def test_what_the_database_says_is_kept_for_the_latest_login_and_cut():
+    shared = SharedLogin()
+    assert shared.words == ''
+    first = shared.write('a', 'first')
+    shared.refuse(first, 'FATAL: ' + 'é' * 1000)
+    assert shared.words.startswith('FATAL: é')
+    assert len(shared.words.encode()) <= WORDS_SIZE
+    shared.write('b', 'second')
+    assert shared.words == ''
