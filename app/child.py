@@ -88,5 +88,12 @@ class Child:
         if status is None:
             return 'has not ended'
         if status < 0:
-            return f'was killed by {signal.Signals(-status).name}'
+            return f'was killed by {_name(-status)}'
         return f'exited with status {status}'
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # Python names the first and the last real-time signal only
+        return f'signal {number}'

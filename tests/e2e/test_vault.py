@@ -59,7 +59,7 @@ def stored(postgres: PostgresServer, task_ids: list[str]) -> int:
 def test_results_are_stored_while_logins_come_and_go_and_no_secret_is_seen(
     site: Site, vault: Vault, postgres: PostgresServer
 ) -> None:
-    vault.lease_ttl, vault.lease_max_ttl = 3, 3
+    vault.lease_ttl = vault.lease_max_ttl = 6
     assert vault.database is not None
     more = {
         'CELERY_WORKER_MAX_TASKS_PER_CHILD': 20,

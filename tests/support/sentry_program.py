@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
@@ -13,7 +15,7 @@ from celery.backends.base import DisabledBackend
 from celery.exceptions import Reject
 
 from app.config.configuration import load_config
-from app.utils import processes
+from app.utils import logs, processes
 from app.utils.role import Role
 
 logger = logging.getLogger('tests.program')
@@ -60,43 +62,101 @@ def consumer() -> None:
         processes.stop()
 
 
-def pool() -> None:
-    """Run a task whose failure cannot be stored, so that it will run again; and one that fails."""
+class Backend(DisabledBackend):
+    """Stores no failure of the task ``again``."""
 
-    class Backend(DisabledBackend):
-        def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
-            if task_id == 'again':
-                raise Reject('the result database is away', requeue=True)
+    def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
+        if task_id == 'again':
+            raise Reject('the result database is away', requeue=True)
 
-    app = Celery()
+
+def start_pool(*functions: Callable[..., Any]) -> Celery:
+    """Return an app with these tasks, in a pool process."""
+    app = Celery(broker='memory://')
     app.backend_cls = Backend
-
-    @app.task(name='fails')
-    def fails() -> None:
-        logger.error('a line of the task', exc_info=True)
-        raise RuntimeError('on purpose')
-
-    @app.task(name='ends_its_retries', bind=True, max_retries=0)
-    def ends_its_retries(self: Any, argument: str) -> None:
-        raise self.retry()
-
+    for function in functions:
+        app.task(name=function.__name__)(function)
     app.finalize()
     processes.start(Role.CONSUMER)
     # As Celery does in a pool process, before it says that the process has started.
     for task in app.tasks.values():
         task.__trace__ = trace.build_tracer(task.name, task, app.loader, 'host', app=app)
     processes.start(Role.POOL)
-    info = {'routing_key': 'a-queue'}
-    for name, task_id, args in (
-        ('fails', 'again', ()),
-        ('fails', 'once', ()),
-        ('ends_its_retries', 'retries', (COOKIE,)),
-    ):
-        request = {'id': task_id, 'delivery_info': info, 'retries': 0}
-        try:
-            app.tasks[name].__trace__(task_id, args, {}, request)
-        except Reject:
-            logger.warning('it goes back to its queue')
+    return app
+
+
+def run(app: Celery, name: str, task_id: str, *args: Any, **request: Any) -> None:
+    """Run a task as a pool process does."""
+    given = {'id': task_id, 'delivery_info': {'routing_key': 'a-queue'}, 'retries': 0}
+    try:
+        app.tasks[name].__trace__(task_id, args, {}, given | request)
+    except Reject:
+        logger.warning('it goes back to its queue')
+
+
+def pool() -> None:
+    """Run a task whose failure cannot be stored, so that it will run again; and one that fails."""
+
+    def fails() -> None:
+        logger.error('a line of the task', exc_info=True)
+        raise RuntimeError('on purpose')
+
+    def ends_its_retries(argument: str) -> None:
+        app.tasks['ends_its_retries'].max_retries = 0
+        raise app.tasks['ends_its_retries'].retry()
+
+    app = start_pool(fails, ends_its_retries)
+    run(app, 'fails', 'again')
+    run(app, 'fails', 'once')
+    run(app, 'ends_its_retries', 'retries', COOKIE)
+    processes.stop()
+
+
+def tasks() -> None:
+    """Run tasks that fail in each odd way."""
+    error = RuntimeError('always the same')
+    logging.getLogger().setLevel(logging.INFO)
+
+    def raises_one_object() -> None:
+        raise error
+
+    def raises_much() -> None:
+        raise RuntimeError('x' * 1_500_000)
+
+    def logs_much() -> None:
+        for number in range(60):
+            logger.info('%d %s', number, 'y' * 60_000)
+        raise RuntimeError('on purpose')
+
+    def logs_secrets() -> None:
+        nested = {'db_credentials': {'value': COOKIE}, 'headers': {'X-Api-Key': COOKIE}}
+        logger.info('it calls', extra=nested)
+        raise RuntimeError('on purpose')
+
+    def succeeds(argument: str) -> None: ...
+
+    app = start_pool(raises_one_object, raises_much, logs_much, logs_secrets, succeeds)
+    for number in range(3):
+        run(app, 'raises_one_object', f'one-{number}')
+    for name in ('raises_much', 'logs_much', 'logs_secrets'):
+        run(app, name, name)
+    # The next step is no task's: it cannot be sent once the body is over.
+    message = {'properties': {'delivery_info': {'sqs_message': {'MessageId': 'a-message'}}}}
+    run(app, 'succeeds', 'around', 'hello', retries=2, chain=[{'task': None}], **message)
+    processes.stop()
+
+
+def thread() -> None:
+    """Have a thread end with an error."""
+    logs.setup(load_config(), 'x')
+    processes.start(Role(os.environ['ROLE']))
+
+    def fail() -> None:
+        raise RuntimeError('on purpose')
+
+    it = threading.Thread(target=fail)
+    it.start()
+    it.join()
     processes.stop()
 
 
@@ -116,6 +176,5 @@ if __name__ == '__main__':
     logging.basicConfig()
     load_config()
     os.environ.setdefault('PROMETHEUS_MULTIPROC_DIR', '.')
-    {'web': web, 'monitor': monitor, 'consumer': consumer, 'pool': pool, 'hang': hang}[
-        sys.argv[1]
-    ]()
+    programs = (web, monitor, consumer, pool, tasks, thread, hang)
+    {program.__name__: program for program in programs}[sys.argv[1]]()

@@ -4,11 +4,13 @@
 |---------------|----------------------------------------------------------------------|
 | root.py       | the handler, the levels, and which format it is                      |
 | line.py       | what a line says: message, fields, exception                         |
+| plain.py      | what JSON can hold of a field, and how much                          |
 | context.py    | which task a line is about                                           |
 | json_lines.py | a line as JSON                                                       |
 | console.py    | a line for a person                                                  |
 | writing.py    | writes each line whole, beside other processes that write            |
 | printed.py    | makes lines of what is printed, where each line must be JSON         |
+| uncaught.py   | makes lines of errors that nobody catches                            |
 | worker.py     | in the place of Celery's own logging                                 |
 | gunicorn.py   | in the place of Gunicorn's                                           |
 """

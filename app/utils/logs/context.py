@@ -9,7 +9,9 @@ from typing import Any
 
 from celery._state import _task_stack
 
-__all__ = ['about', 'of_task']
+from app.utils import failed_around
+
+__all__ = ['about', 'of_failed', 'of_task']
 
 _about: ContextVar[dict[str, Any] | None] = ContextVar('_about', default=None)
 
@@ -43,6 +45,12 @@ def of_task() -> dict[str, Any]:
     return {}
 
 
+def of_failed(task_id: object) -> dict[str, Any]:
+    """Return the fields of a task that fails when Celery runs it no more; empty for any other."""
+    found = failed_around.task_and_request(task_id)
+    return dict(_of_request(*found)) if found else {}
+
+
 def _of_request(task: Any, request: Any) -> dict[str, Any]:
     fields: dict[str, Any] | None = request.__dict__.get('_log_fields')
     if fields is None:
@@ -53,11 +61,13 @@ def _of_request(task: Any, request: Any) -> dict[str, Any]:
 
 
 def _fields(task: Any, get: Any) -> dict[str, Any]:
+    retries = get('retries')
     fields = {
         'task_id': get('id'),
         'task_name': task.name,
         'queue': (get('delivery_info') or {}).get('routing_key'),
-        'attempt': (get('retries') or 0) + 1,
+        # A stranger may send anything, and the line is written all the same.
+        'attempt': retries + 1 if isinstance(retries, int) else 1,
     }
     if task.max_retries is not None:
         fields['max_attempts'] = task.max_retries + 1

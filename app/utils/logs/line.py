@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from app.known_secrets import redacted
-from app.utils.logs.context import of_task
-from be_queue.redact import MASK, redact
+from app.utils.logs.context import of_failed, of_task
+from app.utils.logs.plain import MAX_PARTS, Room, shown
+from app.utils.long_text import shortened
 
-__all__ = ['MAX_TEXT', 'RESERVED', 'Line', 'line_of']
+__all__ = ['RESERVED', 'Line', 'line_of']
 
-#: Characters of a message, a traceback or a field; what is longer loses its middle. Collectors
-#: take lines of 256 KiB (CloudWatch Logs) and more.
-MAX_TEXT = 32_000
-#: Levels of dicts and lists within a field.
-MAX_DEPTH = 6
 #: What every line has: a field of such a name gets a ``_`` at its end.
 RESERVED = frozenset(
     ('timestamp', 'level', 'logger', 'message', 'exception', 'traceback')
@@ -79,70 +73,44 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage().rstrip('\n')
     except Exception as error:  # noqa: BLE001  (the arguments' own __str__ may raise anything)
-        return f'{_shown(record.msg)} (its arguments do not fit: {type(error).__name__})'
+        return f'{shown(record.msg)} (its arguments do not fit: {type(error).__name__})'
 
 
 def _add(line: Line, record: logging.LogRecord) -> None:
     fields = line.fields = dict(line.fields)
     extra = record.__dict__
     data = extra.get('data')
+    room = Room()
     if record.name in _CELERY and isinstance(data, dict):
-        _add_of_celery(fields, record.msg, data)
+        _add_of_celery(fields, record.msg, data, room)
         line.said = _SAID
         if len(extra) == _BARE + 1:
             return
         extra = {name: value for name, value in extra.items() if name != 'data'}
     for name, value in extra.items():
         if name not in _STANDARD:
+            if len(fields) >= MAX_PARTS:
+                fields['...'] = '...'
+                break
             taken = name in fields or name in RESERVED
-            fields[f'{name}_' if taken else name] = _plain(value, name)
+            fields[f'{name}_' if taken else name] = room.field(value, str(name))
 
 
-def _add_of_celery(fields: dict[str, Any], message: str, data: Mapping[str, Any]) -> None:
+def _add_of_celery(
+    fields: dict[str, Any], message: str, data: Mapping[str, Any], room: Room
+) -> None:
     """Add the fields of a line of a task's life. Arguments and results stay out."""
     if 'task_id' not in fields:
-        fields['task_id'] = _plain(data.get('id'))
-        fields['task_name'] = _plain(data.get('name'))
+        fields.update(of_failed(data.get('id')))
+        fields['task_id'] = room.field(data.get('id'), 'task_id')
+        fields['task_name'] = room.field(data.get('name'), 'task_name')
     if action := _ACTIONS.get(message):
         fields['action'] = action
     if (runtime := data.get('runtime')) is not None:
         fields['runtime_seconds'] = runtime
     if eta := data.get('eta'):
-        fields['eta'] = _plain(eta)
+        fields['eta'] = room.field(eta, 'eta')
 
 
 def _text(text: str) -> str:
-    text = redacted(text)
-    if len(text) <= MAX_TEXT:
-        return text
-    left_out = len(text) - MAX_TEXT
-    half = MAX_TEXT // 2
-    return f'{text[:half]} ... {left_out} characters are left out ... {text[-half:]}'
-
-
-def _plain(value: Any, key: str = '', depth: int = 0) -> Any:
-    """Return what JSON can hold, without what a key names a secret."""
-    if value is None or isinstance(value, bool):
-        return value
-    # Whether a key names one, be_queue knows.
-    if key and redact('?', key) == MASK:
-        return MASK
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, (int, float)):
-        shown = repr(value)
-        return value if redacted(shown) == shown and math.isfinite(value) else redacted(shown)
-    if depth < MAX_DEPTH and isinstance(value, Mapping):
-        return {_text(str(k)): _plain(inner, str(k), depth + 1) for k, inner in value.items()}
-    if depth < MAX_DEPTH and isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(inner, key, depth + 1) for inner in value]
-    if isinstance(value, date):
-        return value.isoformat()
-    return _text(_shown(value))
-
-
-def _shown(value: object) -> str:
-    try:
-        return str(value)
-    except Exception as error:  # noqa: BLE001  (an object's own __str__ may raise anything)
-        return f'<{type(value).__name__} without a text: {type(error).__name__}>'
+    return shortened(redacted(text))

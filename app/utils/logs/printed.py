@@ -1,4 +1,4 @@
-"""Makes log lines of what is printed, and of errors that nobody catches.
+"""Makes log lines of what is printed.
 
 Where each line must be JSON, a ``print`` in a task would be the one that is not.
 """
@@ -9,12 +9,14 @@ import io
 import logging
 import sys
 import threading
-from types import TracebackType
 from typing import Any, TextIO
+
+from celery import signals
+
+from app.utils.soft_time_limit import put_off
 
 __all__ = ['capture']
 
-logger = logging.getLogger('app.uncaught')
 # Longer than this, a line is logged before it ends.
 MAX_LENGTH = 30_000
 
@@ -23,8 +25,7 @@ def capture() -> None:
     """Have what this process prints logged, by the loggers ``stdout`` and ``stderr``."""
     sys.stdout = Printed(sys.__stdout__, logging.getLogger('stdout'), logging.INFO)
     sys.stderr = Printed(sys.__stderr__, logging.getLogger('stderr'), logging.WARNING)
-    sys.excepthook = _uncaught
-    threading.excepthook = _uncaught_in_thread
+    signals.task_postrun.connect(_flush)
 
 
 class Printed(io.TextIOBase):
@@ -61,17 +62,19 @@ class Printed(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        *lines, rest = (getattr(self._thread, 'rest', '') + text).split('\n')
-        if len(rest) > MAX_LENGTH:
-            lines, rest = [*lines, rest], ''
-        self._thread.rest = rest
-        for line in lines:
-            self._say(line)
+        with put_off:
+            *lines, rest = (getattr(self._thread, 'rest', '') + text).split('\n')
+            if len(rest) > MAX_LENGTH:
+                lines, rest = [*lines, rest], ''
+            self._thread.rest = rest
+            for line in lines:
+                self._say(line)
         return len(text)
 
     def flush(self) -> None:
-        rest, self._thread.rest = getattr(self._thread, 'rest', ''), ''
-        self._say(rest)
+        with put_off:
+            rest, self._thread.rest = getattr(self._thread, 'rest', ''), ''
+            self._say(rest)
 
     def _say(self, line: str) -> None:
         if not line.strip() or getattr(self._thread, 'saying', False):
@@ -83,17 +86,8 @@ class Printed(io.TextIOBase):
             self._thread.saying = False
 
 
-def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        return
-    logger.critical('an error that nobody caught', exc_info=(kind, error, trace))
-
-
-def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
-    if args.exc_value is None or issubclass(args.exc_type, SystemExit):
-        return
-    logger.error(
-        'a thread ended with an error',
-        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
-        extra={'thread_name': args.thread.name if args.thread else ''},
-    )
+def _flush(**_: Any) -> None:
+    # Else what a task prints without a newline would begin a line of the next one.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, Printed):
+            stream.flush()

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from app import known_secrets
-from app.utils.logs import printed
+from app.utils.logs import printed, uncaught
 from app.utils.logs.console import ConsoleFormatter
 from app.utils.logs.json_lines import JsonFormatter
 from app.utils.logs.writing import LineHandler, standard_error
@@ -58,6 +58,7 @@ def setup(
     _install(formatter, descriptor)
     _set_levels(level or config.log_level, config.logger_levels)
     logging.captureWarnings(True)
+    uncaught.capture()
     if as_json:
         printed.capture()
 

@@ -13,6 +13,9 @@ import os
 import select
 import stat
 import sys
+from typing import Any
+
+from app.utils.soft_time_limit import put_off
 
 __all__ = ['LineHandler', 'standard_error']
 
@@ -29,18 +32,37 @@ class LineHandler(logging.Handler):
         self._descriptor = descriptor
         self._locks = _takes_locks(descriptor)
 
+    def handle(self, record: logging.LogRecord) -> Any:
+        # What formats and writes a line catches every exception, this one too.
+        with put_off:
+            return super().handle(record)
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            text = self.format(record)
+        except Exception as error:  # noqa: BLE001  (of objects that a task logs)
+            text = self._in_its_place(record, error)
+        try:
             # A lone surrogate, such as of a file name, is no UTF-8.
-            line = f'{self.format(record)}\n'.encode('utf-8', 'backslashreplace')
+            line = f'{text}\n'.encode('utf-8', 'backslashreplace')
             if self._locks:
                 self._write_alone(line)
             else:
                 _write(self._descriptor, line)
-        except OSError:
-            pass  # nobody reads any more
-        except Exception:  # noqa: BLE001  (a log line must not end what logs it)
-            self.handleError(record)
+        except Exception:  # noqa: BLE001, S110  (a log line must not end what logs it)
+            pass  # mostly an OSError: nobody reads any more
+
+    def _in_its_place(self, record: logging.LogRecord, error: Exception) -> str:
+        # Neither its text nor its arguments, in which a secret may be.
+        said = 'a line of %s:%d cannot be shown: %s'
+        args = (record.pathname, record.lineno, type(error).__name__)
+        other = logging.LogRecord(
+            record.name, record.levelno, record.pathname, record.lineno, said, args, None
+        )
+        try:
+            return self.format(other)
+        except Exception:  # noqa: BLE001  (a fault of the formatter)
+            return other.getMessage()
 
     def _write_alone(self, line: bytes) -> None:
         fcntl.lockf(self._descriptor, fcntl.LOCK_EX)

@@ -24,6 +24,7 @@ from app.utils.sentry import attempts, failures, lost
 from app.utils.sentry.scrub import scrub
 from app.utils.sentry.tags import TASK, describe
 from app.utils.sentry.transport import Transport
+from app.utils.soft_time_limit import put_off
 
 __all__ = ['FLUSH_TIMEOUT', 'start', 'stop']
 
@@ -93,7 +94,7 @@ def _integrations(role: Role) -> list[Integration]:
     chosen: list[Integration] = [
         DedupeIntegration(),
         ExcepthookIntegration(),
-        LoggingIntegration(
+        _Logging(
             level=BREADCRUMB_LEVEL.get(role, logging.INFO),
             event_level=REPORT_LEVEL.get(role),
             sentry_logs_level=None,
@@ -108,6 +109,14 @@ def _integrations(role: Role) -> list[Integration]:
 
         chosen.append(FlaskIntegration())
     return chosen
+
+
+class _Logging(LoggingIntegration):
+    """The SDK's, which catches whatever is raised while it takes a log line."""
+
+    def _handle_record(self, record: logging.LogRecord) -> None:
+        with put_off:
+            super()._handle_record(record)
 
 
 def _keep_calls_unwrapped() -> None:

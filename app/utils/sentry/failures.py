@@ -9,8 +9,10 @@ import sentry_sdk
 from celery import Task, signals
 from celery.app.task import Context
 from celery.exceptions import MaxRetriesExceededError
+from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.utils import event_from_exception
 
+from app.utils import failed_around
 from app.utils.sentry.tags import TASK
 
 __all__ = ['report', 'report_of_pool']
@@ -24,13 +26,21 @@ def report_of_pool() -> None:
     Not where it is raised, as the SDK does: a task may still be retried there, or go back to its
     queue since its failure could not be stored, and a result that cannot be encoded fails later.
     """
+    signals.task_prerun.connect(_begins)
     signals.task_failure.connect(_failed)
 
 
-def _failed(sender: Task, exception: BaseException, **_: Any) -> None:
+def _begins(**_: Any) -> None:
+    # Two tasks may raise the very same object: two failures. Within a task, one is reported once.
+    DedupeIntegration.reset_last_seen()
+
+
+def _failed(sender: Task, task_id: str, exception: BaseException, **_: Any) -> None:
     # Celery replaces what cannot be pickled.
     error = sys.exc_info()[1] or exception
     request = sender.request
+    if request.id != task_id and (found := failed_around.task_and_request(task_id)):
+        request = found[1]
     report(sender, request, error, (request.args, request.kwargs))
 
 

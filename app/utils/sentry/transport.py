@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from typing import Any
 
 from sentry_sdk.transport import HttpTransport
@@ -9,6 +12,8 @@ from sentry_sdk.transport import HttpTransport
 from be_queue.outage import Outage
 
 __all__ = ['Transport']
+
+logger = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
@@ -23,22 +28,54 @@ class Transport(HttpTransport):
 
     #: Seconds for a request.
     TIMEOUT = 5
+    #: Seconds between two log lines about reports that found the queue full.
+    PAUSE = 60
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         self._outage = Outage('Sentry', hint='SENTRY_DSN, and the network between')
+        self._queue_size = options['transport_queue_size']
+        # Reports that found the queue full, which no line has said yet; and when the last did.
+        self._dropped = 0
+        self._said_at = -math.inf
+
+    def kill(self) -> None:
+        self._said_at = -math.inf
+        self._say_dropped()
+        super().kill()
+
+    def on_dropped_event(self, reason: str) -> None:
+        if reason != 'full_queue':
+            return  # `_request` says the other reasons
+        self._dropped += 1
+        self._say_dropped()
 
     def _get_pool_options(self) -> dict[str, Any]:
         return super()._get_pool_options() | {'retries': False}
 
-    def _request(self, *args: Any, **kwargs: Any) -> Any:
+    def _request(self, method: str, endpoint_type: Any, body: Any, headers: Any) -> Any:
+        self._say_dropped()
         try:
-            response = super()._request(*args, **kwargs)
+            response = super()._request(method, endpoint_type, body, headers)
         except Exception as error:
             self._outage.failed(error)
             raise
         if 200 <= response.status < 300:
             self._outage.ended()
+        elif response.status == 413:
+            self._outage.ended()
+            logger.warning('a report to Sentry is dropped: it is larger than Sentry takes')
         else:
             self._outage.failed(RefusedError(f'HTTP status {response.status}'))
         return response
+
+    def _say_dropped(self) -> None:
+        now = time.monotonic()
+        if not self._dropped or now < self._said_at + self.PAUSE:
+            return
+        dropped, self._dropped, self._said_at = self._dropped, 0, now
+        logger.warning(
+            'reports to Sentry are dropped, since %d wait to be sent: reports=%d',
+            self._queue_size,
+            dropped,
+        )

@@ -62,7 +62,7 @@ def test_the_passwords_of_two_urls_in_one_text_are_hidden(one: str, two: str) ->
 @given(
     PASSWORDS,
     st.lists(st.sampled_from(['dict', 'list', 'tuple', 'key']), max_size=5),
-    st.sampled_from(['password', 'aws_secret_access_key', 'session_token', 'PASSWD', 'api_key']),
+    st.sampled_from(['password', 'DB_PASS', 'passphrase', 'session_token', 'PASSWD', 'api_key']),
 )
 def test_a_password_is_hidden_at_any_depth(password: str, nesting: list[str], key: str) -> None:
     value: Any = {key: password}
@@ -87,13 +87,69 @@ def test_a_password_of_any_type_is_hidden(password: object) -> None:
     assert set(shown) <= {'***', '*'}
 
 
+@pytest.mark.parametrize(
+    'name',
+    ['X-Api-Key', 'aws-access-key', 'private-key', 'Authorization', 'Cookie', 'Set-Cookie'],
+)
+def test_a_header_that_holds_a_secret_is_hidden(name: str) -> None:
+    assert redact({'headers': {name: 'abc', 'Accept': '*/*'}}) == {
+        'headers': {name: '***', 'Accept': '*/*'}
+    }
+
+
+def test_whatever_is_under_a_secrets_name_is_hidden() -> None:
+    value = {'db_credentials': {'id': 'me', 'of': [{'value': 'pw', 'number': 1}], 'on': True}}
+
+    assert redact(value) == {
+        'db_credentials': {'id': '***', 'of': [{'value': '***', 'number': '***'}], 'on': True}
+    }
+
+
+MANY = 1_000_000
+
+
+# A time that grows with the square of the length would be minutes to hours.
+@pytest.mark.parametrize(
+    'text',
+    [
+        'http://h:1/' * MANY,
+        'http://h:1/' * MANY + '@',
+        'x://' * MANY,
+        'x://' * MANY + '@',
+        'x://' + '?' * MANY,
+        'x' * MANY + '://',
+        '@' * MANY + 'x://a:',
+        '?' * MANY,
+        '?' * MANY + 'token',
+        '?pass' * MANY,
+        '?pass' * MANY + '=',
+        '?a=' * MANY + 'pass=',
+        '?a=pass&' * MANY,
+        '&' * MANY + 'pass=',
+        '&a' * MANY + 'pass=',
+        '=' * MANY + '?pass=x',
+        'access_' * MANY + '?=',
+        '?' + 'pass' * MANY + '&=',
+    ],
+    ids=lambda text: f'{text[:12]}...{text[-8:]}',
+)
+def test_a_text_takes_no_longer_than_its_length(text: str) -> None:
+    assert isinstance(redact(text), str)
+
+
 @pytest.mark.parametrize('value', [None, '', True, False, 0])
 def test_an_absent_secret_and_a_switch_are_shown(value: object) -> None:
     assert redact({'password': value}) == {'password': value}
 
 
 def test_what_is_no_secret_is_shown_as_it_is() -> None:
-    value = {'region': 'us-west-2', 'is_secure': True, 'wait_time_seconds': 20, 'names': ['a']}
+    value = {
+        'region': 'us-west-2',
+        'is_secure': True,
+        'wait_time_seconds': 20,
+        'names': ['a'],
+        'passengers': [{'name': 'a', 'passport_country': 'b', 'surpassed': 1}],
+    }
 
     assert redact(value) == value
 

@@ -3,13 +3,15 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+from collections.abc import Iterator, Mapping
 
 import pytest
 from celery.app.trace import LOG_FAILURE, LOG_RETRY, LOG_SUCCESS
 
 from app.utils.logs import about
 from app.utils.logs.json_lines import JsonFormatter
-from app.utils.logs.line import MAX_TEXT
+from app.utils.logs.plain import MAX_PARTS
+from app.utils.long_text import MAX_TEXT
 
 IDENTITY = {'service': 'payments', 'env': 'prod', 'release': '1.2.3'}
 OF_THE_TASK = {
@@ -103,6 +105,78 @@ def test_what_is_very_long_loses_its_middle(logged) -> None:
     assert message.startswith('aaa')
     assert message.endswith('bbb')
     assert f' ... {MAX_TEXT} characters are left out ... ' in message
+
+
+class Detached(Mapping):
+    def __getitem__(self, key: str) -> object:
+        raise RuntimeError('detached')
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(['a'])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_an_odd_field_is_said_to_be_one_and_loses_no_line(logged) -> None:
+    line = logged('x', many_digits=10**5000, too_large=10**400, row=Detached(), d={Rude(): 1}, n=1)
+    # Python 3.10's oldest shows any number of digits.
+    assert str(line['many_digits']) in ('<int without a text: ValueError>', '1' + 5000 * '0')
+    assert line['too_large'] == 10**400
+    assert line['row'] == '<Detached without a text: RuntimeError>'
+    assert line['d'] == {'<Rude without a text: ZeroDivisionError>': 1}
+    assert line['n'] == 1
+
+
+def circle() -> list[object]:
+    parts: list[object] = []
+    parts.extend([parts] * 30)
+    return parts
+
+
+def shared(levels: int) -> list[object]:
+    return [shared(levels - 1)] * 10 if levels else []
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        list(range(1_000_000)),
+        ['y' * MAX_TEXT] * 1000,
+        dict.fromkeys(range(100_000), 'y' * 100),
+        {'y' * 100_000: 1},
+        circle(),
+        # Ten to the eighth parts, though few objects.
+        shared(8),
+    ],
+    ids=['wide', 'long texts', 'dict', 'long key', 'circle', 'shared'],
+)
+def test_a_field_takes_a_bounded_part_of_a_line(logged, value) -> None:
+    line = logged('x', rows=value, n=1)
+    assert len(json.dumps(line['rows'])) < 2 * MAX_TEXT
+    assert '...' in json.dumps(line['rows'])
+    assert line['n'] == 1
+
+
+def test_a_line_has_room_for_so_many_fields(logged) -> None:
+    long = logged('x', **{f'f{number}': 'y' * MAX_TEXT for number in range(100)}, n=1)
+    assert len(json.dumps(long)) < 5 * MAX_TEXT
+    assert (long['f0'], long['f99'], long['n']) == ('y' * MAX_TEXT, '...', 1)
+    many = logged('x', **{f'f{number}': number for number in range(100_000)})
+    assert many['...'] == '...'
+    assert len(many) < 2 * MAX_PARTS
+
+
+def test_what_is_deep_in_a_field_is_counted_and_not_shown(logged) -> None:
+    value: object = {'password': 'hush'}
+    for _ in range(6):
+        value = [value]
+    assert logged('x', rows=value)['rows'] == [[[[[['<dict of 1>']]]]]]
+
+
+def test_a_strangers_retries_lose_no_line(logged, running) -> None:
+    with running(retries='many'):
+        assert logged('x')['attempt'] == 1
 
 
 def test_a_field_gives_way_to_one_that_every_line_has(logged, running) -> None:

@@ -167,10 +167,7 @@ def test_a_handler_that_prints_what_it_is_given_does_so_once(configured, stderr)
     assert said == ['stdout', 'stderr']
 
 
-def test_an_error_that_nobody_catches_is_one_line(configured, stderr) -> None:
-    read = stderr()
-    logs.setup(configured(LOG_FORMAT='json'), 'worker')
-
+def fail_in_a_thread_and_at_the_top() -> None:
     def fail() -> None:
         raise ValueError('in a thread')
 
@@ -181,10 +178,30 @@ def test_an_error_that_nobody_catches_is_one_line(configured, stderr) -> None:
         raise ValueError('at the top')
     except ValueError as error:
         sys.excepthook(type(error), error, error.__traceback__)
+
+
+def test_an_error_that_nobody_catches_is_one_line(configured, stderr) -> None:
+    read = stderr()
+    logs.setup(configured(LOG_FORMAT='json'), 'worker')
+    fail_in_a_thread_and_at_the_top()
     first, second = (json.loads(line) for line in read().splitlines())
-    assert (first['exception'], first['thread_name']) == ('ValueError', 'T')
+    assert (first['level'], first['exception'], first['thread_name']) == (
+        'CRITICAL',
+        'ValueError',
+        'T',
+    )
     assert first['traceback'].endswith('ValueError: in a thread')
     assert (second['level'], second['exception']) == ('CRITICAL', 'ValueError')
+
+
+def test_an_error_that_nobody_catches_is_logged_for_a_person_too(configured, stderr) -> None:
+    read = stderr()
+    logs.setup(configured(LOG_FORMAT='console'), 'worker')
+    fail_in_a_thread_and_at_the_top()
+    text = read()
+    assert 'CRITICAL worker app.uncaught: a thread ended with an error thread_name=T\n' in text
+    assert 'CRITICAL worker app.uncaught: an error that nobody caught\n' in text
+    assert text.count('Traceback (most recent call last):') == 2
 
 
 def test_what_keeps_it_from_starting_is_said_for_a_person(stderr, monkeypatch, capsys) -> None:

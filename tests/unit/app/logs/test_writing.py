@@ -143,3 +143,31 @@ def test_a_file_takes_any_text(tmp_path) -> None:
     with (tmp_path / 'log').open('wb') as file:
         LineHandler(file.fileno()).emit(line('\u00e4\udc80'))
     assert (tmp_path / 'log').read_bytes() == '\u00e4'.encode() + b'\\udc80\n'
+
+
+class Broken(logging.Formatter):
+    def __init__(self, *refused: str) -> None:
+        super().__init__()
+        self._refused = refused
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.msg in self._refused:
+            raise OSError(record.args)
+        return super().format(record)
+
+
+@pytest.mark.parametrize('all_of_them', [False, True])
+def test_a_line_that_cannot_be_shown_leaves_another_without_its_arguments(
+    pipe, capsys, monkeypatch, all_of_them
+) -> None:
+    reader, writer = pipe
+    handler = LineHandler(writer)
+    handler.setFormatter(Broken('login with %s'))
+    if all_of_them:
+        monkeypatch.setattr(Broken, 'format', lambda *_: 1 // 0)
+    record = logging.LogRecord('a', 30, 'app/x.py', 7, 'login with %s', ('horse',), None)
+    handler.handle(record)
+    error = 'ZeroDivisionError' if all_of_them else 'OSError'
+    expected = f'a line of app/x.py:7 cannot be shown: {error}\n'
+    assert os.read(reader, 1000).decode() == expected
+    assert capsys.readouterr().err == ''

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from app import known_secrets
-from app.utils.sentry.scrub import scrub
+from app.utils.long_text import MAX_TEXT
+from app.utils.sentry.scrub import MAX_REPORT, scrub
 
 DSN = 'https://c0ffee1234567890@sentry.example.com/42'
 
@@ -58,3 +61,29 @@ def test_what_has_the_name_of_a_secret_is_masked(scrubbed) -> None:
 def test_secrets_that_come_later_are_masked(scrubbed) -> None:
     known_secrets.add('rotated-password')
     assert scrubbed({'login': 'with rotated-password'}) == {'login': 'with ***'}
+
+
+def test_all_that_is_under_a_secrets_name_and_secret_headers_are_masked(scrubbed) -> None:
+    report = {'db_credentials': {'value': 'x'}, 'headers': {'X-Api-Key': 'x', 'Cookie': 'x'}}
+    assert scrubbed(report) == {
+        'db_credentials': {'value': '***'},
+        'headers': {'X-Api-Key': '***', 'Cookie': '***'},
+    }
+
+
+def test_a_long_text_loses_its_middle_and_no_part_of_a_secret_stays(scrubbed) -> None:
+    known_secrets.add('rotated-password')
+    half = MAX_TEXT // 2
+    text = 'a' * (half - 5) + 'rotated-password' + 'b' * 2_000_000
+    (shown,) = scrubbed([text])
+    assert shown.startswith('a' * (half - 5) + '***bb ... ')
+    assert 'characters are left out' in shown
+    assert len(shown) < MAX_TEXT + 100
+
+
+def test_a_report_of_many_texts_is_no_larger_than_sentry_takes(scrubbed) -> None:
+    report = {'breadcrumbs': [{'message': f'{number} {"é" * MAX_TEXT}'} for number in range(50)]}
+    shown = scrubbed(report)
+    assert len(json.dumps(shown)) <= MAX_REPORT
+    assert [crumb['message'][:2] for crumb in shown['breadcrumbs']][:2] == ['0 ', '1 ']
+    assert scrubbed({'message': 'é' * MAX_TEXT}) == {'message': 'é' * MAX_TEXT}
