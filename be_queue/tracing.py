@@ -34,19 +34,36 @@ SENT_AT = 'trace_sent_at'
 #: more than 65,000 bytes.
 MESSAGE_LENGTH = 1_000
 STACK_LENGTH = 8_000
+#: Characters at either end in which secrets are looked for: of more, the middle is left out first,
+#: as this takes a task's time. Far more than is kept, so that no half of a secret is.
+MASKED_LENGTH = 100_000
+
+#: Of Jaeger's flags: sampled, debug. Of W3C's: sampled; its second says that the id is random.
+JAEGER_FLAGS = 0b11
+W3C_FLAGS = 0b1
 
 _JAEGER = re.compile(r'([0-9a-f]{1,32}):([0-9a-f]{1,16}):[0-9a-f]{1,16}:([0-9a-f]{1,2})', re.I)
 _W3C = re.compile(r'[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?', re.I)
 
 Send = Callable[..., Any]
+Mask = Callable[[str], str]
 
 
-def trace_sends(app: Celery) -> None:
+def _without_passwords(text: str) -> str:
+    # By lines: of a whole traceback the mask would take all from a URL to the next '@'.
+    return '\n'.join(redact(line) for line in text.split('\n'))
+
+
+def trace_sends(app: Celery, mask: Mask = _without_passwords) -> None:
     """Make a span of each task that the app sends, by the tracer that is OpenTracing's global one.
 
     It is looked up at each send, so it may be set later, or again after a fork. Without one nothing
     is added to a message. The span is a child of the active one, and ends when SQS has the
     message, or in `send_batch` when the batch has it.
+
+    Arguments:
+        mask: returns a text without secrets, for the errors of sends that fail; by default without
+            the passwords in URLs. Of several calls for one app, the last one's counts.
 
     Raises `SettingError` when OpenTracing is not installed.
     """
@@ -57,9 +74,9 @@ def trace_sends(app: Celery) -> None:
             'trace_sends: OpenTracing is not installed: pip install opentracing, and a tracer such '
             'as jaeger-client'
         ) from None
-    if not hasattr(app.amqp.send_task_message, 'untraced'):
-        broker = str(redact(app.conf.broker_url or ''))
-        app.amqp.send_task_message = _traced(app.amqp.send_task_message, broker, opentracing)
+    send = getattr(app.amqp.send_task_message, 'untraced', app.amqp.send_task_message)
+    broker = str(redact(app.conf.broker_url or ''))
+    app.amqp.send_task_message = _traced(send, broker, mask, opentracing)
 
 
 def in_both_forms(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -67,20 +84,25 @@ def in_both_forms(headers: Mapping[str, Any]) -> dict[str, str]:
 
     What else a tracer writes beside the context, such as baggage, is not returned.
     """
-    ids = _ids(headers.get(JAEGER), _JAEGER) or _ids(headers.get(W3C), _W3C)
+    ids, known_flags = _ids(headers.get(JAEGER), _JAEGER), JAEGER_FLAGS
+    if ids is None:
+        ids, known_flags = _ids(headers.get(W3C), _W3C), W3C_FLAGS
     if ids is None:
         return {}
     trace, span, flags = ids
     return {
-        JAEGER: f'{trace:x}:{span:x}:0:{flags & 3:x}',
-        W3C: f'00-{trace:032x}-{span:016x}-{flags & 1:02x}',
+        JAEGER: f'{trace:x}:{span:x}:0:{flags & known_flags:x}',
+        W3C: f'00-{trace:032x}-{span:016x}-{flags & W3C_FLAGS:02x}',
     }
 
 
-def mark_failed(span: Any, error: BaseException) -> None:
+def mark_failed(span: Any, error: BaseException, mask: Mask = _without_passwords) -> None:
     """Put an error and its traceback on a span, by OpenTracing's conventions.
 
-    Passwords in URLs are masked. Of what is long, the middle is left out.
+    Of what is long, the middle is left out.
+
+    Arguments:
+        mask: returns a text without secrets; by default without the passwords in URLs.
     """
     stack = ''.join(traceback.format_exception(error))
     try:
@@ -92,14 +114,14 @@ def mark_failed(span: Any, error: BaseException) -> None:
         {
             'event': 'error',
             'error.kind': type(error).__name__,
-            'error.object': _bounded(safe_repr(error), MESSAGE_LENGTH),
-            'message': _bounded(message, MESSAGE_LENGTH),
-            'stack': _bounded(stack, STACK_LENGTH),
+            'error.object': _bounded(safe_repr(error), MESSAGE_LENGTH, mask),
+            'message': _bounded(message, MESSAGE_LENGTH, mask),
+            'stack': _bounded(stack, STACK_LENGTH, mask),
         }
     )
 
 
-def _traced(send: Send, broker: str, opentracing: Any) -> Send:
+def _traced(send: Send, broker: str, mask: Mask, opentracing: Any) -> Send:
     """Return Celery's function that sends a task's message, with a span around it."""
 
     def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
@@ -113,7 +135,7 @@ def _traced(send: Send, broker: str, opentracing: Any) -> Send:
         try:
             return send(producer, name, message, headers=headers, **options)
         except BaseException as error:
-            mark_failed(span, error)
+            mark_failed(span, error, mask)
             raise
         finally:
             span.finish()
@@ -171,12 +193,14 @@ def _ids(text: Any, form: re.Pattern[str]) -> tuple[int, int, int] | None:
     return (trace, span, flags) if trace and span else None
 
 
-def _bounded(text: str, length: int) -> str:
-    """Return a text without passwords; of a long one the middle is left out."""
-    if len(text) > 4 * length:
-        text = text[: 2 * length] + text[-2 * length :]
-    # By lines: of a whole traceback the mask would take all from a URL to the next '@'.
-    text = '\n'.join(redact(line) for line in text.split('\n'))
+def _bounded(text: str, length: int, mask: Mask) -> str:
+    """Return a text without secrets that can be sent; of a long one the middle is left out."""
+    if len(text) > 2 * MASKED_LENGTH:
+        text = f'{text[:MASKED_LENGTH]}\n{text[-MASKED_LENGTH:]}'
+    # Before it is cut: of a secret that is cut in two, nobody knows the halves.
+    text = mask(text)
+    # File names that are no UTF-8 have lone surrogates, which no exporter can encode.
+    text = text.encode('utf-8', 'backslashreplace').decode()
     if len(text) > length:
         # The beginning says where it comes from, the end what happened.
         head = length // 4

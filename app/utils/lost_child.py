@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.utils.log import get_logger
 from celery.worker import request
 
@@ -37,6 +37,11 @@ class Request(request.Request):
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
+        if isinstance(error, TimeLimitExceeded):
+            # The pool calls this and then `on_timeout`, and both mark the task as failed: its error
+            # callbacks would run twice, and a chord would count it twice.
+            context = self._context
+            context.errbacks = context.chain = context.chord = None
         if isinstance(error, WorkerLostError):
             logger.warning(
                 'the process of task %s[%s] is gone: %s, and then at CELERY_WORKER_CONCURRENCY and '

@@ -14,8 +14,9 @@ from celery import Celery, chain
 
 from be_queue.tracing import W3C
 from tests.support import spans
-from tests.support.app_tasks import IMPORTS, OUTLASTS_SOFT_LIMIT, TRACED
+from tests.support.app_tasks import FAILS_WITH_SECRETS, IMPORTS, OUTLASTS_SOFT_LIMIT, TRACED
 from tests.support.postgres import PostgresServer
+from tests.support.rejecting import TASK as REJECTS
 from tests.support.spans import Span, Spans
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
@@ -25,6 +26,9 @@ CLIENT = [sys.executable, '-m', 'examples.client', '--trace']
 #: Of a producer with OpenTelemetry: its trace and its span.
 SENDER = {W3C: f'00-{10:032x}-{11:016x}-01'}
 TASKS_PER_CHILD = 5
+LOST = 'pool_processes_lost_total'
+#: The database asks for none.
+PASSWORD = 'battery-staple'
 
 
 @dataclass
@@ -53,6 +57,7 @@ def traced(
             CELERY_IMPORTS=modules,
             CELERY_WORKER_MAX_TASKS_PER_CHILD=TASKS_PER_CHILD,
             LONGEST_DELAY=1,
+            RESULT_DB_PASS=PASSWORD,
         ) as server,
     ):
         yield Traced(site, server, received, site.producer())
@@ -148,17 +153,47 @@ def test_a_task_that_fails_for_good_has_the_error(traced: Traced) -> None:
     assert ran.logs[0]['error.kind'] == 'TypeError'
 
 
-def test_a_task_that_is_killed_at_its_time_limit_has_a_span(traced: Traced) -> None:
+def test_no_secret_leaves_with_the_error_of_a_task(traced: Traced) -> None:
     sent = traced.producer.send_task(
+        FAILS_WITH_SECRETS, ('joe:correct-horse',), queue=f'{traced.site.username}-local-celery'
+    )
+    ran = traced.spans.wait_task(f'run {FAILS_WITH_SECRETS}', sent.id)
+    (log,) = ran.logs
+    assert "login with '***'" in log['message']
+    assert 'https://joe:***@localhost' in log['stack']
+    assert not [name for name in (PASSWORD, 'correct-horse') if name in str(ran)]
+
+
+def test_what_the_consumer_reports_of_a_task_is_reported_once(
+    traced: Traced, sqs: SqsServer
+) -> None:
+    queue = f'{traced.site.username}-local-celery'
+    rejected = traced.producer.send_task(REJECTS, queue=queue)
+    # By the consumer, after the process that ran it.
+    wait_until(lambda: rejected.state == 'FAILURE', 'the message is rejected')
+
+    errbacks, ended = traced.site.queue('slow'), {'name': 'slow', 'state': 'SUCCESS'}
+    before = traced.server.metric('tasks_finished_total', **ended)
+    killed = traced.producer.send_task(
         OUTLASTS_SOFT_LIMIT,
-        queue=f'{traced.site.username}-local-celery',
+        queue=queue,
         soft_time_limit=0.5,
         time_limit=1,
         headers=SENDER,
+        link_error=traced.producer.signature('slow', (0.01,), immutable=True),
     )
-    ran = traced.spans.wait_task(f'run {OUTLASTS_SOFT_LIMIT}', sent.id)
+    ran = traced.spans.wait_task(f'run {OUTLASTS_SOFT_LIMIT}', killed.id)
     assert (ran.trace, ran.logs[0]['error.kind']) == (10, 'TimeLimitExceeded')
     assert ran.end - ran.begin >= 1
+    traced.spans.wait_task(f'wait {OUTLASTS_SOFT_LIMIT}', killed.id)
+    # The consumer's spans come in their order: what it had to say of the first is here.
+    traced.spans.wait_task(f'run {REJECTS}', rejected.id)
+    assert ran.tags['celery.state'] == 'FAILURE'
+    # When the process is gone, every callback has been sent.
+    lost = {'reason': 'time limit'}
+    wait_until(lambda: traced.server.metric(LOST, **lost) == 1, 'the process is gone')
+    wait_until(lambda: sqs.visible(errbacks) == 0 and sqs.in_flight(errbacks) == 0, 'they have run')
+    assert traced.server.metric('tasks_finished_total', **ended) - before == 1
 
 
 def test_the_last_span_of_a_recycled_process_arrives(traced: Traced) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from app.config.configuration import Config
 from app.utils.fluent.sender import Sender
 from be_queue.outage import Outage
+from tests.support.fluent_events import Events
 from tests.support.fluent_server import (
     FluentServer,
     closes,
     receives,
     rubbish,
     running_fluent,
+    takes_one,
 )
 from tests.support.waiting import wait_until
 
 AWAY, BACK = 'is away, trying until it is back', 'is back: failures='
+LARGE = 'is larger than the buffer'
 FULL, ROOM = 'do not fit in their buffer', 'fit in their buffer again'
 #: Bytes of a buffer that is soon full.
 SMALL = 4096
@@ -33,33 +34,6 @@ SMALL = 4096
 def server() -> Iterator[FluentServer]:
     with running_fluent() as server:
         yield server
-
-
-class Events:
-    """A sender, what it counts, and a number for each event."""
-
-    def __init__(self, server: FluentServer, buffer: int) -> None:
-        config = Config(
-            fluent_host='127.0.0.1',
-            fluent_port=server.port,
-            td_database='tests_db',
-            fluent_buffer=buffer,
-        )
-        self.counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self.logged = 0
-        self.sender = Sender(config, self._count)
-
-    def log(self, count: int, size: int = 0) -> None:
-        """Log events of ``size`` bytes and a little more."""
-        for _ in range(count):
-            # Numbers of one length, so that all events are of one size.
-            self.sender.emit('events', {'n': 1000 + self.logged, 'padding': 'x' * size})
-            self.logged += 1
-
-    def _count(self, outcome: str, events: int) -> None:
-        with self._lock:
-            self.counts[outcome] += events
 
 
 @pytest.fixture
@@ -146,7 +120,7 @@ def test_beyond_the_buffer_the_oldest_are_dropped_and_counted(
     assert line.endswith(f'dropped={1000 - len(kept)}')
 
 
-def test_an_event_larger_than_the_buffer_is_dropped_alone(
+def test_events_larger_than_the_buffer_are_dropped_alone_and_the_log_says_so_once(
     server: FluentServer, opened: Callable[..., Events], caplog: pytest.LogCaptureFixture
 ) -> None:
     events = opened(SMALL)
@@ -157,8 +131,11 @@ def test_an_event_larger_than_the_buffer_is_dropped_alone(
     server.start()
     server.wait_received(3)
     assert numbers(server) == [0, 1, 2]
-    wait_until(lambda: lines(caplog, ROOM), 'the log says so')
-    assert lines(caplog, ROOM)[0].endswith('dropped=1')
+    events.log(2, SMALL)
+    wait_until(lambda: events.counts == {'sent': 3, 'dropped': 3}, 'they are counted')
+    (line,) = lines(caplog, LARGE)
+    assert f'FLUENT_BUFFER={SMALL}' in line
+    assert lines(caplog, FULL) == lines(caplog, ROOM) == []
 
 
 def test_a_connection_that_is_closed_when_idle_is_no_outage(
@@ -174,6 +151,29 @@ def test_a_connection_that_is_closed_when_idle_is_no_outage(
     assert numbers(server) == [0, 1, 2, 3]
     assert server.connections == 4
     assert lines(caplog, AWAY) == []
+
+
+def test_an_event_whose_server_hangs_up_when_it_has_it_is_sent_once(
+    server: FluentServer, opened: Callable[..., Events], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: set[socket.socket] = set()
+    look = Sender._check_recv_side
+
+    def look_late(sender: Sender) -> None:
+        # As where the thread stands still after it has written: the server has hung up by then.
+        if sender.socket in looked_at:
+            sender.socket.settimeout(30)
+            assert sender.socket.recv(1, socket.MSG_PEEK) == b''
+        looked_at.add(sender.socket)
+        look(sender)
+
+    monkeypatch.setattr(Sender, '_check_recv_side', look_late)
+    server.behaviour = takes_one
+    events = opened()
+    events.log(5)
+    server.wait_received(5)
+    wait_until(lambda: events.counts == {'sent': 5}, 'they are counted')
+    assert numbers(server) == [0, 1, 2, 3, 4]
 
 
 def test_a_server_that_talks_back_is_not_listened_to(

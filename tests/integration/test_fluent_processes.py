@@ -172,3 +172,14 @@ def test_the_example_sends_its_events(server: FluentServer) -> None:
     away = example(**server.environment | {'FLUENT_PORT': str(free_port())})
     assert away.returncode == 1
     assert away.stdout.startswith('0 events of 3 sent')
+
+
+def test_the_example_counts_what_fell_out_of_its_buffer(server: FluentServer) -> None:
+    gone = server.environment | {'FLUENT_PORT': str(free_port()), 'FLUENT_BUFFER': '4096'}
+    ended = script(
+        "import runpy, sys; sys.argv[1:] = ['--count', '1000']\n"
+        "runpy.run_module('examples.td', run_name='__main__')",
+        gone,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout.startswith('0 events of 1000 sent')

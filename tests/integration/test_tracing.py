@@ -139,6 +139,21 @@ def test_a_send_that_fails_is_a_span_with_the_error(scene: Scene, proxy: FaultyS
     assert 'AccessDenied' in {f.key: f.vStr for f in log.fields}['message']
 
 
+def test_the_error_of_a_send_is_masked_as_the_last_call_says(
+    scene: Scene, proxy: FaultySqs
+) -> None:
+    scene.make_both()
+    proxy.fail('SendMessage', status(403, 'AccessDenied'))
+    traced = Traced(scene, proxy.url)
+    trace_sends(traced.app, lambda text: text.replace('AccessDenied', '***'))
+    with global_tracer(traced.tracer), pytest.raises(Exception, match='AccessDenied'):
+        traced.app.send_task('work', retry=False)
+    (span,) = traced.spans
+    (log,) = span.logs
+    assert '***' in {f.key: f.vStr for f in log.fields}['message']
+    assert 'AccessDenied' not in str(log)
+
+
 def test_without_a_tracer_nothing_is_added_to_a_message(scene: Scene) -> None:
     traced = Traced(scene)
     traced.app.send_task('work')

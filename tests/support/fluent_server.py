@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 
 __all__ = [
     'Event', 'FluentServer', 'closes', 'never_reads', 'receives', 'rubbish', 'running_fluent',
+    'takes_one',
 ]  # fmt: skip
 
 CHUNK = 65536
@@ -39,11 +40,12 @@ Behaviour = Callable[['FluentServer', socket.socket], None]
 
 def receives(server: FluentServer, connection: socket.socket) -> None:
     """Take events until the client hangs up."""
-    unpacker = msgpack.Unpacker(ext_hook=_time)
-    while data := connection.recv(CHUNK):
-        unpacker.feed(data)
-        for message in unpacker:
-            server.events += _events(*message)
+    _receive(server, connection, float('inf'))
+
+
+def takes_one(server: FluentServer, connection: socket.socket) -> None:
+    """Take one event, and hang up."""
+    _receive(server, connection, 1)
 
 
 def never_reads(server: FluentServer, connection: socket.socket) -> None:
@@ -155,6 +157,17 @@ def _reset(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         # Wakes the recv() that would keep the connection open.
         connection.shutdown(socket.SHUT_RDWR)
+
+
+def _receive(server: FluentServer, connection: socket.socket, most: float) -> None:
+    """Take so many messages, one at a time, or until the client hangs up."""
+    unpacker = msgpack.Unpacker(ext_hook=_time)
+    taken = 0
+    while taken < most and (data := connection.recv(CHUNK)):
+        unpacker.feed(data)
+        for message in unpacker:
+            server.events += _events(*message)
+            taken += 1
 
 
 def _events(tag: str, entries: Any, *rest: Any) -> list[Event]:

@@ -50,7 +50,8 @@ class Spans:
     def __init__(self, port: int) -> None:
         self.port = port
         self.received: list[Span] = []
-        #: Bytes of each message.
+        #: Each message as it came, and its bytes.
+        self.messages: list[bytes] = []
         self.sizes: list[int] = []
         #: Of an OTLP collector: what it answers, and after how many seconds.
         self.status = 200
@@ -110,6 +111,7 @@ def agent() -> Iterator[Spans]:
                     data = server.recv(LARGEST + 1)
                 except TimeoutError:
                     continue
+                spans.messages.append(data)
                 spans.sizes.append(len(data))
                 spans.received += from_datagram(data)
 
@@ -133,6 +135,7 @@ def collector() -> Iterator[Spans]:
             if spans.delay:
                 stopping.wait(spans.delay)
             if spans.status == 200 and self.path == '/v1/traces':
+                spans.messages.append(body)
                 spans.sizes.append(len(body))
                 spans.received += from_otlp(body)
             try:

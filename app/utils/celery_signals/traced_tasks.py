@@ -6,8 +6,10 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from celery import Task, current_app, signals
+from celery.exceptions import Reject
 from celery.worker.request import Request
 
+from app.known_secrets import redacted
 from app.utils.tracing import headers, spans
 from be_queue.tracing import trace_sends
 
@@ -26,7 +28,7 @@ def connect_consumer() -> None:
 def connect_pool_process() -> None:
     """Make the spans of the tasks that run in this process, and of those that they send."""
     signals.task_failure.disconnect(_lost)  # inherited
-    trace_sends(current_app)
+    trace_sends(current_app, redacted)
     signals.task_prerun.connect(_prerun)
     signals.task_failure.connect(_failure)
     signals.task_retry.connect(_retry)
@@ -41,6 +43,8 @@ def _received(request: Request, **_: Any) -> None:
 def _lost(sender: Task, task_id: str, exception: Exception, **_: Any) -> None:
     # Celery reports a task that ran into its hard time limit twice.
     request = _held.pop(task_id, None)
+    if isinstance(exception, Reject):
+        return  # the process in which it ran is there, and has reported it
     if request is not None and request.time_start:
         spans.lost(sender.name, request.request_dict, request.time_start, exception)
 

@@ -49,11 +49,13 @@ class Sender(asyncsender.FluentSender):
         # Never blocks, and a time limit that interrupts it leaves no lock behind.
         self._events: SimpleQueue[bytes | None] = SimpleQueue()
         self._limit = config.fluent_buffer
-        # Guards these: events not sent yet, their bytes, those dropped since the buffer was full.
+        # Guards these: events not sent yet, their bytes, those dropped since the buffer was full,
+        # and whether one was larger than all of it.
         self._state = threading.Lock()
         self._waiting = 0
         self._bytes = 0
         self._lost = 0
+        self._had_large = False
         self._gave_up = False
         self._closing = threading.Event()
         address = f'{config.fluent_host}:{config.fluent_port}'
@@ -92,19 +94,28 @@ class Sender(asyncsender.FluentSender):
 
     def _send(self, event: bytes) -> bool:
         """Have an event wait, in the thread that logs it."""
+        fits = len(event) <= self._limit
         with self._state:
-            taken = not self._closed and len(event) <= self._limit
+            taken = fits and not self._closed
             dropped = self._make_room(len(event)) if taken else 1
-            is_first = dropped > 0 and not self._lost and not self._closed
-            if not self._closed:
-                self._lost += dropped
+            is_full = taken and dropped > 0 and not self._lost
+            is_first_large = not (fits or self._had_large)
+            self._had_large |= not fits
             if taken:
+                self._lost += dropped
                 self._waiting += 1
                 self._bytes += len(event)
                 self._events.put(event)
         if dropped:
             self._count('dropped', dropped)
-        if is_first:
+        if is_first_large:
+            logger.warning(
+                'an event log is larger than the buffer and is dropped, as is each that follows: '
+                'bytes=%d: make it smaller, or FLUENT_BUFFER=%d larger',
+                len(event),
+                self._limit,
+            )
+        if is_full:
             logger.warning(
                 'event logs do not fit in their buffer, the oldest are dropped: bytes=%d: '
                 'check FLUENT_HOST, FLUENT_PORT, FLUENT_BUFFER',
@@ -145,6 +156,18 @@ class Sender(asyncsender.FluentSender):
                 self._outage.ended()
                 self._sent(event)
                 return
+
+    def _send_data(self, event: bytes) -> None:
+        """Write an event, as fluent-logger does, but do not look at the connection afterwards.
+
+        A server that has closed it by then may have the event, and would get it a second time.
+        """
+        self._reconnect()
+        self._check_recv_side()
+        rest = memoryview(event)
+        while rest:
+            # By parts: the time limit is for a server that takes nothing, not for a large event.
+            rest = rest[self.socket.send(rest) :]
 
     def _reconnect(self) -> None:
         is_new = self.socket is None

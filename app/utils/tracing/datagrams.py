@@ -13,6 +13,8 @@ from thrift.protocol.TCompactProtocol import TCompactProtocol  # type: ignore[im
 from thrift.Thrift import TMessageType  # type: ignore[import-untyped]
 from thrift.transport.TTransport import TMemoryBuffer  # type: ignore[import-untyped]
 
+from app.utils.tracing.cleaned import cleaned
+
 __all__ = ['LARGEST', 'datagrams']
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,8 @@ logger = logging.getLogger(__name__)
 LARGEST = 65_000
 #: Characters to which the texts of a span that is larger are cut, one after the other.
 CUTS = (4_096, 512, 64)
-#: Logs and tags of each that are kept when that is not enough.
+#: Logs, their fields, tags and references that are kept when that is not enough: at first, and
+#: then half as many until it is.
 KEPT = 50
 #: The tag of a span from which something was cut.
 CUT_TAG = 'cut'
@@ -36,7 +39,24 @@ def datagrams(spans: list[Any], process: ttypes.Process) -> Iterator[bytes]:
         spans: finished ones of jaeger_client.
         process: who reports them.
     """
-    yield from _datagrams(make_jaeger_batch(spans, process).spans, process)
+    made = make_jaeger_batch(spans, process).spans
+    for span in made:
+        _clean(span)
+    yield from _datagrams(made, process)
+
+
+def _clean(span: ttypes.Span) -> None:
+    span.operationName = cleaned(span.operationName)
+    for tag in _tags(span):
+        tag.key, tag.vStr = cleaned(tag.key), cleaned(tag.vStr)
+        number = cleaned(tag.vLong)
+        if isinstance(number, str):
+            tag.vType, tag.vStr, tag.vLong = ttypes.TagType.STRING, number, None
+
+
+def _tags(span: ttypes.Span) -> list[ttypes.Tag]:
+    """Return a span's tags, and the fields of its logs."""
+    return [*span.tags, *(field for log in span.logs for field in log.fields)]
 
 
 def _datagrams(spans: list[ttypes.Span], process: ttypes.Process) -> Iterator[bytes]:
@@ -48,7 +68,7 @@ def _datagrams(spans: list[ttypes.Span], process: ttypes.Process) -> Iterator[by
         yield from _datagrams(spans[:half], process)
         yield from _datagrams(spans[half:], process)
     elif data is not None:
-        yield _cut(spans[0], process)
+        yield from _cut(spans[0], process)
 
 
 def _encoded(spans: list[ttypes.Span], process: ttypes.Process) -> bytes | None:
@@ -66,23 +86,32 @@ def _encoded(spans: list[ttypes.Span], process: ttypes.Process) -> bytes | None:
     return data
 
 
-def _cut(span: ttypes.Span, process: ttypes.Process) -> bytes:
-    span.tags = [*span.tags, ttypes.Tag(CUT_TAG, ttypes.TagType.BOOL, vBool=True)]
+def _cut(span: ttypes.Span, process: ttypes.Process) -> Iterator[bytes]:
+    cut = ttypes.Tag(CUT_TAG, ttypes.TagType.BOOL, vBool=True)
+    span.tags = [*span.tags, cut]
     for length in CUTS:
         span.operationName = _shortened(span.operationName, length)
-        for tag in [*span.tags, *(field for log in span.logs for field in log.fields)]:
+        for tag in _tags(span):
             tag.key = _shortened(tag.key, length)
             tag.vStr = _shortened(tag.vStr, length)
         data = _encoded([span], process)
         if data is not None and len(data) <= LARGEST:
-            return data
-    span.tags = [*span.tags[:KEPT], span.tags[-1]]
-    # The last ones: among them is how it ended.
-    span.logs = span.logs[-KEPT:]
-    for log in span.logs:
-        log.fields = log.fields[:KEPT]
-    span.references = (span.references or [])[:KEPT]
-    return _encoded([span], process) or b''
+            yield data
+            return
+    kept = KEPT
+    while kept:
+        span.tags = [*span.tags[:-1][:kept], cut]
+        # The last ones: among them is how it ended.
+        span.logs = span.logs[-kept:]
+        for log in span.logs:
+            log.fields = log.fields[:kept]
+        span.references = (span.references or [])[:kept]
+        data = _encoded([span], process)
+        if data is not None and len(data) <= LARGEST:
+            yield data
+            return
+        kept //= 2
+    logger.warning('a span cannot be sent: name=%s is too large', span.operationName)
 
 
 def _shortened(text: str | None, length: int) -> str | None:

@@ -124,7 +124,9 @@ class Agent:
         except OSError:
             if self._socket is None:
                 raise
-            return  # where it was before
+            # Where it was before. A name server that does not answer is not waited for each time.
+            self._looked_up_at = time.monotonic()
+            return
         family, kind, protocol, _, address = found[0]
         if self._socket is None or self._socket.family != family:
             self.close()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
@@ -26,12 +27,13 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
     TraceIdRatioBased,
 )
-from opentelemetry.shim.opentracing_shim import TracerShim, create_tracer
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
 from app.config.configuration import Config
+from app.utils.tracing.cleaned import cleaned
 from app.utils.tracing.outbox import Outbox
+from app.utils.tracing.w3c import Tracer
 from be_queue.outage import Outage
 
 __all__ = ['start']
@@ -47,7 +49,7 @@ KINDS = {
 }
 
 
-def start(config: Config, tells: bool) -> tuple[TracerShim, Outbox]:
+def start(config: Config, tells: bool) -> tuple[Tracer, Outbox]:
     """Return a tracer of this process, and what sends its spans.
 
     Arguments:
@@ -70,7 +72,7 @@ def start(config: Config, tells: bool) -> tuple[TracerShim, Outbox]:
         span_limits=SpanLimits(max_attribute_length=TEXT_LENGTH),
     )
     provider.add_span_processor(Finished(outbox))
-    return create_tracer(provider), outbox
+    return Tracer(provider), outbox
 
 
 class Finished(SpanProcessor):
@@ -100,12 +102,31 @@ class Endpoint:
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         """Send spans, trying for 10 s (OTEL_EXPORTER_OTLP_TIMEOUT); raises ConnectionError."""
+        for span in spans:
+            _clean(span)
         if self._exporter.export(spans) is not SpanExportResult.SUCCESS:
             raise ConnectionError(self._log.text)
 
     def close(self) -> None:
         """Send nothing more."""
         self._exporter.shutdown()
+
+
+def _clean(span: ReadableSpan) -> None:
+    # In place: it is finished, and nobody else reads it.
+    span._name = cleaned(span.name)
+    span._attributes = _cleaned(span._attributes)
+    for event in span.events:
+        event._name = cleaned(event.name)
+        event._attributes = _cleaned(event._attributes)
+    if span.status.description:
+        span._status = Status(span.status.status_code, cleaned(span.status.description))
+
+
+def _cleaned(attributes: Any) -> BoundedAttributes:
+    kept = BoundedAttributes(attributes=cleaned(attributes or {}))
+    kept.dropped = getattr(attributes, 'dropped', 0)
+    return kept
 
 
 class LastLine(logging.Handler):

@@ -12,13 +12,17 @@ from typing import Any
 
 import opentracing  # type: ignore[import-untyped]
 
+from app.known_secrets import redacted
 from app.utils.tracing import headers
 from be_queue.tracing import mark_failed
 
 __all__ = ['ended', 'failed', 'lost', 'started']
 
-#: Attribute of a request: the scope in which its span is the active one.
+#: Attributes of a request: the scope in which its span is the active one, and the one around that.
 _SCOPE = '_trace_scope'
+_OUTER = '_trace_outer_scope'
+#: Scopes that a task may leave open.
+_MOST_LEFT = 1_000
 
 
 def started(name: str, request: Any) -> None:
@@ -32,6 +36,7 @@ def started(name: str, request: Any) -> None:
         span = tracer.start_span(f'run {name}', tags=tags)
     else:
         span = _begun(tracer, name, vars(request), tags, time.time())
+    setattr(request, _OUTER, tracer.scope_manager.active)
     setattr(request, _SCOPE, tracer.scope_manager.activate(span, finish_on_close=True))
     request.trace_id = _trace_id(span)
 
@@ -40,7 +45,7 @@ def failed(request: Any, error: BaseException) -> None:
     """Put on the task's span what an attempt ended with."""
     scope = getattr(request, _SCOPE, None)
     if scope is not None:
-        mark_failed(scope.span, error)
+        mark_failed(scope.span, error, redacted)
 
 
 def ended(request: Any, state: str | None) -> None:
@@ -49,7 +54,7 @@ def ended(request: Any, state: str | None) -> None:
     Arguments:
         state: Celery's; None when it ended in an error of Celery's own.
     """
-    scope = request.__dict__.pop(_SCOPE, None)
+    outer, scope = (request.__dict__.pop(name, None) for name in (_OUTER, _SCOPE))
     if scope is None:
         return
     error = sys.exc_info()[1] if state is None else None
@@ -57,22 +62,38 @@ def ended(request: Any, state: str | None) -> None:
         return  # the process is being killed: see `lost`
     scope.span.set_tag('celery.state', state or 'FAILURE')
     if error is not None:
-        mark_failed(scope.span, error)
+        mark_failed(scope.span, error, redacted)
+    _close_inner(scope, outer)
     scope.close()
 
 
 def lost(name: str, message_headers: Mapping[str, Any], began: float, error: Exception) -> None:
-    """Report the run of a task that failed with its process, which has not reported it.
+    """Report the run of a task that failed with its process, which has reported its wait alone.
 
     Arguments:
         began: when it started, in seconds since 1970.
     """
     tracer = opentracing.global_tracer()
-    tags = _tags(name, message_headers['id'], message_headers)
-    span = _begun(tracer, name, message_headers, tags, began)
+    span = tracer.start_span(
+        f'run {name}',
+        child_of=headers.context(tracer, message_headers),
+        tags=_tags(name, message_headers['id'], message_headers),
+        start_time=began,
+        ignore_active_span=True,
+    )
     span.set_tag('celery.state', 'FAILURE')
-    mark_failed(span, error)
+    mark_failed(span, error, redacted)
     span.finish()
+
+
+def _close_inner(scope: Any, outer: Any) -> None:
+    """Close the scopes that the task has left open: under them its own would stay open too."""
+    manager = opentracing.global_tracer().scope_manager
+    for _ in range(_MOST_LEFT):
+        active = manager.active
+        if active in (None, scope, outer):
+            return
+        active.close()
 
 
 def _begun(

@@ -104,6 +104,42 @@ def test_an_error_on_a_span_has_its_kind_its_message_and_its_stack() -> None:
     assert "raise ValueError('too much')" in stack
 
 
+@pytest.mark.parametrize('flags', ['00', '01', '02', '03'])
+def test_of_w3cs_flags_only_sampled_goes_on(flags: str) -> None:
+    # Its second says that the id is random; Jaeger's second says debug.
+    both = in_both_forms({W3C: f'00-{10:032x}-{11:016x}-{flags}'})
+    assert both[JAEGER] == f'a:b:0:{flags in ("01", "03"):x}'
+
+
+@pytest.mark.parametrize(('flags', 'sampled'), [('2', 0), ('3', 1)])
+def test_jaegers_debug_flag_goes_on_in_jaegers_form_alone(flags: str, sampled: int) -> None:
+    both = in_both_forms({JAEGER: f'a:b:0:{flags}'})
+    assert both == {JAEGER: f'a:b:0:{flags}', W3C: f'00-{10:032x}-{11:016x}-0{sampled}'}
+
+
+def test_an_error_on_a_span_is_masked_before_it_is_cut() -> None:
+    secret = 'Tr0ub4dor-and-3'
+    span = Recorded()
+    # Wherever the middle is left out, it is out of a secret.
+    error = ValueError(secret * 1_000)
+    try:
+        raise error
+    except ValueError:
+        mark_failed(span, error, lambda text: text.replace(secret, '***'))
+    (log,) = span.logs
+    assert set(log['message']) <= set('*\n[.]')
+    assert log['error.object'].startswith("ValueError('***")
+    assert 'ValueError: ***' in log['stack']
+    assert not any(secret[n : n + 4] in repr(log) for n in range(len(secret) - 3))
+
+
+def test_an_error_on_a_span_can_be_encoded() -> None:
+    span = Recorded()
+    mark_failed(span, FileNotFoundError('no file caf\udce9.txt'))
+    assert span.logs[0]['message'] == 'no file caf\\udce9.txt'
+    assert repr(span.logs).encode()
+
+
 def test_an_error_on_a_span_is_bounded_and_keeps_its_beginning_and_its_end() -> None:
     span = Recorded()
     mark_failed(span, ValueError(f'begin{"x" * 1_000_000}end'))

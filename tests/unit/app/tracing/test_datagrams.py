@@ -80,12 +80,37 @@ def test_a_span_with_too_many_logs_arrives_with_the_last(tracer: Tracer) -> None
     assert found.tags['cut'] is True
 
 
+def test_a_span_with_many_fields_arrives_with_as_many_as_fit(tracer: Tracer) -> None:
+    span = tracer.start_span('large')
+    for n in range(60):
+        span.log_kv({'n': n} | {f'field-{n}': 'x' * 300 for n in range(60)})
+    small = tracer.start_span('small')
+    found = {each.name: each for each in decoded([span, small])}
+    assert found.keys() == {'large', 'small'}
+    assert found['large'].logs[-1]['n'] == 59
+    assert found['large'].tags['cut'] is True
+    assert sum(len(log) for log in found['large'].logs) > 100
+
+
+def test_a_span_that_never_fits_takes_no_other_with_it(
+    tracer: Tracer, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = make_process('tests', {'large': 'x' * 2 * LARGEST}, 10 * LARGEST)
+    spans = [tracer.start_span(f'span-{n}') for n in range(2)]
+    for span in spans:
+        span.finish()
+    assert list(datagrams(spans, process)) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f'a span cannot be sent: name=span-{n} is too large' for n in range(2)
+    ]
+
+
 def test_a_span_that_cannot_be_encoded_takes_no_other_with_it(
     tracer: Tracer, caplog: pytest.LogCaptureFixture
 ) -> None:
     spans = [tracer.start_span(f'span-{n}') for n in range(5)]
     spans[2].set_tag('number', 2**70)
-    spans[2].tags[-1].vLong = 'no number'
+    spans[2].tags[-1].vLong = object()
     assert [span.name for span in decoded(spans)] == ['span-0', 'span-1', 'span-3', 'span-4']
     (record,) = caplog.records
     assert 'span-2' in record.getMessage()

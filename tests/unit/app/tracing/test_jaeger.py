@@ -13,7 +13,7 @@ from jaeger_client.span import Span
 from jaeger_client.thrift import make_process
 from jaeger_client.tracer import Tracer
 
-from app.utils.tracing.jaeger import Agent
+from app.utils.tracing.jaeger import NAME_LASTS, Agent
 from tests.support import spans
 from tests.support.waiting import wait_until
 
@@ -64,3 +64,23 @@ def test_a_name_that_resolves_no_more_is_where_it_was(monkeypatch: pytest.Monkey
         monkeypatch.setattr(agent, '_looked_up_at', float('-inf'))
         agent.send([span()])
         wait_until(lambda: len(received.received) == 2, 'both have come')
+
+
+def test_a_name_that_resolves_no_more_is_not_looked_up_for_each_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def refuse(*_: object, **__: object) -> None:
+        asked.append(True)
+        raise socket.gaierror(-3, 'Temporary failure in name resolution')
+
+    with spans.agent() as received, agent_at('localhost', received.port) as agent:
+        agent.send([span()])
+        monkeypatch.setattr(agent, '_looked_up_at', agent._looked_up_at - NAME_LASTS)
+        monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+        for _ in range(3):
+            agent.send([span()])
+        monkeypatch.undo()
+        wait_until(lambda: len(received.received) == 4, 'all have come')
+    assert len(asked) == 1

@@ -75,3 +75,98 @@ def test_an_outage_is_one_line_and_its_end_another(caplog: pytest.LogCaptureFixt
     assert 'nobody there' in away
     assert 'check AGENT_HOST' in away
     assert 'the agent is back' in back
+
+
+def test_what_falls_out_of_a_full_outbox_is_counted_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, going_on = threading.Event(), threading.Event()
+    sent: list[int] = []
+
+    def send(batch: list[int]) -> None:
+        begun.set()
+        assert going_on.wait(30)
+        sent.extend(batch)
+
+    outbox = Outbox(send, nothing, None)
+    for outage in (1, 2):
+        outbox.put(-1)
+        assert begun.wait(30)
+        for n in range(MOST + 7 * outage):
+            outbox.put(n)
+        going_on.set()
+        wait_until(lambda outage=outage: len(caplog.messages) == 2 * outage, 'it is over')
+        full, over = caplog.messages[-2:]
+        assert f'the oldest are dropped: waiting={MOST}' in full
+        assert 'JAEGER_SAMPLER_PARAM' in full
+        assert over.endswith(f'dropped={7 * outage}')
+        begun.clear()
+        going_on.clear()
+    going_on.set()
+    outbox.stop(30)
+    assert len(sent) == 2 * (MOST + 1)
+
+
+def test_what_falls_out_in_an_outage_is_said_once_and_counted_at_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, going_on = threading.Event(), threading.Event()
+    tried: list[int] = []
+
+    def send(batch: list[int]) -> None:
+        begun.set()
+        assert going_on.wait(30)
+        tried.extend(batch)
+        raise ConnectionError('nobody there')
+
+    def lines() -> list[str]:
+        return [line for line in caplog.messages if 'dropped' in line]
+
+    outbox = Outbox(send, nothing, Outage('the agent', max_wait=0.001))
+    outbox.put(-1)
+    assert begun.wait(30)
+    for n in range(MOST + 7):
+        outbox.put(n)
+    going_on.set()
+    wait_until(lambda: len(tried) == 1 + MOST, 'all are tried')
+    assert len(lines()) == 1
+    outbox.stop(30)
+    assert [line.rpartition(': ')[2] for line in lines()[1:]] == ['dropped=7']
+
+
+def test_a_thread_that_cannot_start_costs_no_error_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr('app.utils.tracing.outbox.THREAD_PAUSE', 0.0)
+    sent: list[int] = []
+    outbox = Outbox(sent.extend, nothing, None)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, 'start', refuse)
+        for n in range(3):
+            outbox.put(n)
+        Outbox(sent.extend, nothing, None).stop(30)
+    (line, _) = caplog.messages
+    assert 'spans wait for a thread' in line
+    outbox.put(3)
+    wait_until(lambda: sent == [0, 1, 2, 3], 'all are sent')
+    outbox.stop(30)
+
+
+def test_a_thread_that_cannot_start_is_not_asked_for_with_each_span(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[threading.Thread] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        asked.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr('app.utils.tracing.outbox.THREAD_PAUSE', 600.0)
+    monkeypatch.setattr(threading.Thread, 'start', refuse)
+    outbox = Outbox(lambda _: None, nothing, None)
+    for n in range(3):
+        outbox.put(n)
+    assert len(asked) == 1

@@ -158,8 +158,9 @@ def test_a_run_whose_process_is_gone_is_reported_by_another(traced: Traced) -> N
     message = {'id': 'an-id', W3C: SENDER, SENT_AT: began - 60}
     with traced() as (_, received):
         spans.lost('add', message, began, TimeoutError('too long'))
-    wait, ran = received.of('an-id')
-    assert (wait.parent, ran.parent) == (11, wait.id)
+    # The wait has been sent by the process that is gone: it ended as the task began.
+    (ran,) = received.of('an-id')
+    assert (ran.name, ran.trace, ran.parent) == ('run add', 10, 11)
     assert abs(ran.begin - began) < 0.001
     assert ran.end - ran.begin > 4
     assert ran.logs[0]['error.kind'] == 'TimeoutError'
@@ -172,3 +173,39 @@ def test_what_ends_without_a_start_is_left_alone(traced: Traced) -> None:
         spans.failed(request(), ValueError('no span'))
         spans.ended(request(), 'SUCCESS')
     assert received.of('an-id') == []
+
+
+def test_scopes_that_a_task_leaves_open_end_with_it(traced: Traced) -> None:
+    from app.utils.tracing import spans, tracer
+
+    with traced() as (_, received):
+        for task_id in ('first', 'second'):
+            task = request(id=task_id)
+            spans.started('add', task)
+            for _ in range(3):
+                tracer().start_active_span(f'left by {task_id}')
+            spans.ended(task, 'SUCCESS')
+            assert tracer().active_span is None
+    for task_id in ('first', 'second'):
+        (ran,) = received.of(task_id)
+        left = [span for span in received.received if span.name == f'left by {task_id}']
+        assert len(left) == 3
+        assert {span.trace for span in left} == {ran.trace}
+
+
+def test_scopes_that_a_task_within_another_leaves_open_end_alone(traced: Traced) -> None:
+    from app.utils.tracing import spans, tracer
+
+    with traced() as (_, received):
+        outer, inner = request(id='outer'), request(id='inner', is_eager=True)
+        spans.started('outer', outer)
+        spans.started('inner', inner)
+        tracer().start_active_span('left')
+        # One that ends its own span early leaves nothing of its own to be found.
+        tracer().scope_manager.active.close()
+        tracer().scope_manager.active.close()
+        spans.ended(inner, 'SUCCESS')
+        assert tracer().active_span is not None
+        spans.ended(outer, 'SUCCESS')
+        assert tracer().active_span is None
+    assert len(received.of('outer')) == len(received.of('inner')) == 1
