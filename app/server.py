@@ -93,6 +93,8 @@ def _web(listener: socket.socket) -> Child:
     command = [sys.executable, '-m', 'gunicorn', 'app.web:create_app()']
     options = {
         '--bind': f'fd://{descriptor}',
+        # Even with WEB_CONCURRENCY: each would ask SQS for the depths of the queues.
+        '--workers': '1',
         '--threads': '4',
         '--log-level': 'warning',
         '--logger-class': 'app.utils.logs.gunicorn.Logger',

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from app.utils import heartbeat
 from app.utils.heartbeat import Load, Poller
+from app.utils.heartbeat import State as WorkerState
 from be_queue.transport.receiving.polling import State
 
 __all__ = ['HeartbeatCollector']
@@ -36,15 +37,17 @@ class HeartbeatCollector(Collector):
         beat = heartbeat.read(self._path)
         if beat is None:
             return
-        age = self._age()
-        age.add_metric([], beat.age)
-        yield age
         now = time.time()
-        since, states, ages = self._of_pollers()
-        for queue, poller in beat.pollers.items():
-            _add_poller(queue, poller, since, states)
-            ages.add_metric([queue], _since(poller.oldest_due, now))
-        yield from (since, states, ages)
+        # The event loop of a worker that stops has ended, while its last tasks run.
+        if beat.state is WorkerState.CONSUMING:
+            age = self._age()
+            age.add_metric([], beat.age)
+            yield age
+            since, states, ages = self._of_pollers()
+            for queue, poller in beat.pollers.items():
+                _add_poller(queue, poller, since, states)
+                ages.add_metric([queue], _since(poller.oldest_due, now))
+            yield from (since, states, ages)
         if beat.load is not None:
             yield from self._filled(beat.load, now)
 
@@ -59,7 +62,8 @@ class HeartbeatCollector(Collector):
 
     def _age(self) -> GaugeMetricFamily:
         return self._gauge(
-            'worker_heartbeat_age_seconds', "Since the worker's event loop last turned."
+            'worker_heartbeat_age_seconds',
+            "Since the worker's event loop last turned; while it consumes.",
         )
 
     def _of_pollers(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:

@@ -1,62 +1,25 @@
-"""What the observer of a channel is told, on a real SQS server."""
+"""What the observer of a channel is told of messages, on a real SQS server."""
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-import boto3
 import kombu
 import pytest
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from celery import Celery
 from kombu.asynchronous import Hub
 
 from be_queue import transport
-from be_queue.transport.clients import requests
-from be_queue.transport.clients.requests import AsyncSqs
-from be_queue.transport.clients.watching import watch
-from be_queue.transport.observer import Observer
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
-from tests.support.ports import free_port
-from tests.support.sqs import REGION
-
-
-class Noting(Observer):
-    """Notes all that it is told."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, str]] = []
-        self.seconds: list[float] = []
-        self.receives: list[int | None] = []
-        self.deletes: list[tuple[int, list[float]]] = []
-        self.extensions: list[tuple[int, int]] = []
-        self.releases: list[tuple[str, int]] = []
-
-    def requested(self, operation: str, status: str, seconds: float) -> None:
-        self.requests.append((operation, status))
-        self.seconds.append(seconds)
-
-    def received(self, queue: str, count: int) -> None:
-        self.receives.append(count)
-
-    def receive_failed(self, queue: str) -> None:
-        self.receives.append(None)
-
-    def deleted(self, queue: str, asked: int, delays: Any) -> None:
-        self.deletes.append((asked, delays))
-
-    def extended(self, queue: str, count: int, failed: int) -> None:
-        self.extensions.append((count, failed))
-
-    def released(self, queue: str, count: int) -> None:
-        self.releases.append((queue, count))
+from tests.support.noting import Noting
 
 
 class Channel(transport.Channel):
@@ -165,6 +128,39 @@ def test_extensions(scene: Scene, hub: Hub, proxy: FaultySqs, fault: faulty.Faul
         consumer.acknowledge()
 
 
+@pytest.mark.parametrize('is_acked', [False, True], ids=['held', 'acked'])
+def test_only_a_message_that_is_still_held_can_fail_to_be_extended(
+    scene: Scene, hub: Hub, proxy: FaultySqs, is_acked: bool
+) -> None:
+    send(scene, 1)
+    may_answer = threading.Event()
+
+    def expired(handler: faulty.Handler) -> None:
+        may_answer.wait()
+        entries = [entry['Id'] for entry in json.loads(handler.body)['Entries']]
+        failed = [
+            {'Id': each, 'Code': 'ReceiptHandleIsInvalid', 'SenderFault': True} for each in entries
+        ]
+        handler.answer(200, json.dumps({'Successful': [], 'Failed': failed}).encode())
+
+    proxy.fail('ChangeMessageVisibilityBatch', expired)
+    try:
+        with consuming(scene, hub, proxy.url, visibility_timeout=6) as consumer:
+            turn_until(hub, lambda: consumer.held, 'it is received')
+            asked = proxy.requests
+            turn_until(hub, lambda: asked['ChangeMessageVisibilityBatch'], 'an extension is asked')
+            if is_acked:
+                consumer.acknowledge()
+                turn_until(hub, lambda: consumer.noted.deletes, 'it is deleted')
+            may_answer.set()
+            turn_until(hub, lambda: consumer.noted.extensions, 'the extension is answered')
+            first = consumer.noted.extensions[0]
+            consumer.acknowledge()
+    finally:
+        may_answer.set()
+    assert first == ((0, 0) if is_acked else (0, 1))
+
+
 def waits(consumer: Consumer) -> bool:
     receiving = consumer.channel.receiving
     return receiving is not None and receiving.in_flight > 0
@@ -176,89 +172,3 @@ def test_what_is_handed_back_at_the_end(scene: Scene, hub: Hub) -> None:
         send(scene, 1)
     assert consumer.noted.releases == [(scene.work, 1)]
     assert scene.sqs.in_flight(scene.work) == 0
-
-
-STATUSES = [
-    (faulty.status(400, 'RequestThrottled'), 'throttled'),
-    (faulty.status(429, 'Whatever'), 'throttled'),
-    (faulty.status(403, 'AccessDenied'), 'denied'),
-    (faulty.status(400, 'AccessDeniedException'), 'denied'),
-    (faulty.status(403, 'InvalidClientTokenId'), 'denied'),
-    (faulty.status(400, 'QueueDoesNotExist'), 'client error'),
-    (faulty.status(503, 'ServiceUnavailable'), 'server error'),
-    (faulty.reset, 'unreachable'),
-    (faulty.no_answer, 'timeout'),
-    (None, 'ok'),
-]
-IDS = [f'{number}-{status}' for number, (_, status) in enumerate(STATUSES)]
-
-
-def client_of(port: int, attempts: int = 1, read_timeout: float = 30) -> Any:
-    return boto3.client(
-        'sqs',
-        endpoint_url=f'http://127.0.0.1:{port}',
-        region_name=REGION,
-        aws_access_key_id='test',
-        aws_secret_access_key='test',
-        config=Config(
-            read_timeout=read_timeout,
-            retries={'mode': 'standard', 'total_max_attempts': attempts},
-        ),
-    )
-
-
-@pytest.mark.parametrize(('fault', 'status'), STATUSES, ids=IDS)
-def test_how_a_request_ended(
-    proxy: FaultySqs,
-    hub: Hub,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: faulty.Fault | None,
-    status: str,
-) -> None:
-    timeout = 0.5 if fault is faulty.no_answer else 30
-    monkeypatch.setattr(requests, 'ANSWER_TIMEOUT', timeout)
-    if fault:
-        proxy.fail('*', fault)
-    blocking, from_the_loop = Noting(), Noting()
-    client = client_of(proxy.port, read_timeout=timeout)
-    watch(client, blocking)
-    try:
-        client.list_queues()
-    except (ClientError, BotoCoreError):
-        assert status != 'ok'
-    sqs = AsyncSqs(hub, lambda: client, from_the_loop)
-    sqs.call('ListQueues', {}, lambda _: None, lambda _: None)
-    turn_until(hub, lambda: from_the_loop.requests, 'the request has ended')
-    assert blocking.requests == from_the_loop.requests == [('ListQueues', status)]
-
-
-def test_a_server_that_is_not_there_is_unreachable(hub: Hub) -> None:
-    blocking, from_the_loop = Noting(), Noting()
-    client = client_of(free_port())
-    watch(client, blocking)
-    with pytest.raises(BotoCoreError):
-        client.list_queues()
-    AsyncSqs(hub, lambda: client, from_the_loop).call(
-        'ListQueues', {}, lambda _: None, lambda _: None
-    )
-    turn_until(hub, lambda: from_the_loop.requests, 'the request has ended')
-    assert blocking.requests == from_the_loop.requests == [('ListQueues', 'unreachable')]
-
-
-def test_an_answer_that_is_no_answer_is_the_servers_error(proxy: FaultySqs, hub: Hub) -> None:
-    proxy.fail('*', faulty.not_json)
-    noted = Noting()
-    sqs = AsyncSqs(hub, lambda: client_of(proxy.port), noted)
-    sqs.call('ListQueues', {}, lambda _: None, lambda _: None)
-    turn_until(hub, lambda: noted.requests, 'the request has ended')
-    assert noted.requests == [('ListQueues', 'server error')]
-
-
-def test_requests_that_botocore_sends_again_are_counted_each(proxy: FaultySqs) -> None:
-    proxy.fail('*', faulty.status(503, 'ServiceUnavailable'))
-    noted = Noting()
-    client = client_of(proxy.port, attempts=2)
-    watch(client, noted)
-    with pytest.raises(ClientError):
-        client.list_queues()
-    assert noted.requests == 2 * [('ListQueues', 'server error')]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import app.server
 from tests.support.ports import accepts
 from tests.support.sqs import SqsServer
+from tests.support.tree import children
 from tests.support.waiting import wait_until
 from tests.support.web import Site
 
@@ -48,6 +50,24 @@ def test_metrics_come_while_the_broker_hangs(results: dict[str, str], tmp_path: 
             assert f'{PREFIX}_queue_messages{{' not in text
             assert 'hunter2' not in text + program.log
             asked.close()
+
+
+def test_one_process_serves_whatever_a_platform_sets(
+    sqs: SqsServer, results: dict[str, str], tmp_path: Path
+) -> None:
+    site = Site(sqs.url, results, tmp_path)
+    with socket.create_server(('127.0.0.1', site.port)) as listener:
+        web = app.server._web(listener)
+        web.environment = site.environment | {'WEB_CONCURRENCY': '3'}
+        web.start()
+        try:
+            wait_until(lambda: children(web.pid), 'a process is started')
+            site.get('/metrics')  # which takes longer than to start others
+            # Each would ask SQS for the depths of the queues by itself.
+            assert len(children(web.pid)) == 1
+        finally:
+            web.kill_group()
+            wait_until(lambda: web.ended, 'the web server has ended')
 
 
 def accepted(server: socket.socket) -> socket.socket | None:

@@ -109,6 +109,20 @@ def units(expression: str) -> set[str]:
     return {'ops', 'reqps'} if 'rate(' in expression else {'short'}
 
 
+def test_the_age_of_messages_is_the_one_that_its_alert_goes_by() -> None:
+    rules = yaml.safe_load((ROOT / 'deploy/prometheus/rules/queues.yml').read_text())['groups'][0]
+    (alert,) = (rule for rule in rules['rules'] if rule['alert'] == 'WorkerQueueOld')
+    age = plain(alert['expr'].partition('>')[0])
+    shown = [plain(e) for e in expressions() if 'oldest_message_age' in e]
+    assert len(shown) == 2
+    assert [expression for expression in shown if age not in expression] == []
+
+
+def plain(expression: str) -> str:
+    """Return an expression without what a panel's variables choose, and without spaces."""
+    return re.sub(r'\{[^}]*\}|\s', '', expression)
+
+
 def test_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
     numbers = [panel['id'] for panel in DASHBOARD['panels']]
     assert len(set(numbers)) == len(numbers)

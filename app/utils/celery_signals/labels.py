@@ -8,16 +8,20 @@ from typing import Any
 
 from celery import current_app
 
+from app.config.configuration import load_config
+from app.utils.metrics.shared_names import SharedNames
+
 __all__ = ['MOST_CLASSES', 'UNKNOWN', 'exception_label', 'labels', 'labels_of']
 
 UNKNOWN = 'unknown'
-#: Classes of exceptions that a process tells apart.
+#: Classes of exceptions that the processes together tell apart.
 MOST_CLASSES = 30
 OTHER = 'other'
 #: Answers that are kept, since each takes longer than the count itself.
 _KEPT = 1024
 
-_classes: set[str] = set()
+# Beside the heartbeat, with which it is removed before the next run.
+_classes = SharedNames(load_config().prometheus_multiproc_dir / 'worker.exceptions', MOST_CLASSES)
 
 
 def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -40,10 +44,6 @@ def labels_of(task_name: str, routing_key: str | None) -> tuple[str, str]:
 
 
 def exception_label(error: BaseException) -> str:
-    """Return the name of an exception's class; ``other`` when this process has seen too many."""
+    """Return the name of an exception's class; ``other`` when the worker has seen too many."""
     name = type(error).__name__
-    if name not in _classes:
-        if len(_classes) >= MOST_CLASSES:
-            return OTHER
-        _classes.add(name)
-    return name
+    return name if _classes.admits(name) else OTHER

@@ -14,14 +14,15 @@ from prometheus_client import Counter, Histogram
 
 __all__ = ['QuickCounter', 'QuickHistogram']
 
-#: A value and its time, as the client keeps them in its files.
-_write = Struct('=dd').pack_into
+#: A value, as the client keeps it in its files; the time beside it is for gauges.
+_packed = Struct('=d').pack
+_WIDTH = 8
 
 
 class QuickCounter:
     """A counter of the client's, with its labels."""
 
-    __slots__ = ('_file', '_position', '_value')
+    __slots__ = ('_file', '_place', '_value')
 
     def __init__(self, counter: Counter) -> None:
         self._bind(counter._value)
@@ -30,14 +31,16 @@ class QuickCounter:
         value.inc(0)  # which notices that this is another process
         self._value = value
         self._file = value._file
-        self._position = value._file._positions[value._key]
+        position = value._file._positions[value._key]
+        self._place = slice(position, position + _WIDTH)
 
     def inc(self, amount: float = 1.0) -> None:
         """Add to it; from one thread of the process."""
         value = self._value
         total = value._value = value._value + amount
-        # The file's memory is another once it has grown.
-        _write(self._file._m, self._position, total, 0.0)
+        # In one piece: pack_into() writes zeros first, which a scrape would take for a restart. The
+        # file's memory is another once it has grown.
+        self._file._m[self._place] = _packed(total)
 
 
 class _Part(QuickCounter):

@@ -41,7 +41,7 @@ ACK_DELAY = histogram(
 )
 EXTENSIONS = counter(
     'transport_visibility_extensions',
-    'Messages whose visibility was to be extended, by outcome: ok, error.',
+    'Messages whose visibility was to be extended, by outcome: ok, error (and still held).',
     'queue',
     'outcome',
 )

@@ -74,3 +74,16 @@ def test_the_age_of_the_heartbeat_grows(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(time, 'time', lambda: now + 40)
     age = registry(path).get_sample_value('worker_worker_heartbeat_age_seconds')
     assert age == pytest.approx(40, abs=5)
+
+
+@pytest.mark.parametrize('state', [State.STARTING, State.STOPPING])
+def test_a_worker_that_does_not_consume_is_neither_stuck_nor_stalled(
+    tmp_path: Path, state: State
+) -> None:
+    path, now = tmp_path / 'worker.json', time.time()
+    pollers = {'prod-add': Poller('receiving', now, oldest_due=now - 50)}
+    heartbeat.write(path, state, pollers, Load(2, 1, now - 20, {}))
+    metrics = registry(path)
+    names = {sample.name for metric in metrics.collect() for sample in metric.samples}
+    # Running tasks are waited for, without the event loop, and can be overdue all the same.
+    assert names == {'worker_pool_processes', 'worker_tasks_oldest_running_seconds'}

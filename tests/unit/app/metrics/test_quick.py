@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+import mmap
 import uuid
 from collections import defaultdict
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.config.configuration import load_config
@@ -65,6 +67,34 @@ def test_it_counts_on_in_a_file_that_has_grown(name: str) -> None:
         many.labels(f'{number}')
     counted.inc()
     assert scraped(name) == {('_total', None): 1}
+
+
+class Pieces:
+    """Takes what is written in one piece alone, and notes it; no buffer for others to fill."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self.memory = memory
+        self.written: list[slice] = []
+
+    def __setitem__(self, place: slice, piece: bytes) -> None:
+        self.written.append(place)
+        self.memory[place] = piece
+
+
+def test_a_scrape_never_sees_a_count_half_written(name: str) -> None:
+    theirs = counter(name).labels('a')
+    counted = QuickCounter(theirs)
+    file: MmapedDict = theirs._value._file
+    memory = file._m
+    file._m = pieces = Pieces(memory)
+    try:
+        counted.inc(2)
+    finally:
+        file._m = memory
+    (place,) = pieces.written
+    # Eight bytes at a multiple of eight are written, and read, at once.
+    assert (place.start % 8, place.stop - place.start) == (0, 8)
+    assert scraped(name) == {('_total', None): 2}
 
 
 def test_observations_are_those_of_the_client(name: str) -> None:

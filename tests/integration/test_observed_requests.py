@@ -1,0 +1,139 @@
+"""What an observer is told of requests to SQS, blocking ones and those from the event loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from kombu.asynchronous import Hub
+
+from be_queue.transport.clients import requests
+from be_queue.transport.clients.requests import AsyncSqs
+from be_queue.transport.clients.watching import watch
+from tests.support import faulty
+from tests.support.faulty import FaultySqs
+from tests.support.loop import turn_until
+from tests.support.noting import Noting
+from tests.support.ports import free_port
+from tests.support.sqs import REGION
+
+STATUSES = [
+    (faulty.status(400, 'RequestThrottled'), 'throttled'),
+    (faulty.status(429, 'Whatever'), 'throttled'),
+    (faulty.status(403, 'AccessDenied'), 'denied'),
+    (faulty.status(400, 'AccessDeniedException'), 'denied'),
+    (faulty.status(403, 'InvalidClientTokenId'), 'denied'),
+    (faulty.status(400, 'QueueDoesNotExist'), 'client error'),
+    (faulty.status(503, 'ServiceUnavailable'), 'server error'),
+    (faulty.reset, 'unreachable'),
+    (faulty.no_answer, 'timeout'),
+    (None, 'ok'),
+]
+IDS = [f'{number}-{status}' for number, (_, status) in enumerate(STATUSES)]
+
+
+def client_of(port: int, attempts: int = 1, read_timeout: float = 30) -> Any:
+    return boto3.client(
+        'sqs',
+        endpoint_url=f'http://127.0.0.1:{port}',
+        region_name=REGION,
+        aws_access_key_id='test',
+        aws_secret_access_key='test',
+        config=Config(
+            read_timeout=read_timeout,
+            retries={'mode': 'standard', 'total_max_attempts': attempts},
+        ),
+    )
+
+
+@pytest.mark.parametrize(('fault', 'status'), STATUSES, ids=IDS)
+def test_how_a_request_ended(
+    proxy: FaultySqs,
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: faulty.Fault | None,
+    status: str,
+) -> None:
+    timeout = 0.5 if fault is faulty.no_answer else 30
+    monkeypatch.setattr(requests, 'ANSWER_TIMEOUT', timeout)
+    if fault:
+        proxy.fail('*', fault)
+    blocking, from_the_loop = Noting(), Noting()
+    client = client_of(proxy.port, read_timeout=timeout)
+    watch(client, blocking)
+    try:
+        client.list_queues()
+    except (ClientError, BotoCoreError):
+        assert status != 'ok'
+    sqs = AsyncSqs(hub, lambda: client, from_the_loop)
+    sqs.call('ListQueues', {}, lambda _: None, lambda _: None)
+    turn_until(hub, lambda: from_the_loop.requests, 'the request has ended')
+    assert blocking.requests == from_the_loop.requests == [('ListQueues', status)]
+
+
+def test_a_server_that_is_not_there_is_unreachable(hub: Hub) -> None:
+    blocking, from_the_loop = Noting(), Noting()
+    client = client_of(free_port())
+    watch(client, blocking)
+    with pytest.raises(BotoCoreError):
+        client.list_queues()
+    AsyncSqs(hub, lambda: client, from_the_loop).call(
+        'ListQueues', {}, lambda _: None, lambda _: None
+    )
+    turn_until(hub, lambda: from_the_loop.requests, 'the request has ended')
+    assert blocking.requests == from_the_loop.requests == [('ListQueues', 'unreachable')]
+
+
+def test_an_answer_that_is_no_answer_is_the_servers_error(proxy: FaultySqs, hub: Hub) -> None:
+    proxy.fail('*', faulty.not_json)
+    noted = Noting()
+    sqs = AsyncSqs(hub, lambda: client_of(proxy.port), noted)
+    sqs.call('ListQueues', {}, lambda _: None, lambda _: None)
+    turn_until(hub, lambda: noted.requests, 'the request has ended')
+    assert noted.requests == [('ListQueues', 'server error')]
+
+
+def test_a_request_that_cannot_be_signed_is_denied(hub: Hub, proxy: FaultySqs) -> None:
+    client = client_of(proxy.port)
+    client._request_signer._credentials = None  # as where none are found
+    blocking, from_the_loop = Noting(), Noting()
+    watch(client, blocking)
+    with pytest.raises(NoCredentialsError):
+        client.list_queues()
+    errors: list[Exception] = []
+    AsyncSqs(hub, lambda: client, from_the_loop).call(
+        'ReceiveMessage', {}, lambda _: None, errors.append
+    )
+    assert [type(error) for error in errors] == [NoCredentialsError]
+    assert blocking.requests == [('ListQueues', 'denied')]
+    assert from_the_loop.requests == [('ReceiveMessage', 'denied')]
+    assert blocking.seconds == from_the_loop.seconds == [0]
+    assert not proxy.requests
+
+
+def test_a_second_try_that_cannot_be_signed_is_denied(proxy: FaultySqs) -> None:
+    client = client_of(proxy.port, attempts=3)
+    noted = Noting()
+    watch(client, noted)
+
+    def lose_the_login(handler: faulty.Handler) -> None:
+        client._request_signer._credentials = None
+        faulty.reset(handler)
+
+    proxy.fail('*', lose_the_login)
+    with pytest.raises(NoCredentialsError):
+        client.list_queues()
+    assert noted.requests == [('ListQueues', 'unreachable'), ('ListQueues', 'denied')]
+
+
+def test_requests_that_botocore_sends_again_are_counted_each(proxy: FaultySqs) -> None:
+    proxy.fail('*', faulty.status(503, 'ServiceUnavailable'))
+    noted = Noting()
+    client = client_of(proxy.port, attempts=2)
+    watch(client, noted)
+    with pytest.raises(ClientError):
+        client.list_queues()
+    assert noted.requests == 2 * [('ListQueues', 'server error')]
