@@ -7,10 +7,10 @@ import signal
 import socket
 import sys
 import urllib.error
-import urllib.request
 
 from app.child import Child
 from app.config.configuration import ROOT
+from app.loopback import open_url
 from app.start_error import StartError
 
 __all__ = ['accepts_connections', 'embedded_sqs', 'is_sqs_server']
@@ -54,7 +54,7 @@ def accepts_connections(port: int) -> bool:
 def is_sqs_server(port: int) -> bool:
     """Return whether what listens on ``port`` is an embedded server, of another worker perhaps."""
     try:
-        with urllib.request.urlopen(f'http://{HOST}:{port}/_ministack/health', timeout=2) as answer:
+        with open_url(f'http://{HOST}:{port}/_ministack/health', timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 if __name__ == '__main__':
@@ -28,6 +27,7 @@ from app import local, preflight
 from app.child import Child
 from app.config.configuration import ROOT, Config, WorkerConfig, load_config
 from app.config.queues import QUEUES
+from app.loopback import open_url
 from app.start_error import StartError
 from app.supervisor import Supervisor
 from app.utils import logs, vault
@@ -50,18 +50,20 @@ def main() -> int:
 
 def _run(config: Config, supervisor: Supervisor) -> int:
     preflight.prepare_metrics_directory(config.prometheus_multiproc_dir)
-    vault.check(config)
+    with supervisor.interruptible():
+        vault.check(config)
     with preflight.listen(config.host, config.server_port) as listener:
         url = _url(listener)
         if not _sqs_answers(config, supervisor):
             return supervisor.run()
-        # Only now, since it takes a moment: the worker's app, with the tasks and whatever they
-        # import. A mapping that they do not fit stops us here, in one line.
-        from app.utils.ratelimit.check import check_service
-        from app.worker import app, worker_config
+        with supervisor.interruptible():
+            # Only now, since it takes a moment: the worker's app, with the tasks and whatever they
+            # import. A mapping that they do not fit stops us here, in one line.
+            from app.utils.ratelimit.check import check_service
+            from app.worker import app, worker_config
 
-        preflight.declare_queues(app)
-        check_service(config, app.conf.broker_transport_options['ratelimits'])
+            preflight.declare_queues(app)
+            check_service(config, app.conf.broker_transport_options['ratelimits'])
         supervisor.start(_web(listener))
     if config.is_local and _has_monitor(worker_config, app.conf.result_backend):
         supervisor.start(_monitor())
@@ -131,7 +133,7 @@ def _url(listener: socket.socket) -> str:
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f'{url}/readyz', timeout=2):
+        with open_url(f'{url}/readyz', timeout=2):
             return True
     except (urllib.error.URLError, OSError):
         return False

@@ -40,6 +40,14 @@ class State(Enum):
     STOPPING_AT_ONCE = 'stopping at once'
 
 
+class _Interrupted(SystemExit):
+    """A signal to stop came while nobody looked for one."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(0)
+        self.number = number
+
+
 class Supervisor:
     """Starts children, passes signals on, and stops them all when one ends.
 
@@ -50,6 +58,7 @@ class Supervisor:
         self.state = State.RUNNING
         self._children: list[Child] = []
         self._failed = False
+        self._interruptible = False
         self._asked: Child | None = None
         self._deadline: float | None = None
 
@@ -58,7 +67,7 @@ class Supervisor:
         self._wake_reader, self._wake_writer = socket.socketpair()
         for end in (self._wake_reader, self._wake_writer):
             end.setblocking(False)
-        self._restore = _signals_wake(self._wake_writer.fileno())
+        self._restore = _signals_wake(self._wake_writer.fileno(), self._interrupt)
         self._restore.__enter__()
         return self
 
@@ -83,6 +92,28 @@ class Supervisor:
             self._wait(interval)
         return False
 
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Have a signal to stop break into the block, which may wait for a server for minutes.
+
+        Start no child within: it could be started and not yet known here.
+
+        Raises `SystemExit` when a signal comes, and when the children are to be stopped already.
+        """
+        try:
+            self._interruptible = True
+            self._wait(0)
+            if self.state is not State.RUNNING:
+                self._interruptible = False
+                raise SystemExit(self.run())
+            yield
+        except _Interrupted as interrupted:
+            if self.state is State.RUNNING:
+                self._told_to_stop(interrupted.number)
+            raise
+        finally:
+            self._interruptible = False
+
     def run(self) -> int:
         """Wait until every child has ended; return 0 when that was asked for, else 1."""
         while running := [child for child in self._children if child.running]:
@@ -102,6 +133,12 @@ class Supervisor:
                     self._told_to_stop(signal.Signals(number))
         _reap_orphans({child.pid for child in self._children})
         self._look_at_children()
+
+    def _interrupt(self, number: int, _frame: object) -> None:
+        if self._interruptible and number in _STOP_SIGNALS:
+            # A second signal must not break into what ends the children.
+            self._interruptible = False
+            raise _Interrupted(signal.Signals(number))
 
     def _told_to_stop(self, number: signal.Signals) -> None:
         if self.state is State.RUNNING:
@@ -142,17 +179,17 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def _signals_wake(descriptor: int) -> Iterator[None]:
-    """Have signals written to ``descriptor`` instead of breaking into the code."""
+def _signals_wake(descriptor: int, handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Have signals written to ``descriptor``, and ``handler`` called with each."""
     numbers = (*_STOP_SIGNALS, signal.SIGCHLD)
-    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    before = {number: signal.signal(number, handler) for number in numbers}
     wakeup = signal.set_wakeup_fd(descriptor)
     try:
         yield
     finally:
         signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _reap_orphans(ours: set[int]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ['Outcome', 'send_batch']
 
-#: Calls in a row that do not reach the broker, after which the others are not tried.
+#: Calls or requests in a row that do not reach SQS, after which the others are not tried.
 MOST_UNREACHED = 3
 
 
@@ -41,8 +41,8 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
     ``apply_async`` sends them; what is wrong with one of their messages is their error.
 
     One that cannot be sent stops no other, and nothing is raised for it: look at each outcome. A
-    message that SQS fails is tried five times within a few seconds. When three in a row do not
-    reach SQS at all, the others are not tried and have the same error.
+    message that SQS fails is tried five times within a few seconds. When three calls or requests in
+    a row do not reach SQS at all, the others are not tried and have the same error.
 
     On another transport than ``be_queue.transport:Transport`` they are sent one by one.
 
@@ -59,11 +59,15 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
 
     calls: list[tuple[AsyncResult | None, Exception | None, Entry]] = []
     unreached = 0
+    given_up: Exception | None = None
     with Batch() as batch:
         for signature in list(signatures):
             entry = Entry()
-            if unreached >= MOST_UNREACHED:
-                calls.append((None, calls[-1][1], entry))
+            if given_up is None and batch.lost is not None:
+                given_up = OperationalError(str(batch.lost))
+                given_up.__cause__ = batch.lost
+            if given_up is not None:
+                calls.append((None, given_up, entry))
                 continue
             result: Any = None
             error: Exception | None = None
@@ -77,5 +81,7 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
             else:
                 batch.commit(entry)
             unreached = unreached + 1 if isinstance(error, OperationalError) else 0
+            if unreached >= MOST_UNREACHED:
+                given_up = error
             calls.append((result, error, entry))
     return [Outcome(result, error or entry.error()) for result, error, entry in calls]

@@ -223,6 +223,8 @@ class Config:
                 for q in self.QUEUES
                 if q.ratelimit_name or q.ratelimit
             }
+        if self.TOPOLOGY.platform:
+            options['copies_to'] = [self.TOPOLOGY.platform]
         if self.SQS_ENDPOINT_URL:
             options['is_secure'] = self.SQS_ENDPOINT_URL.startswith('https:')
         return options
@@ -235,6 +237,11 @@ class Config:
             port = f':{url.port}' if url.port else ''
         except ValueError:
             url, port = urlsplit(''), ''
+        if ':' in (url.hostname or ''):
+            raise SettingError(
+                f'SQS_ENDPOINT_URL={redact(self.SQS_ENDPOINT_URL)!r}: kombu, which gets it, reads '
+                "no IPv6 address in a URL: give the host's name, for example http://localhost:4566"
+            )
         if url.scheme not in ('http', 'https') or not url.hostname or url.path not in ('', '/'):
             raise SettingError(
                 f'SQS_ENDPOINT_URL={redact(self.SQS_ENDPOINT_URL)!r}: must be http:// or '

@@ -197,6 +197,8 @@ def _prefetched(channel: Any, begun: set[str]) -> dict[str, int]:
         return {}
     begun = begun | channel.dead_letters.moving
     waiting = Counter(
-        message.delivery_info['routing_key'] for tag, message in channel.held() if tag not in begun
+        message.delivery_info['received_from']
+        for tag, message in channel.held()
+        if tag not in begun
     )
     return {queue: waiting[queue] for queue in receiving.pollers}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import Any
 
 from celery import current_task
@@ -10,6 +11,7 @@ from celery.backends.database import DatabaseBackend
 from celery.exceptions import BackendStoreError, Reject
 from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
+from sqlalchemy import String
 from sqlalchemy.exc import DataError
 
 from app.utils.metrics import results as metrics
@@ -79,6 +81,22 @@ class ResultStore(DatabaseBackend):
         finally:
             _SECONDS.observe(time.monotonic() - began_at)
 
+    def _update_result(self, task: Any, *args: Any, **kwargs: Any) -> None:
+        super()._update_result(task, *args, **kwargs)
+        for name, length in self._texts:
+            text = getattr(task, name)
+            if isinstance(text, str):
+                setattr(task, name, _storable(text)[:length])
+
+    @cached_property
+    def _texts(self) -> list[tuple[str, int | None]]:
+        """The columns of text but for the key, with how many characters each takes."""
+        return [
+            (column.name, column.type.length)
+            for column in self.task_cls.__table__.columns
+            if isinstance(column.type, String) and column.name != 'task_id'
+        ]
+
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         # What the database cannot hold, such as an id that is too long, it never will.
         return not isinstance(exc, DataError) and bool(super().exception_safe_to_retry(exc))
@@ -126,3 +144,12 @@ class ResultStore(DatabaseBackend):
                 )
                 raise Reject(reason, requeue=True)
         time.sleep(seconds)
+
+
+def _storable(text: str) -> str:
+    """Return a text without what PostgreSQL refuses: NUL and halves of surrogate pairs.
+
+    An exception may have them from the data that it is about, and its traceback has its text. For
+    a row that is refused, Celery would store another failure in place of the task's.
+    """
+    return text.replace('\0', '\N{REPLACEMENT CHARACTER}').encode(errors='replace').decode()

@@ -147,6 +147,21 @@ def test_as_process_1_it_obeys_sigterm(site: Site) -> None:
         assert server.wait_ended() == 0
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site, number: signal.Signals) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        silent.settimeout(30)
+        url = f'http://test:test@127.0.0.1:{silent.getsockname()[1]}'
+        with site.server(wait=False, SQS_ENDPOINT_URL=url) as server:
+            asking, _ = silent.accept()
+            with asking:
+                server.signal(number)
+                # Unanswered, requests go on for a minute.
+                assert server.wait_ended(timeout=20) == 0
+            assert f'{number.name}: stopping' in server.log
+            assert 'Traceback' not in server.log
+
+
 def is_server(command_line: str) -> bool:
     return 'server.py' in command_line and 'unshare' not in command_line
 

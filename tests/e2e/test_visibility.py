@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from tests.support import faulty
+from tests.support.faulty import DELETE, FaultySqs
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
@@ -29,3 +31,23 @@ def test_a_task_that_outlasts_sigterm_runs_once(site: Site, sqs: SqsServer) -> N
             wait_until(lambda: sqs.in_flight(site.queue('slow')) == 0, 'the message is deleted')
             assert sqs.visible(site.queue('slow')) == 0
             assert times_started(second) == 0
+
+
+def test_a_task_that_ends_after_sigterm_is_deleted_when_sqs_can(
+    site: Site, sqs: SqsServer, proxy: FaultySqs
+) -> None:
+    once = {'client-config': {'retries': {'mode': 'standard', 'total_max_attempts': 1}}}
+    options = OPTIONS | {'CELERY_BROKER_TRANSPORT_OPTIONS': SHORT | once}
+    name = site.queue('slow')
+    with site.server(SQS_ENDPOINT_URL=proxy.url, **options) as server:
+        results = [site.producer().send_task('slow', (seconds,)) for seconds in (4, 8)]
+        wait_until(lambda: {r.state for r in results} == {'STARTED'}, 'both tasks run')
+        for operation in DELETE:
+            proxy.fail(operation, faulty.status(503, 'ServiceUnavailable'))
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: f'deleting from SQS queue {name} is away' in server.log, 'one has ended')
+        proxy.mend()
+        assert server.wait_ended() == 0
+        assert [result.get(timeout=5) for result in results] == [4, 8]
+        assert sqs.visible(name) == sqs.in_flight(name) == 0
+        assert 'will run again' not in server.log

@@ -230,3 +230,18 @@ def test_a_queue_that_is_held_back_keeps_no_room(
     )
     before = site.received[FREE]
     site.run_until(lambda: site.received[FREE] > before + 50, 'the other goes on')
+
+
+def test_time_held_back_is_not_saved_up_while_there_is_no_room_either(
+    lagging: tuple[Site, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, channel = lagging
+    pollers = channel.receiving.pollers
+    level = pollers[site.names[FREE]].used
+    with monkeypatch.context() as full:
+        full.setattr(channel.capacity, 'room', lambda queue: 0)
+        site.admit(channel, 1)
+        site.run_until(lambda: pollers[site.names[HELD]].state.value == 'full', 'it has no room')
+    channel.receiving.wake()
+    site.run_until(lambda: site.received[HELD] == 4, 'the queue is served again')
+    assert pollers[site.names[HELD]].used > level

@@ -9,9 +9,13 @@ from typing import Any
 import kombu
 import pytest
 from celery import Celery
+from celery.result import AsyncResult
+from kombu.asynchronous import Hub
 
+from app.utils import heartbeat
 from tests.support import faulty
 from tests.support.faulty import FaultySqs, faulty_sqs
+from tests.support.loop import turn_until
 from tests.support.own_tasks import FIFO_QUEUE, QUEUES, build, predefined
 from tests.support.own_worker import own_worker
 from tests.support.postgres import PostgresServer
@@ -147,3 +151,72 @@ def test_predefined_queues_need_no_permission_to_list_or_create(
         wait_until(lambda: sqs.visible(name) == sqs.in_flight(name) == 0, 'all are deleted')
     assert 'Traceback' not in worker.log
     assert (locked.requests['ListQueues'], locked.requests['CreateQueue']) == (0, 0)
+
+
+@pytest.fixture
+def strange(site: Site, sqs: SqsServer) -> Strange:
+    return Strange(site, sqs)
+
+
+class Strange:
+    """Predefined queues, one of which another app sends to by an exchange and key of its own."""
+
+    def __init__(self, site: Site, sqs: SqsServer) -> None:
+        self.options = {
+            'predefined_queues': predefined(site.username, sqs),
+            'wait_time_seconds': 1,
+            'visibility_timeout': 6,
+        }
+        self.name = f'{site.username}-local-tests-add'
+        self.app = app_with(site, OURS, **self.options)
+
+    def send(self) -> AsyncResult[int]:
+        with self.app.connection_for_write() as connection:
+            exchange = kombu.Exchange('shop', 'topic')
+            kombu.Queue(self.name, exchange, routing_key='shop.add')(connection.channel()).declare()
+            return self.app.send_task(
+                'tests.add',
+                (1, 1),
+                exchange='shop',
+                routing_key='shop.add',
+                producer=self.app.amqp.Producer(connection),
+            )
+
+
+def test_a_foreign_routing_key_stops_no_deletes(
+    site: Site, sqs: SqsServer, strange: Strange
+) -> None:
+    name = strange.name
+    with own_worker(
+        site, CELERY_BROKER_TRANSPORT=OURS, CELERY_BROKER_TRANSPORT_OPTIONS=strange.options
+    ) as worker:
+        foreign = strange.send()
+        results = [strange.app.send_task('tests.add', (n, 1)) for n in range(10)]
+        assert foreign.get(timeout=30) == 2
+        assert [result.get(timeout=30) for result in results] == [*range(1, 11)]
+        wait_until(lambda: sqs.visible(name) == sqs.in_flight(name) == 0, 'all are deleted')
+    assert worker.log.count(' succeeded in ') == 11
+    assert 'Traceback' not in worker.log
+
+
+def test_a_foreign_routing_key_is_no_queue_without_an_event_loop(
+    sqs: SqsServer, strange: Strange
+) -> None:
+    strange.send()
+    message = receive(strange.app, strange.name)
+    assert message.delivery_info['routing_key'] == 'shop.add'
+    assert sqs.visible(strange.name) == sqs.in_flight(strange.name) == 0
+
+
+def test_what_is_held_counts_for_the_queue_that_it_came_from(strange: Strange, hub: Hub) -> None:
+    strange.send()
+    held: list[kombu.Message] = []
+    with strange.app.connection_for_read() as connection:
+        channel = connection.channel()
+        queue = strange.app.amqp.queues[strange.name]
+        with kombu.Consumer(channel, [queue], on_message=held.append):
+            connection.transport.register_with_event_loop(connection.connection, hub)
+            turn_until(hub, lambda: held, 'it is received')
+            assert heartbeat._prefetched(channel, set()) == {strange.name: 1}
+            assert {queue for queue, _, _ in channel.visibility._batches()} == {strange.name}
+            held[0].ack()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +26,7 @@ from tests.integration.sending import (
     server,
     site,
 )
-from tests.support.faulty import FaultySqs, Handler, status
+from tests.support.faulty import FaultySqs, Handler, no_answer, status
 from tests.support.waiting import wait_until
 
 __all__ = ['proxy', 'server', 'site']
@@ -160,6 +162,53 @@ def test_a_stop_of_the_sender_is_raised(site: Site) -> None:
     assert ['later'] in site.args(site.work)
 
 
+def test_a_stop_while_the_last_requests_are_awaited_ends_all_threads(
+    site: Site, proxy: FaultySqs
+) -> None:
+    app = site.app(
+        proxy.url,
+        platform=False,
+        broker_transport_options={'client-config': {'retries': {'total_max_attempts': 1}}},
+    )
+    app.send_task('work', ('first',))
+    proxy.fail('SendMessageBatch', no_answer)
+    sender = threading.get_ident()
+
+    def stop_once_it_waits() -> None:
+        wait_until(lambda: waits_at_the_end(sender), 'all is handed to the threads')
+        signal.pthread_kill(sender, signal.SIGUSR1)
+
+    def stop(*_: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    stopper = threading.Thread(target=stop_once_it_waits)
+    stopper.start()
+    try:
+        # As many as the lanes take: each has one request in flight, and its queue is full.
+        full = batch.LANES * (1 + batch.WAITING) * batch.BATCH
+        with pytest.raises(SoftTimeLimitExceeded):
+            send_batch(app, calls(app, 'work', full))
+    finally:
+        stopper.join()
+        signal.signal(signal.SIGUSR1, before)
+        proxy.mend()
+
+    wait_until(lambda: not lanes(), 'the threads have ended')
+    app.send_task('work', ('later',))
+    assert ['later'] in site.args(site.work)
+
+
+def waits_at_the_end(thread: int) -> bool:
+    """Return whether the thread is in a call that the end of a batch makes."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        frame = frame.f_back
+        if frame is not None and frame.f_code is batch.Batch.__exit__.__code__:
+            return True
+    return False
+
+
 def lanes() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == 'send-batch']
 
@@ -182,6 +231,19 @@ def test_after_some_that_do_not_reach_sqs_the_others_are_not_tried(site: Site) -
 
     assert all(isinstance(outcome.error, OperationalError) for outcome in outcomes)
     assert len(tried) == 3
+
+
+def test_what_would_go_to_the_platform_queue_alone_is_an_error(site: Site) -> None:
+    app = site.app()
+    signatures = calls(app, 'work', 3)
+    signatures[1].set(routing_key='nowhere')
+
+    outcomes = send_batch(app, signatures)
+
+    (error,) = errors(outcomes)
+    assert error is outcomes[1].error
+    assert isinstance(error, NotSentError)
+    assert site.args(site.work) == site.args(site.platform) == [[0], [2]]
 
 
 def test_a_group_that_cannot_be_sent_whole_is_not_sent_in_part(site: Site) -> None:

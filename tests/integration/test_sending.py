@@ -108,9 +108,33 @@ def test_an_error_of_all_queues_is_that_of_sqs(site: Site, proxy: FaultySqs) -> 
         site.app(proxy.url).send_task('work')
 
 
-def test_a_task_that_no_queue_takes_is_an_error(site: Site) -> None:
-    with pytest.raises(NotSentError, match='no queue is bound'):
-        site.app(platform=False).send_task('work', exchange='task_exchange', routing_key='nowhere')
+@pytest.mark.parametrize('platform', [False, True])
+@pytest.mark.parametrize('options', [{'exchange': 'task_exchange'}, {}], ids=['exchange', 'queue'])
+def test_a_task_that_no_queue_takes_is_an_error(
+    site: Site, platform: bool, options: dict[str, str]
+) -> None:
+    app = site.app(platform=platform)
+    app.send_task('work', (1,))  # all is declared
+
+    with pytest.raises(NotSentError, match='no queue is bound') as error:
+        app.send_task('work', (2,), routing_key='nowhere', **options)
+
+    assert error.value.sent == []
+    for queue in (site.work, site.platform) if platform else (site.work,):
+        assert site.args(queue) == [[1]]
+
+
+@pytest.mark.parametrize('form', ['queue', 'name', 'key'])
+def test_a_task_may_be_sent_to_the_platform_queue_on_purpose(site: Site, form: str) -> None:
+    options = {
+        'queue': {'queue': site.platform},
+        'name': {'exchange': '', 'routing_key': site.platform},
+        'key': {'exchange': 'task_exchange', 'routing_key': '#'},
+    }[form]
+
+    site.app().send_task('work', (1,), **options)
+
+    assert site.args(site.platform) == [[1]]
 
 
 def test_a_delay_is_for_the_work_queue_and_the_senders_own_comes_first(

@@ -105,6 +105,7 @@ METHODS = [
     (DisabledBackend, '_is_disabled'),
     # app/utils/result_store.py
     (DatabaseBackend, '_ensure_retryable'),
+    (DatabaseBackend, '_update_result'),
     (DatabaseBackend, 'exception_safe_to_retry'),
     (DatabaseBackend, 'on_backend_retryable_error'),
     # app/worker.py

@@ -32,8 +32,15 @@ def check_sqs_endpoint(text: str) -> None:
     port = embedded_port(text)
     if port is not None and port <= 65535:
         return
-    url = urlsplit(text)
-    if url.scheme not in ('http', 'https') or not url.hostname or url.path not in ('', '/'):
+    try:
+        url = urlsplit(text)
+        sound = url.port != 0 and url.path in ('', '/')
+    except ValueError:
+        url, sound = urlsplit(''), False
+    if ':' in (url.hostname or ''):
+        # kombu, which gets the URL, reads none.
+        raise ValueError("a URL with the host's name in place of an IPv6 address")
+    if not sound or url.scheme not in ('http', 'https') or not url.hostname:
         raise ValueError(
             "a URL such as http://127.0.0.1:4566, 'embedded', or empty for Amazon's own"
         )

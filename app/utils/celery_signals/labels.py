@@ -29,7 +29,9 @@ def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str
 
     Without ``delivery_info`` the queue is the one that the mapping gives the task.
     """
-    return labels_of(task_name, (delivery_info or {}).get('routing_key'))
+    info = delivery_info or {}
+    # Celery drops the queue that a message came from, and keeps the routing key, the sender's.
+    return labels_of(task_name, info.get('received_from') or info.get('routing_key'))
 
 
 @lru_cache(_KEPT)

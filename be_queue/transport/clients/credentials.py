@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, CredentialRetrievalError
+from botocore.exceptions import CredentialRetrievalError
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
@@ -69,7 +69,7 @@ def renew(client: Any) -> bool:
         found = Session().get_credentials()
         if found is None or found.get_frozen_credentials() == old.get_frozen_credentials():
             return False
-    except (BotoCoreError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
         logger.warning('credentials for SQS have expired and cannot be renewed: %s', error)
         return False
     signer._credentials = found

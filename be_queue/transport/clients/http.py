@@ -11,10 +11,12 @@ from kombu.asynchronous.http.curl import CurlClient
 
 from be_queue.transport.clients.soon import Soon
 
-__all__ = ['client_of', 'limit']
+__all__ = ['MAX_LONG_POLLS', 'client_of', 'limit']
 
-#: Requests in flight at a time: a long poll a queue, and deletes beside them.
+#: Requests in flight at a time; each is given one of as many handles, 4 KiB of memory.
 MAX_REQUESTS = 100
+#: Of receives: each queue has a long poll. A process may open 1024 files, where nobody allows more.
+MAX_LONG_POLLS = 500
 
 _clients: WeakKeyDictionary[Any, dict[str, Client]] = WeakKeyDictionary()
 

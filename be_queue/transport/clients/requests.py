@@ -10,13 +10,12 @@ from typing import Any
 
 import pycurl
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 from kombu.asynchronous.http import Request
 
 from be_queue.errors import BeQueueError
 from be_queue.transport.clients.credentials import EXPIRED, renew
-from be_queue.transport.clients.http import client_of, limit
+from be_queue.transport.clients.http import MAX_LONG_POLLS, client_of, limit
 from be_queue.transport.clients.sqs_errors import NO_ANSWER, status_of
 from be_queue.transport.observer import Observer
 
@@ -74,6 +73,8 @@ class AsyncSqs:
         self._client = client
         self._observer = observer
         self._http = client_of(hub)
+        # Its own: a delete must not wait for a long poll to end.
+        self._receives = client_of(hub, 'receives from SQS', MAX_LONG_POLLS)
 
     def call(
         self,
@@ -96,7 +97,8 @@ class AsyncSqs:
         try:
             client = self._client()
             signed = _signed(client, operation, params)
-        except (BotoCoreError, ClientError, OSError) as error:  # no credentials to be had just now
+        except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
+            self._observer.requested(operation, status_of(error), 0.0)
             on_error(error)
             return
 
@@ -113,7 +115,8 @@ class AsyncSqs:
             on_error(error)
 
         timeout = takes + ANSWER_TIMEOUT
-        self._http.add_request(
+        http = self._receives if operation == 'ReceiveMessage' else self._http
+        http.add_request(
             Request(
                 signed.url,
                 method=signed.method,

@@ -38,7 +38,9 @@ NO_RIGHT = frozenset(
     {
         *DENIED,
         *EXPIRED,
+        'IDPRejectedClaim',
         'IncompleteSignature',
+        'InvalidIdentityToken',
         'InvalidSecurity',
         'KmsAccessDenied',
         'MissingAuthenticationToken',
@@ -98,7 +100,10 @@ def status_of(error: Exception) -> str:
         return 'unreachable'
     if http_status == 200:
         return 'server error'  # an answer that cannot be read
-    return 'client error' if http_status is None else status_of_answer(http_status, code_of(error))
+    if http_status is not None:
+        return status_of_answer(http_status, code_of(error))
+    # A source of credentials raises what it likes, such as the JSON decoder's errors.
+    return 'client error' if isinstance(error, BotoCoreError) else 'denied'
 
 
 def status_of_answer(http_status: int, code: str) -> str:

@@ -40,6 +40,8 @@ class GuardedChannel(SendingChannel):
         info = payload.get('properties', {}).get('delivery_info', {})
         if not isinstance(info.get('routing_key'), str):
             info['routing_key'] = queue_name  # a stranger's
+        # The routing key is what the sender likes, and a copy's is that of another queue.
+        info['received_from'] = queue_name
         return payload
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:

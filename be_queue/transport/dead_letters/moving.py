@@ -24,7 +24,7 @@ from kombu.transport import virtual
 from be_queue.naming import FIFO_SUFFIX
 from be_queue.outage import CHECK_SQS, Outage
 from be_queue.transport.clients.requests import OnError, OnSuccess
-from be_queue.transport.clients.sqs_errors import ERRORS, is_missing
+from be_queue.transport.clients.sqs_errors import is_missing
 from be_queue.transport.dead_letters.targets import Target, find_target
 from be_queue.transport.queues.policy import name_of
 from be_queue.transport.sending.copies import copy_of
@@ -117,8 +117,7 @@ class DeadLetters:
     def move(self, tag: str, reason: str, disposable: bool = False) -> None:
         """Move a message that is held; at once where no event loop turns."""
         info = self._channel.qos.get(tag).delivery_info
-        url = info['sqs_queue']
-        queue = self._queue_at(url) or info.get('routing_key', '')
+        queue, url = info['received_from'], info['sqs_queue']
         letter = DeadLetter(queue, url, info['sqs_message'], _printable(reason), disposable)
         self.moving.add(tag)
         target = self._targets.get(url)
@@ -152,6 +151,7 @@ class DeadLetters:
             return
         info = {
             'routing_key': queue,
+            'received_from': queue,
             'sqs_queue': url,
             'sqs_message': message,
             'received_at': time.monotonic(),
@@ -234,7 +234,7 @@ class DeadLetters:
         self._ask(letter.queue, 'SendMessage', letter.params(target.url), sent, failed)
 
     def _delete(self, letter: DeadLetter) -> None:
-        if self._channel._loop_turns:
+        if self._channel.keeps_hidden:
             self._channel.acks(letter.queue, letter.url).add(letter.handle)
         else:
             params = {'QueueUrl': letter.url, 'ReceiptHandle': letter.handle}
@@ -259,15 +259,10 @@ class DeadLetters:
         client = self._channel.blocking_sqs(queue)
         try:
             answer = getattr(client, xform_name(operation))(**_for_boto(params))
-        except ERRORS as error:
+        except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
             on_error(error)
         else:
             on_success(answer)
-
-    def _queue_at(self, url: str) -> str | None:
-        """Return the consumed queue with this URL: a copy's routing key names another."""
-        channel = self._channel
-        return next((q for q in channel._active_queues if channel._new_queue(q) == url), None)
 
 
 def _ignore(_: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -109,8 +110,16 @@ def _are_limits(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) == 2
-        and all(limit is None or isinstance(limit, (int, float)) for limit in value)
+        and all(limit is None or _is_time(limit) for limit in value)
     )
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        # The worker's timers are in order of their times, and none comes before or after NaN.
+        return isinstance(value, (int, float)) and not math.isnan(value)
+    except OverflowError:  # an integer above every float, which their times are
+        return False
 
 
 def _are_names(value: Any) -> bool:

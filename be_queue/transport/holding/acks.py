@@ -6,8 +6,6 @@ import logging
 import time
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from be_queue.outage import CHECK_SQS, Outage
 
 __all__ = ['BATCH', 'DELAY', 'Acks']
@@ -25,8 +23,9 @@ RETRY_DELAY = 1.0
 class Acks:
     """The receipt handles of one queue that are to be deleted, until SQS confirms each.
 
-    A delete that fails is tried again, however often. One that SQS refuses for good, since the
-    message was visible again meanwhile, is counted in ``expired``: its task runs once more.
+    A delete that fails is tried again, however often: by the event loop, and once that has ended
+    with the next ack or when the channel closes. One that SQS refuses for good, since the message
+    was visible again meanwhile, is counted in ``expired``: its task runs once more.
 
     Arguments:
         channel: the `Channel` that received the messages.
@@ -50,7 +49,8 @@ class Acks:
     @property
     def pending(self) -> tuple[str, str, list[str]]:
         """Queue, URL and the receipt handles that SQS has not confirmed."""
-        return self._queue, self._url, self._sent + self._waiting
+        # In this order: a thread reads it while a flush moves them from the one to the other.
+        return self._queue, self._url, self._waiting + self._sent
 
     @property
     def failing(self) -> bool:
@@ -58,9 +58,12 @@ class Acks:
         return self._outage.lasts
 
     def add(self, handle: str) -> None:
-        """Delete a message soon."""
+        """Delete a message soon; at once when the event loop has ended."""
         self._waiting.append(handle)
         self._acked_at[handle] = time.monotonic()
+        if not self._channel._loop_turns:
+            self.flush()
+            return
         if self._outage.lasts:
             return  # until the next try
         if len(self._waiting) >= BATCH:
@@ -69,20 +72,36 @@ class Acks:
             self._plan(DELAY)
 
     def flush(self) -> None:
-        """Delete at once and wait for it: the event loop has ended, or the channel closes."""
-        handles, self._waiting, self._sent = [*self._sent, *self._waiting], [], []
-        while handles:
-            part, handles = handles[:BATCH], handles[BATCH:]
+        """Delete at once and wait for it: the event loop has ended, or the channel closes.
+
+        What fails is left for the next time.
+        """
+        # They stay pending meanwhile: that may take longer than they are hidden.
+        handles = self._sent = [*self._sent, *self._waiting]
+        self._waiting = []
+        for start in range(0, len(handles), BATCH):
+            part = handles[start : start + BATCH]
             try:
                 answer = self._channel.blocking_sqs(self._queue).delete_message_batch(
                     QueueUrl=self._url, Entries=_entries(part)
                 )
-            except (ClientError, BotoCoreError, OSError) as error:
-                self._report_undeleted(len(part) + len(handles), error)
+            except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
+                self._outage.failed(error)
                 return
-            failed = self._failed_by_sqs(part, answer)
-            if failed:
-                self._report_undeleted(len(failed), answer.get('Failed'))
+            self._outage.ended()
+            settled = {*part}.difference(self._failed_by_sqs(part, answer))
+            self._sent = [handle for handle in self._sent if handle not in settled]
+
+    def give_up(self) -> None:
+        """Delete no more, and say what is left."""
+        left = len(self._waiting) + len(self._sent)
+        self._waiting, self._sent = [], []
+        if left:
+            logger.warning(
+                'finished tasks were not deleted and will run again: queue=%s messages=%d',
+                self._queue,
+                left,
+            )
 
     def _plan(self, delay: float) -> None:
         if not self._planned:
@@ -142,14 +161,6 @@ class Acks:
                 if str(i) in deleted:
                     delays.append(now - acked_at)
         self._channel.observer.deleted(self._queue, len(part), delays)
-
-    def _report_undeleted(self, count: int, error: object) -> None:
-        logger.warning(
-            'finished tasks were not deleted and will run again: queue=%s messages=%d error=%s',
-            self._queue,
-            count,
-            error,
-        )
 
 
 def _entries(handles: list[str]) -> list[dict[str, str]]:

@@ -6,7 +6,6 @@ import logging
 from functools import cached_property
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from kombu.transport import virtual
 
 from be_queue.transport.dead_letters.channel import GuardedChannel
@@ -47,29 +46,51 @@ class HoldingChannel(GuardedChannel):
 
     def pending_acks(self) -> list[tuple[str, str, list[str]]]:
         """Return queue, URL and receipt handles of what is to be deleted."""
-        return [acks.pending for acks in self._acks.values()]
+        # A copy: a thread asks, while the first ack of a queue may add to it.
+        return [acks.pending for acks in self._acks.copy().values()]
+
+    @property
+    def keeps_hidden(self) -> bool:
+        """Whether a delete can be tried again: what is to be deleted stays hidden meanwhile."""
+        return self._loop_turns or self.visibility.outlives_loop
 
     def flush_acks(self) -> None:
         """Delete what is to be deleted, and wait for it."""
         for acks in self._acks.values():
             acks.flush()
+            if self._closing:
+                acks.give_up()
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         acks = self._acks_of(delivery_tag)
         if acks is None:
-            super().basic_ack(delivery_tag, multiple)
+            self._ack_now(delivery_tag, multiple)
         else:
-            acks.add(delivery_tag)
             # Past kombu's SQS channel, which would delete the message as well.
             virtual.Channel.basic_ack(self, delivery_tag, multiple)
+            acks.add(delivery_tag)
+
+    def _ack_now(self, delivery_tag: str, multiple: bool) -> None:
+        message = self.qos._delivered.get(delivery_tag)
+        info = message.delivery_info if message is not None else {}
+        if 'received_from' not in info:
+            super().basic_ack(delivery_tag, multiple)
+            return
+        # kombu takes the routing key, the sender's, for the name of the queue.
+        key = info['routing_key']
+        info['routing_key'] = info['received_from']
+        try:
+            super().basic_ack(delivery_tag, multiple)
+        finally:
+            info['routing_key'] = key
 
     def _acks_of(self, delivery_tag: str) -> Acks | None:
-        """Return where to leave a message to be deleted; None when no event loop would do it."""
-        if not self._loop_turns:
+        """Return where to leave a message to be deleted; None without an event loop."""
+        if not self.keeps_hidden:
             return None
         try:
             info = self.qos.get(delivery_tag).delivery_info
-            queue, url = info['routing_key'], info['sqs_queue']
+            queue, url = info['received_from'], info['sqs_queue']
         except KeyError:
             return None
         return self.acks(queue, url)
@@ -82,12 +103,12 @@ class HoldingChannel(GuardedChannel):
         """
         info = message.delivery_info
         try:
-            self.blocking_sqs(info['routing_key']).change_message_visibility(
+            self.blocking_sqs(info['received_from']).change_message_visibility(
                 QueueUrl=info['sqs_queue'],
                 ReceiptHandle=info['sqs_message']['ReceiptHandle'],
                 VisibilityTimeout=0 if self._closing else self._pause_before_retry(info),
             )
-        except (ClientError, BotoCoreError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
             logger.warning(
                 'a message was not handed back and comes back after its visibility timeout: '
                 'queue=%s error=%s',

@@ -83,7 +83,7 @@ class Hop:
     def delivery_info(self) -> dict[str, Any]:
         """As a message has it that Celery holds."""
         return {
-            'routing_key': self.queue,
+            'received_from': self.queue,
             'sqs_queue': self.url,
             'sqs_message': self.message,
             'received_at': self.received_at,

@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 __all__ = ['release']
 
 logger = logging.getLogger(__name__)
@@ -41,7 +39,7 @@ def release(channel: Any, messages: Iterable[tuple[str, str, str]]) -> None:
                         for i, handle in enumerate(part)
                     ],
                 )
-            except (ClientError, BotoCoreError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
                 logger.warning(
                     'messages were not handed back and come back after their visibility timeout '
                     'of %d s: queue=%s messages=%d error=%s',

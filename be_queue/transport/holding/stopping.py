@@ -70,7 +70,10 @@ def release_unstarted(channel: Any) -> None:
     waiting = [(tag, message) for tag, message in channel.held() if tag not in kept]
     release(
         channel,
-        [(m.delivery_info['routing_key'], m.delivery_info['sqs_queue'], tag) for tag, m in waiting],
+        [
+            (m.delivery_info['received_from'], m.delivery_info['sqs_queue'], tag)
+            for tag, m in waiting
+        ],
     )
     for tag, _ in waiting:
         channel.qos.forget(tag)

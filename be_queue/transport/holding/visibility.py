@@ -13,8 +13,6 @@ from collections import defaultdict
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from be_queue.outage import CHECK_SQS, Outage
 
 __all__ = ['LONGEST', 'Visibility']
@@ -46,6 +44,8 @@ class Visibility:
         #: Requests without an answer yet.
         self.in_flight = 0
         self._timer: Any = None
+        #: The event loop has ended.
+        self.outlives_loop = False
         self._stopped = threading.Event()
         self._too_old: set[str] = set()
 
@@ -62,6 +62,7 @@ class Visibility:
 
     def go_on_in_thread(self) -> None:
         """Extend from a thread: the event loop has had its last turn."""
+        self.outlives_loop = True
         threading.Thread(target=self._extend_in_thread, name='visibility', daemon=True).start()
 
     def stop(self) -> None:
@@ -73,23 +74,23 @@ class Visibility:
     def _extend(self) -> None:
         asked_at = time.monotonic()
 
-        def answered(queue: str, count: int, answer: dict[str, Any]) -> None:
+        def answered(queue: str, handles: list[str], answer: dict[str, Any]) -> None:
             self.in_flight -= 1
             self._outage.ended()
-            self._tell(queue, count, answer)
+            self._tell(queue, handles, _refused(handles, answer))
 
-        def failed(queue: str, count: int, error: Exception) -> None:
+        def failed(queue: str, handles: list[str], error: Exception) -> None:
             self.in_flight -= 1
             self._outage.failed(error, asked_at)  # the next turn of the timer is the next try
-            self._channel.observer.extended(queue, 0, count)
+            self._tell(queue, handles, handles)
 
         for queue, url, handles in self._batches():
             self.in_flight += 1
             self._channel.async_sqs(queue).call(
                 'ChangeMessageVisibilityBatch',
                 {'QueueUrl': url, 'Entries': self._entries(handles)},
-                partial(answered, queue, len(handles)),
-                partial(failed, queue, len(handles)),
+                partial(answered, queue, handles),
+                partial(failed, queue, handles),
             )
 
     def _extend_in_thread(self) -> None:
@@ -99,16 +100,18 @@ class Visibility:
                     answer = self._channel.blocking_sqs(queue).change_message_visibility_batch(
                         QueueUrl=url, Entries=self._entries(handles)
                     )
-                except (ClientError, BotoCoreError, OSError) as error:
+                except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
                     self._outage.failed(error)
-                    self._channel.observer.extended(queue, 0, len(handles))
+                    self._tell(queue, handles, handles)
                 else:
                     self._outage.ended()
-                    self._tell(queue, len(handles), answer)
+                    self._tell(queue, handles, _refused(handles, answer))
 
-    def _tell(self, queue: str, count: int, answer: dict[str, Any]) -> None:
-        failed = len(answer.get('Failed') or [])
-        self._channel.observer.extended(queue, count - failed, failed)
+    def _tell(self, queue: str, handles: list[str], refused: list[str]) -> None:
+        # What was acked meanwhile is deleted, or about to be: nobody waits for its extension.
+        held = {handle for handle, _ in self._channel.held()} if refused else set()
+        failed = sum(handle in held for handle in refused)
+        self._channel.observer.extended(queue, len(handles) - len(refused), failed)
 
     def _batches(self) -> list[tuple[str, str, list[str]]]:
         """Return queue, URL and receipt handles of the held messages, ten at a time."""
@@ -116,7 +119,7 @@ class Visibility:
         for handle, message in self._channel.held():
             info = message.delivery_info
             if self._can_be_extended(handle, info):
-                held[info['routing_key'], info['sqs_queue']].append(handle)
+                held[info['received_from'], info['sqs_queue']].append(handle)
         # Visible again before it is deleted, a message would be run once more.
         for queue, url, handles in self._channel.pending_acks():
             held[queue, url] += handles
@@ -135,7 +138,7 @@ class Visibility:
             logger.warning(
                 'a message is held for almost twelve hours, the longest that SQS hides it: it '
                 'will be delivered again while its task still runs: queue=%s message_id=%s',
-                info['routing_key'],
+                info['received_from'],
                 info['sqs_message'].get('MessageId'),
             )
         return False
@@ -146,3 +149,9 @@ class Visibility:
             {'Id': str(i), 'ReceiptHandle': handle, 'VisibilityTimeout': timeout}
             for i, handle in enumerate(handles)
         ]
+
+
+def _refused(handles: list[str], answer: dict[str, Any]) -> list[str]:
+    """Return the handles of what SQS did not extend."""
+    refused = {entry.get('Id') for entry in answer.get('Failed') or []}
+    return [handle for i, handle in enumerate(handles) if str(i) in refused]

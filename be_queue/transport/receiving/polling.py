@@ -114,6 +114,7 @@ class Poller:
             if self.state is not State.BACKING_OFF:
                 self.state = State.BACKING_OFF
                 self._at_once = 1
+                self._set_backlog(False)  # it gets nothing by now, as if it were empty
                 wait = self._outage.failed(error, asked_at)
                 self._retry = self._receiving.hub.call_later(wait, self._try_again)
 
@@ -127,6 +128,8 @@ class Poller:
 
     def full(self) -> None:
         """There is no room for what a receive would bring."""
+        if self.state is State.THROTTLED:
+            self._catch_up()
         if self.state in (State.IDLE, State.THROTTLED):
             self.state = State.FULL
 

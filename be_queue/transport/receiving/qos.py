@@ -16,7 +16,7 @@ class QoS(SQS.QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         super().append(message, delivery_tag)
-        queue = message.delivery_info.get('routing_key', '')
+        queue = message.delivery_info.get('received_from', '')
         due_in = seconds_left({'headers': message.headers})
         self.channel.capacity.received(delivery_tag, queue, due_in)
 

@@ -16,10 +16,12 @@ import threading
 import time
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from be_queue.errors import NotSentError
-from be_queue.transport.clients.sqs_errors import ERRORS
 from be_queue.transport.sending.limits import LARGEST
 from be_queue.transport.sending.publishing import Request, collector
+from be_queue.transport.sending.reach import Reach
 
 __all__ = ['Batch', 'Entry']
 
@@ -73,9 +75,14 @@ class Entry:
 
 
 class Part:
-    """The messages of one SendMessageBatch."""
+    """The messages of one SendMessageBatch.
 
-    def __init__(self) -> None:
+    Arguments:
+        reach: whether SQS answers the queue's client.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
         self._messages: list[tuple[Entry, Request]] = []
         self._size = 0
 
@@ -94,6 +101,9 @@ class Part:
 
     def send(self) -> None:
         """Send it; again what SQS failed and may take another time."""
+        if self._reach.lost is not None:
+            self.fail(self._reach.lost)
+            return
         left = self._messages
         for attempt in range(TRIES):
             if attempt:
@@ -115,10 +125,16 @@ class Part:
         entries = [{'Id': str(i), **r.params} for i, (_, r) in enumerate(messages)]
         try:
             answer = request.client.send_message_batch(QueueUrl=request.url, Entries=entries)
-        except ERRORS as error:  # boto3 has tried it several times
+        except Exception as error:  # noqa: BLE001  (a source of credentials may raise anything)
+            # boto3 has tried it several times.
+            if isinstance(error, ClientError):
+                self._reach.answered()
+            else:
+                self._reach.unanswered(error)
             for entry, request in messages:
                 entry.failed(request, error)
             return []
+        self._reach.answered()
         taken = {taken['Id'] for taken in answer.get('Successful', [])}
         refused = {refused['Id']: refused for refused in answer.get('Failed', [])}
         left = []
@@ -167,6 +183,8 @@ class Batch:
 
     def __init__(self) -> None:
         self._lanes: list[Lane] = []
+        #: By boto3 client: with predefined queues, each may be of another server.
+        self._reaches: dict[Any, Reach] = {}
         #: By lane and queue URL.
         self._filling: dict[tuple[int, str], Part] = {}
         #: By queue URL.
@@ -182,16 +200,23 @@ class Batch:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._token is not None:
             collector.reset(self._token)
-        if error is not None:  # the process or the task is being stopped
-            for thread in self._lanes:
-                thread.abandon()
-            return
-        for (lane, _url), part in self._filling.items():
-            self._put(lane, part)
-        for thread in self._lanes:
-            thread.put(None)
-        for thread in self._lanes:
-            thread.join()
+        is_sent = False
+        try:
+            if error is None:
+                self._send_rest()
+                is_sent = True
+        finally:
+            # The process or the task is being stopped, maybe while this waited: a lane that nobody
+            # ends would wait for parts as long as the process lives.
+            if not is_sent:
+                for thread in self._lanes:
+                    thread.abandon()
+
+    @property
+    def lost(self) -> Exception | None:
+        """Why nothing more is sent; None while some SQS server answers or may answer."""
+        reasons = [reach.lost for reach in self._reaches.values()]
+        return reasons[0] if reasons and None not in reasons else None
 
     def add(self, requests: list[Request]) -> None:
         """Take the requests of a message, until `commit` or `discard`."""
@@ -205,11 +230,11 @@ class Batch:
         """Send what was taken since the last time, and tell ``entry`` what became of it."""
         for request in self._collected:
             lane = self._lane_for(request)
-            part = self._filling.setdefault((lane, request.url), Part())
+            part = self._part_for(request, lane)
             if not part.has_room_for(request):
                 self._send_filled(lane, request.url)
                 lane = self._lane_for(request)
-                part = self._filling.setdefault((lane, request.url), Part())
+                part = self._part_for(request, lane)
             part.add(entry, request)
             if part.is_full:
                 self._send_filled(lane, request.url)
@@ -223,14 +248,30 @@ class Batch:
             return self._lanes_of_groups.setdefault((request.url, group), lane)
         return lane
 
+    def _part_for(self, request: Request, lane: int) -> Part:
+        part = self._filling.get((lane, request.url))
+        if part is None:
+            reach = self._reaches.setdefault(request.client, Reach())
+            part = self._filling[lane, request.url] = Part(reach)
+        return part
+
     def _send_filled(self, lane: int, url: str) -> None:
         self._put(lane, self._filling.pop((lane, url)))
         if self._next_lanes[url] == lane:
             self._next_lanes[url] = (lane + 1) % LANES
 
+    def _send_rest(self) -> None:
+        for (lane, _url), part in self._filling.items():
+            self._put(lane, part)
+        for thread in self._lanes:
+            thread.put(None)
+        for thread in self._lanes:
+            thread.join()
+
     def _put(self, lane: int, part: Part) -> None:
         while len(self._lanes) <= lane:
             thread = Lane()
-            thread.start()
+            # First: one that starts while the task is being stopped is ended too.
             self._lanes.append(thread)
+            thread.start()
         self._lanes[lane].put(part)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
+
+from kombu.utils.functional import maybe_list
 
 from be_queue.transport.queues.channel import DeclaringChannel
 from be_queue.transport.sending import publishing
@@ -15,6 +18,11 @@ class SendingChannel(DeclaringChannel):
 
     #: Text goes as it is, unless the option of this name says otherwise.
     body_encoding = None
+
+    @cached_property
+    def copies_to(self) -> frozenset[str]:
+        """Queues that get copies only: nobody runs a task that is sent to no other."""
+        return frozenset(maybe_list(self.transport_options.get('copies_to')) or ())
 
     def encode_body(self, body: Any, encoding: str | None = None) -> Any:
         # Bytes, pickled or compressed, have no place in JSON.

@@ -10,9 +10,12 @@ import base64
 import contextvars
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from botocore.exceptions import ClientError
+from kombu.exceptions import OperationalError
 from kombu.utils.json import dumps
 
 from be_queue.errors import MessageTooLargeError, NotSentError
@@ -21,7 +24,7 @@ from be_queue.transport.sending import fifo
 from be_queue.transport.sending.delays import delay_seconds
 from be_queue.transport.sending.limits import attributes_size, limit_of, read_limit
 
-__all__ = ['Request', 'Task', 'collector', 'publish']
+__all__ = ['Copies', 'Request', 'Task', 'collector', 'publish']
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +77,25 @@ class Collector(Protocol):
         """Take the requests of one message."""
 
 
+class Copies(Protocol):
+    """Takes note of copies, called by any thread."""
+
+    def lost(self, error: NotSentError) -> None:
+        """Every queue has the message but some that get copies."""
+
+    def sent(self, queues: Iterable[str]) -> None:
+        """These queues have a message."""
+
+
 #: Takes what this thread publishes, while there is one.
 collector: contextvars.ContextVar[Collector | None] = contextvars.ContextVar(
     'collector', default=None
 )
+
+#: Takes note of the copies that this process sends; while it is None, one that SQS does not take is
+#: an error to whoever sends. A worker has one: an error of a copy would make it run a task again,
+#: or call it failed, whose message is on its way.
+copies: Copies | None = None
 
 
 def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: str) -> None:
@@ -89,21 +107,32 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
         exchange, routing_key: where it goes; '' is the default exchange.
 
     Raises `MessageTooLargeError` before anything is sent; `NotSentError` when only some of the
-    queues have it, or there is none for a task; what boto3 raises when none has it.
+    queues have it, unless `copies` takes note, or none but a copy's is there for a task;
+    `OperationalError` when none is known to have it; boto3's `ClientError` when SQS refused it in
+    each.
     """
     task = _task(message)
     queues = _queues(channel, exchange, routing_key)
+    if 'task' in message['headers'] and _only_copied(channel, exchange, routing_key, queues):
+        place = f'exchange {exchange!r} with routing key {routing_key!r}'
+        but = f', but {", ".join(queues)} for copies' if queues else ''
+        raise NotSentError(task.name, task.id, [], {place: f'no queue is bound to it{but}'})
     if not queues:
-        if 'task' in message['headers']:
-            place = f'exchange {exchange!r} with routing key {routing_key!r}'
-            raise NotSentError(task.name, task.id, [], {place: 'no queue is bound to it'})
         return  # an event: nobody listens
     requests = _requests(channel, message, task, queues)
     taker = collector.get()
-    if taker is None:
-        _send(requests)
-    else:
+    if taker is not None:
         taker.add(requests)
+        return
+    try:
+        _send(requests)
+    except NotSentError as error:
+        if copies is None or not error.failed.keys() <= channel.copies_to:
+            raise
+        copies.lost(error)
+    else:
+        if copies is not None:
+            copies.sent(queues)
 
 
 def _queues(channel: Any, exchange: str, routing_key: str) -> dict[str, bool]:
@@ -117,6 +146,18 @@ def _queues(channel: Any, exchange: str, routing_key: str) -> dict[str, bool]:
     table = channel.get_table(exchange)
     work = {queue for key, _, queue in table if key == routing_key}
     return {queue: queue not in work for queue in sorted(queues, key=lambda q: q not in work)}
+
+
+def _only_copied(channel: Any, exchange: str, routing_key: str, queues: dict[str, bool]) -> bool:
+    """Return whether nobody would run the task: there is no queue, or only some for copies.
+
+    One that is sent to the platform queue by its own name or key is meant to go there.
+    """
+    if not queues:
+        return True
+    if not exchange or not queues.keys() <= channel.copies_to:
+        return False
+    return all(key != routing_key for key, _, _ in channel.get_table(exchange))
 
 
 def _task(message: dict[str, Any]) -> Task:
@@ -211,11 +252,20 @@ def _send(requests: list[Request]) -> None:
         thread.join()
     if not failed:
         return
-    error = next(iter(failed.values()))
+    errors = [failed[request.queue] for request in requests if request.queue in failed]
     if len(failed) == len(requests):
-        # As with one queue: kombu and Celery know these errors, and may try again.
-        raise failed.get(first.queue, error)
+        raise _error_of_all(errors)
     sent = [request.queue for request in requests if request.queue not in failed]
     raise NotSentError(
         first.task.name, first.task.id, sent, {queue: str(e) for queue, e in failed.items()}
-    ) from error
+    ) from errors[0]
+
+
+def _error_of_all(errors: list[Exception]) -> Exception:
+    unreached = [error for error in errors if not isinstance(error, ClientError)]
+    if not unreached:
+        return errors[0]
+    # kombu would take boto3's error for a lost connection, connect anew and send all of it again.
+    error: Exception = OperationalError(str(unreached[0]))
+    error.__cause__ = unreached[0]
+    return error

@@ -117,6 +117,21 @@ def test_every_fault_has_a_line_with_variable_value_and_rule(configured):
     assert 'hush' not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('url', 'rule'),
+    [
+        ('http://[::1]:4566', "a URL with the host's name in place of an IPv6 address"),
+        ('http://[::1', 'a URL such as http://127.0.0.1:4566'),
+        ('http://sqs:port', 'a URL such as http://127.0.0.1:4566'),
+        ('http://sqs:4566/path', 'a URL such as http://127.0.0.1:4566'),
+    ],
+)
+def test_an_address_of_sqs_that_cannot_be_used_is_refused(configured, url, rule):
+    with pytest.raises(ConfigError) as caught:
+        configured(SQS_ENDPOINT_URL=url)
+    assert str(caught.value).startswith(f'SQS_ENDPOINT_URL={url!r}: must be {rule}')
+
+
 def test_no_representation_shows_a_password(configured):
     config = configured(RESULT_DB_PASS='hush', SQS_ENDPOINT_URL='http://key:hush@sqs:1')
     assert 'hush' not in repr(config)

@@ -37,7 +37,14 @@ def mapping(env: str = 'prod', **options: Any) -> Queues:
         ('result_backend', 'db+postgresql+psycopg://cadasta:cadasta@localhost:5432/cadasta'),
         ('broker_url', 'sqs://'),
         ('broker_transport', 'be_queue.transport:Transport'),
-        ('broker_transport_options', {'region': 'us-west-2', 'queue_name_prefix': 'dev-'}),
+        (
+            'broker_transport_options',
+            {
+                'region': 'us-west-2',
+                'queue_name_prefix': 'dev-',
+                'copies_to': ['platform.fifo'],
+            },
+        ),
         (
             'task_queues',
             {
@@ -173,6 +180,14 @@ def test_the_platform_queue_can_be_switched_off_by_keyword(queues: Any) -> None:
 
     assert '#' not in {queue.routing_key for queue in config.task_queues}
     assert 'platform.fifo' not in str(config.not_consumed())
+    assert 'copies_to' not in config.broker_transport_options
+
+
+def test_the_transport_knows_which_queue_gets_copies_only() -> None:
+    assert Config(mapping()).broker_transport_options['copies_to'] == ['prod-platform.fifo']
+
+    config = Config(['foo'], PLATFORM_QUEUE_NAME='audit')
+    assert config.broker_transport_options['copies_to'] == ['audit']
 
 
 def test_the_result_backend_is_made_of_the_database_settings(
@@ -191,12 +206,14 @@ def test_transport_options_are_merged_into_the_defaults(monkeypatch: pytest.Monk
     assert Config(['foo']).broker_transport_options == {
         'region': 'eu-west-1',
         'queue_name_prefix': 'dev-',
+        'copies_to': ['platform.fifo'],
     }
 
     config = Config(['foo'], broker_transport_options={'polling_interval': 0.1})
     assert config.broker_transport_options == {
         'region': 'us-west-2',
         'queue_name_prefix': 'dev-',
+        'copies_to': ['platform.fifo'],
         'polling_interval': 0.1,
     }
 

@@ -23,6 +23,12 @@ def mapping() -> Queues:
         ({'SQS_ENDPOINT_URL': 'localhost:4566'}, "SQS_ENDPOINT_URL='localhost:4566': must be"),
         ({'SQS_ENDPOINT_URL': 'http://host:port'}, 'for example http://127.0.0.1:4566'),
         ({'SQS_ENDPOINT_URL': 'http://host/path'}, 'without a path'),
+        (
+            {'SQS_ENDPOINT_URL': 'http://[::1]:4566'},
+            "SQS_ENDPOINT_URL='http://[::1]:4566': kombu, which gets it, reads no IPv6 address",
+        ),
+        ({'SQS_ENDPOINT_URL': 'http://k:pw@[fe80::1%25eth0]'}, "give the host's name"),
+        ({'SQS_ENDPOINT_URL': 'http://[::1'}, 'for example http://127.0.0.1:4566'),
         ({'SQS_ENDPOINT_URL': 'http://k:pw/x@h'}, "SQS_ENDPOINT_URL='http://k:***@h'"),
         ({'QUEUE_NAME_PREFIX': ''}, "QUEUE_NAME_PREFIX='': must be a text"),
         ({'PLATFORM_QUEUE_NAME': 'celery'}, "PLATFORM_QUEUE_NAME='celery': that queue"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 import json
+import math
 import pickle
 import zlib
 from typing import Any
@@ -62,6 +63,7 @@ def encoded(body: Any) -> dict[str, Any]:
         message(),
         message([[], {}, None]),
         called(id='x' * 155, retries=3, timelimit=[None, 1.5], stamped_headers=['a'], stamps={}),
+        called(timelimit=[1e300, 10**300]),
         called(retries=None, timelimit=None, stamped_headers=None, stamps=None),
         message(**encoded(json.dumps(CALL).encode())),
         # Wrapped lines, as the standard library of Ruby writes them: kombu takes them.
@@ -119,6 +121,9 @@ def test_what_calls_a_task_passes(sound: virtual.Message) -> None:
         (called(timelimit=5), 'header timelimit is not two numbers: 5'),
         (called(timelimit=[1]), 'header timelimit is not two numbers: [1]'),
         (called(timelimit=[1, '2']), 'header timelimit is not two numbers'),
+        (called(timelimit=[10**400, None]), 'header timelimit is not two numbers'),
+        (called(timelimit=[None, -(10**310)]), 'header timelimit is not two numbers'),
+        (called(timelimit=[math.nan, 1]), 'header timelimit is not two numbers: [nan, 1]'),
         (called(stamped_headers='a'), "header stamped_headers is not a list of texts: 'a'"),
         (called(stamped_headers=[[]]), 'header stamped_headers is not a list of texts'),
         (called(stamps=[1]), 'header stamps is not an object: [1]'),

@@ -1,0 +1,254 @@
+"""Sources of credentials that fail for a while: each request has an outcome, and workers go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import kombu
+import pytest
+from botocore.config import Config
+from kombu.asynchronous import Hub
+
+from be_queue.transport.clients import credentials
+from be_queue.transport.clients.credentials import heal
+from be_queue.transport.clients.requests import AsyncSqs
+from be_queue.transport.clients.watching import watch
+from be_queue.transport.holding.release import release
+from tests.integration.scene import Scene
+from tests.support.faulty import FaultySqs, serving
+from tests.support.login import Gate, key
+from tests.support.loop import turn_until
+from tests.support.noting import Noting
+from tests.support.own_tasks import build
+from tests.support.own_worker import own_worker
+from tests.support.postgres import PostgresServer
+from tests.support.sqs import REGION, SqsServer
+from tests.support.waiting import wait_until
+from tests.support.worker import Site
+
+TRANSPORT = 'be_queue.transport:Transport'
+GOOD = f"""
+end=$(($(date +%s) + 60))
+printf '{{"Version": 1, "AccessKeyId": "{key(3600)}", "SecretAccessKey": "secret", '
+printf '"Expiration": "%s"}}' "$(date -u -d @$end +%Y-%m-%dT%H:%M:%SZ)"
+"""
+#: What a program writes that gives no credentials, and what botocore makes of that.
+BAD = {
+    'expired': (GOOD.replace('+ 60', '- 60'), 'RuntimeError'),
+    'rubbish': ('echo "Please log in"', 'JSONDecodeError'),
+}
+
+
+class Login:
+    """A program that writes credentials of a minute: botocore runs it for each request."""
+
+    def __init__(self, folder: Path) -> None:
+        self._script = folder / 'login'
+        self._settings = folder / 'aws'
+        self._settings.write_text(f'[default]\ncredential_process = {self._script}\n')
+        self.write(GOOD)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {'AWS_CONFIG_FILE': str(self._settings)}
+
+    def write(self, text: str) -> None:
+        draft = self._script.with_suffix('.draft')
+        draft.write_text(f'#!/bin/sh\n{text}')
+        draft.chmod(0o700)
+        draft.replace(self._script)
+
+
+@pytest.fixture
+def login(tmp_path: Path) -> Login:
+    return Login(tmp_path)
+
+
+def client_of(proxy: FaultySqs) -> Any:
+    return boto3.Session().client(
+        'sqs',
+        endpoint_url=f'http://127.0.0.1:{proxy.port}',
+        region_name=REGION,
+        config=Config(retries={'mode': 'standard', 'total_max_attempts': 2}),
+    )
+
+
+def ask(hub: Hub, client: Any, observer: Noting) -> tuple[list[Any], list[Exception]]:
+    """Ask SQS from the event loop; return the answers and the errors."""
+    answers: list[Any] = []
+    errors: list[Exception] = []
+    sqs = AsyncSqs(hub, lambda: client, observer)
+    sqs.call('ListQueues', {}, answers.append, errors.append)
+    turn_until(hub, lambda: answers or errors, 'the request has ended')
+    return answers, errors
+
+
+@pytest.mark.parametrize('fault', BAD)
+def test_a_request_has_an_outcome_when_a_login_process_fails(
+    login: Login, proxy: FaultySqs, hub: Hub, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    for name, value in login.variables.items():
+        monkeypatch.setenv(name, value)
+    client, noted = client_of(proxy), Noting()
+    blocking = Noting()
+    watch(client, blocking)
+    text, name = BAD[fault]
+    login.write(text)
+    _, errors = ask(hub, client, noted)
+    assert [type(error).__name__ for error in errors] == [name]
+    with pytest.raises((RuntimeError, ValueError)):
+        client.list_queues()
+    assert noted.requests == blocking.requests == [('ListQueues', 'denied')]
+    login.write(GOOD)
+    answers, _ = ask(hub, client, noted)
+    assert answers
+
+
+class Sts(ThreadingHTTPServer):
+    """Gives credentials of an hour for a web identity's token, unless it refuses."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(('127.0.0.1', 0), _StsHandler)
+        self.key = key(3600)
+        self.refuses = False
+
+    def mend(self) -> None:
+        """Give credentials again."""
+        self.refuses = False
+
+
+class _StsHandler(BaseHTTPRequestHandler):
+    server: Sts
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers['Content-Length']))
+        if self.server.refuses:
+            number = 403
+            body = (
+                '<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>'
+                '<Message>on purpose</Message></Error></ErrorResponse>'
+            )
+        else:
+            number = 200
+            body = (
+                '<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>'
+                f'<AccessKeyId>{self.server.key}</AccessKeyId>'
+                '<SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>'
+                '<Expiration>2100-01-01T00:00:00Z</Expiration>'
+                '</Credentials></AssumeRoleWithWebIdentityResult>'
+                '</AssumeRoleWithWebIdentityResponse>'
+            )
+        self.send_response(number)
+        self.send_header('Content-Type', 'text/xml')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing of each request."""
+
+
+@contextmanager
+def web_identity(folder: Path, environment: pytest.MonkeyPatch) -> Iterator[Sts]:
+    """Have credentials come from STS, as in a pod of EKS."""
+    token = folder / 'token'
+    token.write_text('token-of-the-pod')
+    with serving(Sts()) as sts:
+        environment.setenv('AWS_WEB_IDENTITY_TOKEN_FILE', str(token))
+        environment.setenv('AWS_ROLE_ARN', 'arn:aws:iam::123456789012:role/worker')
+        environment.setenv('AWS_ENDPOINT_URL_STS', f'http://127.0.0.1:{sts.server_address[1]}')
+        environment.setenv('AWS_EC2_METADATA_DISABLED', 'true')
+        yield sts
+
+
+def test_a_request_has_an_outcome_when_sts_refuses_to_renew_its_credentials(
+    tmp_path: Path, proxy: FaultySqs, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, 'INTERVAL', 0.0)
+    gate = Gate()
+    proxy.fail('*', gate)
+    with web_identity(tmp_path, monkeypatch) as sts:
+        client, noted = client_of(proxy), Noting()
+        heal(client)
+        assert ask(hub, client, noted)[0]
+        gate.revoked.add(sts.key)
+        sts.refuses = True
+        _, errors = ask(hub, client, noted)
+        assert 'Expired' in str(errors[0])
+        sts.mend()
+        sts.key = key(7200)
+        wait_until(lambda: ask(hub, client, noted)[0], 'it has the new credentials')
+    assert gate.used == {client._request_signer._credentials.access_key, *gate.revoked}
+
+
+@pytest.mark.parametrize('fault', BAD)
+def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
+    scene: Scene,
+    login: Login,
+    proxy: FaultySqs,
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+) -> None:
+    for name, value in login.variables.items():
+        monkeypatch.setenv(name, value)
+    app = scene.app(f'http://127.0.0.1:{proxy.port}', visibility_timeout=3)
+    held: list[kombu.Message] = []
+    noted = Noting()
+    for _ in range(2):
+        app.send_task('work')
+    with app.connection_for_read() as connection:
+        channel = connection.channel()
+        channel.observer = noted
+        channel.basic_qos(0, 4, False)
+        queue = app.amqp.queues[scene.work]
+        with kombu.Consumer(channel, [queue], on_message=held.append):
+            turn_until(hub, lambda: len(held) >= 2, 'both are received')
+            login.write(BAD[fault][0])
+            held[0].ack()
+        assert BAD[fault][1] in caplog.text
+        wait_until(lambda: (0, 1) in noted.extensions, 'the other cannot be extended')
+        info = held[1].delivery_info
+        release(channel, [(scene.work, info['sqs_queue'], held[1].delivery_tag)])
+        assert noted.releases == [(scene.work, 0)]
+        before = len(noted.extensions)
+        login.write(GOOD)
+        wait_until(lambda: any(n for n, _ in noted.extensions[before:]), 'it is extended again')
+
+
+@pytest.mark.parametrize('fault', BAD)
+def test_a_worker_goes_on_when_its_login_process_does(
+    tmp_path: Path,
+    login: Login,
+    sqs: SqsServer,
+    proxy: FaultySqs,
+    postgres: PostgresServer,
+    fault: str,
+) -> None:
+    proxy.fail('*', Gate())
+    site = Site(tmp_path, f'http://127.0.0.1:{proxy.port}', postgres.environment)
+    app = build(
+        site.username, SQS_ENDPOINT_URL=sqs.url, broker_transport=TRANSPORT, **postgres.environment
+    )
+    variables = {
+        'CELERY_BROKER_TRANSPORT': TRANSPORT,
+        'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1},
+        **login.variables,
+    }
+    with own_worker(site, **variables) as worker:
+        text, error = BAD[fault]
+        login.write(text)
+        away = (
+            f'SQS queue {site.username}-local-tests-add is away, trying until it is back: {error}'
+        )
+        wait_until(lambda: away in worker.log, 'it has no credentials')
+        login.write(GOOD)
+        assert app.send_task('tests.add', (1, 2)).get(timeout=30) == 3

@@ -1,0 +1,63 @@
+"""Copies that SQS does not take, where a worker sends: real requests, refused by a proxy."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from app.utils.celery_signals.lost_copies import LostCopies
+from be_queue import NotSentError
+from be_queue.transport.sending import publishing
+from tests.integration.sending import Site, asks_for, proxy, server, site
+from tests.support.faulty import FaultySqs, Handler, status
+
+__all__ = ['proxy', 'server', 'site']
+
+
+@pytest.fixture(autouse=True)
+def in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process send as a worker does."""
+    monkeypatch.setattr(publishing, 'copies', LostCopies())
+
+
+def refuse(proxy: FaultySqs, queue: str) -> None:
+    def refused(handler: Handler) -> None:
+        if asks_for(handler, queue):
+            status(403, 'AccessDenied')(handler)
+        else:
+            handler.answer(*handler.forward())
+
+    proxy.fail('SendMessage', refused)
+
+
+def test_lost_copies_are_said_once_and_once_when_it_is_over(
+    site: Site, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, 'app.utils.celery_signals.lost_copies')
+    app = site.app(proxy.url)
+    refuse(proxy, site.platform)
+    for n in range(3):
+        app.send_task('work', (n,))
+
+    assert site.args(site.work) == [[0], [1], [2]]
+    assert site.args(site.platform) == []
+    (record,) = caplog.records
+    assert f'queue {site.platform} takes no copies' in record.message
+    assert 'on purpose: check SQS_ENDPOINT_URL' in record.message
+
+    proxy.mend()
+    caplog.clear()
+    for n in range(2):
+        app.send_task('work', (n,))
+    assert site.args(site.platform) == [[0], [1]]
+    assert caplog.messages == [f'queue {site.platform} takes copies again: lost=3']
+
+
+def test_a_task_that_only_its_copy_reached_is_an_error_to_a_worker_too(
+    site: Site, proxy: FaultySqs
+) -> None:
+    refuse(proxy, site.work)
+    with pytest.raises(NotSentError, match='on purpose') as error:
+        site.app(proxy.url).send_task('work')
+    assert list(error.value.failed) == [site.work]
