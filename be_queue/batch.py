@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ['Outcome', 'send_batch']
 
-#: Calls or requests in a row that do not reach SQS, after which the others are not tried.
-MOST_UNREACHED = 3
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -56,6 +53,7 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
     from celery.canvas import maybe_signature
 
     from be_queue.transport.sending.batch import Batch, Entry
+    from be_queue.transport.sending.reach import MOST_UNREACHED
 
     calls: list[tuple[AsyncResult | None, Exception | None, Entry]] = []
     unreached = 0

@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError
 from kombu.exceptions import OperationalError
 
 from be_queue import NotSentError, send_batch
-from be_queue.batch import MOST_UNREACHED
 from be_queue.transport.sending.batch import LANES
+from be_queue.transport.sending.reach import MOST_UNREACHED
 from tests.integration.sending import (
     Site,
     asks_for,

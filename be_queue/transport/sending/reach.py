@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from be_queue.batch import MOST_UNREACHED
+__all__ = ['MOST_UNREACHED', 'Reach']
 
-__all__ = ['Reach']
+#: Calls or requests in a row that do not reach SQS, after which the others are not tried.
+MOST_UNREACHED = 3
 
 
 class Reach:
