@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,9 +21,11 @@ NAMES = ['NUL', 'half a pair']
 
 
 @pytest.fixture(autouse=True)
-def log_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def log_nothing() -> Iterator[None]:
     # pytest-xdist cannot hand on half a pair, neither in what was logged nor in a test's name.
-    monkeypatch.setattr(logging.root.manager, 'disable', logging.CRITICAL)
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture
