@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -18,7 +17,7 @@ from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
 from tests.support.noting import Noting
 from tests.support.ports import free_port
-from tests.support.sqs import REGION
+from tests.support.sqs import client_of
 
 STATUSES = [
     (faulty.status(400, 'RequestThrottled'), 'throttled'),
@@ -35,18 +34,9 @@ STATUSES = [
 IDS = [f'{number}-{status}' for number, (_, status) in enumerate(STATUSES)]
 
 
-def client_of(port: int, attempts: int = 1, read_timeout: float = 30) -> Any:
-    return boto3.client(
-        'sqs',
-        endpoint_url=f'http://127.0.0.1:{port}',
-        region_name=REGION,
-        aws_access_key_id='test',
-        aws_secret_access_key='test',
-        config=Config(
-            read_timeout=read_timeout,
-            retries={'mode': 'standard', 'total_max_attempts': attempts},
-        ),
-    )
+def patient(port: int, attempts: int = 1, read_timeout: float = 30) -> Any:
+    retries = {'mode': 'standard', 'total_max_attempts': attempts}
+    return client_of(port, Config(read_timeout=read_timeout, retries=retries))
 
 
 @pytest.mark.parametrize(('fault', 'status'), STATUSES, ids=IDS)
@@ -62,7 +52,7 @@ def test_how_a_request_ended(
     if fault:
         proxy.fail('*', fault)
     blocking, from_the_loop = Noting(), Noting()
-    client = client_of(proxy.port, read_timeout=timeout)
+    client = patient(proxy.port, read_timeout=timeout)
     watch(client, blocking)
     try:
         client.list_queues()
@@ -76,7 +66,7 @@ def test_how_a_request_ended(
 
 def test_a_server_that_is_not_there_is_unreachable(hub: Hub) -> None:
     blocking, from_the_loop = Noting(), Noting()
-    client = client_of(free_port())
+    client = patient(free_port())
     watch(client, blocking)
     with pytest.raises(BotoCoreError):
         client.list_queues()
@@ -90,14 +80,14 @@ def test_a_server_that_is_not_there_is_unreachable(hub: Hub) -> None:
 def test_an_answer_that_is_no_answer_is_the_servers_error(proxy: FaultySqs, hub: Hub) -> None:
     proxy.fail('*', faulty.not_json)
     noted = Noting()
-    sqs = AsyncSqs(hub, lambda: client_of(proxy.port), noted)
+    sqs = AsyncSqs(hub, lambda: patient(proxy.port), noted)
     sqs.call('ListQueues', {}, lambda _: None, lambda _: None)
     turn_until(hub, lambda: noted.requests, 'the request has ended')
     assert noted.requests == [('ListQueues', 'server error')]
 
 
 def test_a_request_that_cannot_be_signed_is_denied(hub: Hub, proxy: FaultySqs) -> None:
-    client = client_of(proxy.port)
+    client = patient(proxy.port)
     client._request_signer._credentials = None  # as where none are found
     blocking, from_the_loop = Noting(), Noting()
     watch(client, blocking)
@@ -115,7 +105,7 @@ def test_a_request_that_cannot_be_signed_is_denied(hub: Hub, proxy: FaultySqs) -
 
 
 def test_a_second_try_that_cannot_be_signed_is_denied(proxy: FaultySqs) -> None:
-    client = client_of(proxy.port, attempts=3)
+    client = patient(proxy.port, attempts=3)
     noted = Noting()
     watch(client, noted)
 
@@ -132,7 +122,7 @@ def test_a_second_try_that_cannot_be_signed_is_denied(proxy: FaultySqs) -> None:
 def test_requests_that_botocore_sends_again_are_counted_each(proxy: FaultySqs) -> None:
     proxy.fail('*', faulty.status(503, 'ServiceUnavailable'))
     noted = Noting()
-    client = client_of(proxy.port, attempts=2)
+    client = patient(proxy.port, attempts=2)
     watch(client, noted)
     with pytest.raises(ClientError):
         client.list_queues()

@@ -40,7 +40,7 @@ def test_orphans_are_reaped(tmp_path) -> None:
 
 
 WAITING = """
-import os, pathlib, signal, time
+import os, pathlib, signal, threading
 from app.child import Child
 from app.supervisor import Supervisor
 
@@ -51,7 +51,7 @@ with Supervisor() as supervisor:
     {before}
     with supervisor.interruptible():
         print('waits', flush=True)
-        time.sleep(60)
+        threading.Event().wait()
 """
 
 

@@ -11,11 +11,24 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from tests.support.ports import accepts, free_port
 from tests.support.waiting import wait_until
 
 REGION = 'us-west-2'
+
+
+def client_of(port: int, config: Config | None = None) -> Any:
+    """Return a boto3 client of the server at a port of loopback."""
+    return boto3.client(
+        'sqs',
+        endpoint_url=f'http://127.0.0.1:{port}',
+        region_name=REGION,
+        aws_access_key_id='test',
+        aws_secret_access_key='test',
+        config=config,
+    )
 
 
 class SqsServer:
@@ -33,13 +46,7 @@ class SqsServer:
 
     def client(self) -> Any:
         """Return a boto3 client of the server."""
-        return boto3.client(
-            'sqs',
-            endpoint_url=f'http://127.0.0.1:{self.port}',
-            region_name=REGION,
-            aws_access_key_id='test',
-            aws_secret_access_key='test',
-        )
+        return client_of(self.port)
 
     def queue_names(self) -> set[str]:
         """Return the names of all queues."""
