@@ -8,6 +8,7 @@ import json
 from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.compat import get_current_datetime
+from botocore.credentials import ReadOnlyCredentials
 from botocore.session import get_session
 
 from app.config.vault.errors import RefusedError
@@ -30,9 +31,7 @@ def signed_identity(server_id: str | None, sts_region: str | None) -> dict[str, 
 
     Raises `RefusedError` when there are no credentials.
     """
-    credentials = get_session().get_credentials()
-    if credentials is None:
-        raise RefusedError('there are no AWS credentials to sign with')
+    credentials = _credentials()
     url = f'https://sts.{sts_region}.amazonaws.com/' if sts_region else 'https://sts.amazonaws.com/'
     request = AWSRequest(
         method='POST',
@@ -44,9 +43,7 @@ def signed_identity(server_id: str | None, sts_region: str | None) -> dict[str, 
             **({SERVER_ID: server_id} if server_id else {}),
         },
     )
-    _sign(
-        request, SigV4Auth(credentials.get_frozen_credentials(), 'sts', sts_region or 'us-east-1')
-    )
+    _sign(request, SigV4Auth(credentials, 'sts', sts_region or 'us-east-1'))
     return {
         'iam_http_request_method': 'POST',
         'iam_request_url': _encoded(url),
@@ -55,6 +52,17 @@ def signed_identity(server_id: str | None, sts_region: str | None) -> dict[str, 
             json.dumps({name: [value] for name, value in request.headers.items()})
         ),
     }
+
+
+def _credentials() -> ReadOnlyCredentials:
+    try:
+        found = get_session().get_credentials()
+        if found is not None:
+            return found.get_frozen_credentials()
+    except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
+        # Its text is not passed on: that of a program may hold what the program printed.
+        raise RefusedError(f'AWS credentials cannot be had ({type(error).__name__})') from None
+    raise RefusedError('there are no AWS credentials to sign with')
 
 
 def _sign(request: AWSRequest, signer: SigV4Auth) -> None:

@@ -161,9 +161,15 @@ def _proof(client: Client, chosen: str) -> tuple[dict[str, str], list[str]]:
     # Only now: it takes botocore.
     from app.config.vault.aws import signed_identity
 
-    identity = client.within(
-        lambda: signed_identity(settings.vault_aws_server_id, settings.vault_aws_sts_region)
-    )
+    try:
+        identity = client.within(
+            lambda: signed_identity(settings.vault_aws_server_id, settings.vault_aws_sts_region)
+        )
+    except RefusedError as error:
+        raise LoginError(
+            f'VAULT_AWS_ROLE={settings.vault_aws_role}: {error}: check AWS_ACCESS_KEY_ID and '
+            'AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of the machine'
+        ) from None
     return {'role': str(settings.vault_aws_role), **identity}, [identity['iam_request_headers']]
 
 

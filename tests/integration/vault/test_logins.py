@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,35 @@ def test_a_wrong_login_is_told(
         configure(vault_secrets=PASSWORD, **settings)
     assert words in str(caught.value)
     assert 'hush' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('profile', 'fault'),
+    [
+        ('', 'there are no AWS credentials to sign with'),
+        ('credential_process = /bin/echo hush', 'AWS credentials cannot be had (JSONDecodeError)'),
+        ('credential_process = /bin/false', 'AWS credentials cannot be had (CredentialRetrieval'),
+    ],
+)
+def test_without_aws_credentials_the_start_says_what_to_check(
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    profile: str,
+    fault: str,
+) -> None:
+    for name in [name for name in os.environ if name.startswith('AWS_')]:
+        monkeypatch.delenv(name)
+    (tmp_path / 'config').write_text(f'[default]\n{profile}\n')
+    monkeypatch.setenv('AWS_CONFIG_FILE', str(tmp_path / 'config'))
+    monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(tmp_path / 'none'))
+    monkeypatch.setenv('AWS_EC2_METADATA_DISABLED', 'true')
+    with pytest.raises(ConfigError) as caught:
+        configure(vault_aws_role='worker', vault_secrets=PASSWORD)
+    line = str(caught.value)
+    assert line.startswith(f'VAULT_AWS_ROLE=worker: {fault}')
+    assert 'check AWS_ACCESS_KEY_ID' in line
+    assert 'hush' not in line
 
 
 def test_what_vault_says_of_a_refused_login_shows_nothing_of_it(
