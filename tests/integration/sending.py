@@ -114,6 +114,18 @@ def asks_for(handler: Handler, queue: str) -> bool:
     return bool(json.loads(handler.body).get('QueueUrl', '').endswith(f'/{queue}'))
 
 
+def only(queue: str, fault: Callable[[Handler], None]) -> Callable[[Handler], None]:
+    """Have the requests to one queue fail, and no other."""
+
+    def maybe(handler: Handler) -> None:
+        if asks_for(handler, queue):
+            fault(handler)
+        else:
+            handler.answer(*handler.forward())
+
+    return maybe
+
+
 def first(times: int, fault: Callable[[Handler], None]) -> Callable[[Handler], None]:
     """Have the first requests to each queue fail, and no other."""
     seen: dict[str, int] = {}

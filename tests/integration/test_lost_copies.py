@@ -9,10 +9,12 @@ import pytest
 from app.utils.celery_signals.lost_copies import LostCopies
 from be_queue import NotSentError
 from be_queue.transport.sending import publishing
-from tests.integration.sending import Site, asks_for, proxy, server, site
-from tests.support.faulty import FaultySqs, Handler, status
+from tests.integration.sending import Site, only, proxy, server, site
+from tests.support.faulty import FaultySqs, status
 
 __all__ = ['proxy', 'server', 'site']
+
+REFUSED = status(403, 'AccessDenied')
 
 
 @pytest.fixture(autouse=True)
@@ -21,22 +23,12 @@ def in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, 'copies', LostCopies())
 
 
-def refuse(proxy: FaultySqs, queue: str) -> None:
-    def refused(handler: Handler) -> None:
-        if asks_for(handler, queue):
-            status(403, 'AccessDenied')(handler)
-        else:
-            handler.answer(*handler.forward())
-
-    proxy.fail('SendMessage', refused)
-
-
 def test_lost_copies_are_said_once_and_once_when_it_is_over(
     site: Site, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, 'app.utils.celery_signals.lost_copies')
     app = site.app(proxy.url)
-    refuse(proxy, site.platform)
+    proxy.fail('SendMessage', only(site.platform, REFUSED))
     for n in range(3):
         app.send_task('work', (n,))
 
@@ -57,7 +49,7 @@ def test_lost_copies_are_said_once_and_once_when_it_is_over(
 def test_a_task_that_only_its_copy_reached_is_an_error_to_a_worker_too(
     site: Site, proxy: FaultySqs
 ) -> None:
-    refuse(proxy, site.work)
+    proxy.fail('SendMessage', only(site.work, REFUSED))
     with pytest.raises(NotSentError, match='on purpose') as error:
         site.app(proxy.url).send_task('work')
     assert list(error.value.failed) == [site.work]

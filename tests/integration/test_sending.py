@@ -17,8 +17,8 @@ from tests.integration.sending import (
     OURS,
     Site,
     asked,
-    asks_for,
     drained,
+    only,
     proxy,
     server,
     site,
@@ -83,14 +83,7 @@ def test_an_error_says_which_queue_has_the_message_and_which_has_not(
     site: Site, proxy: FaultySqs, fails: str, has: str
 ) -> None:
     fails, has = getattr(site, fails), getattr(site, has)
-
-    def denied(handler: Handler) -> None:
-        if asks_for(handler, fails):
-            status(403, 'AccessDenied')(handler)
-        else:
-            handler.answer(*handler.forward())
-
-    proxy.fail('SendMessage', denied)
+    proxy.fail('SendMessage', only(fails, status(403, 'AccessDenied')))
     with pytest.raises(NotSentError, match='on purpose') as error:
         site.app(proxy.url).send_task('work', (1,), task_id='the-id')
 

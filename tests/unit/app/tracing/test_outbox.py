@@ -16,6 +16,19 @@ def nothing() -> None:
     pass
 
 
+class Gate:
+    """Sends nothing before it is opened."""
+
+    def __init__(self) -> None:
+        self.begun, self.opened = threading.Event(), threading.Event()
+        self.sent: list[int] = []
+
+    def __call__(self, batch: list[int]) -> None:
+        self.begun.set()
+        assert self.opened.wait(30)
+        self.sent.extend(batch)
+
+
 def test_all_are_sent_in_their_order_and_in_batches() -> None:
     batches: list[list[int]] = []
     outbox = Outbox(batches.append, nothing, None)
@@ -36,24 +49,17 @@ def test_what_is_put_is_sent_without_a_stop() -> None:
 
 
 def test_while_sending_hangs_a_bounded_number_waits_and_the_end_does_not() -> None:
-    begun, going_on = threading.Event(), threading.Event()
-    sent: list[int] = []
-
-    def send(batch: list[int]) -> None:
-        begun.set()
-        assert going_on.wait(30)
-        sent.extend(batch)
-
-    outbox = Outbox(send, nothing, None)
+    gate = Gate()
+    outbox = Outbox(gate, nothing, None)
     outbox.put(-1)
-    assert begun.wait(30)
+    assert gate.begun.wait(30)
     for n in range(3 * MOST):
         outbox.put(n)
     outbox.stop(0.01)
-    assert not going_on.is_set()
-    going_on.set()
+    assert not gate.opened.is_set()
+    gate.opened.set()
     outbox.stop(30)
-    assert sent == [-1, *range(2 * MOST, 3 * MOST)]
+    assert gate.sent == [-1, *range(2 * MOST, 3 * MOST)]
 
 
 def test_an_outage_is_one_line_and_its_end_another(caplog: pytest.LogCaptureFixture) -> None:
@@ -80,43 +86,33 @@ def test_an_outage_is_one_line_and_its_end_another(caplog: pytest.LogCaptureFixt
 def test_what_falls_out_of_a_full_outbox_is_counted_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    begun, going_on = threading.Event(), threading.Event()
-    sent: list[int] = []
-
-    def send(batch: list[int]) -> None:
-        begun.set()
-        assert going_on.wait(30)
-        sent.extend(batch)
-
-    outbox = Outbox(send, nothing, None)
+    gate = Gate()
+    outbox = Outbox(gate, nothing, None)
     for outage in (1, 2):
         outbox.put(-1)
-        assert begun.wait(30)
+        assert gate.begun.wait(30)
         for n in range(MOST + 7 * outage):
             outbox.put(n)
-        going_on.set()
+        gate.opened.set()
         wait_until(lambda outage=outage: len(caplog.messages) == 2 * outage, 'it is over')
         full, over = caplog.messages[-2:]
         assert f'the oldest are dropped: waiting={MOST}' in full
         assert 'JAEGER_SAMPLER_PARAM' in full
         assert over.endswith(f'dropped={7 * outage}')
-        begun.clear()
-        going_on.clear()
-    going_on.set()
+        gate.begun.clear()
+        gate.opened.clear()
+    gate.opened.set()
     outbox.stop(30)
-    assert len(sent) == 2 * (MOST + 1)
+    assert len(gate.sent) == 2 * (MOST + 1)
 
 
 def test_what_falls_out_in_an_outage_is_said_once_and_counted_at_the_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    begun, going_on = threading.Event(), threading.Event()
-    tried: list[int] = []
+    gate = Gate()
 
     def send(batch: list[int]) -> None:
-        begun.set()
-        assert going_on.wait(30)
-        tried.extend(batch)
+        gate(batch)
         raise ConnectionError('nobody there')
 
     def lines() -> list[str]:
@@ -124,11 +120,11 @@ def test_what_falls_out_in_an_outage_is_said_once_and_counted_at_the_end(
 
     outbox = Outbox(send, nothing, Outage('the agent', max_wait=0.001))
     outbox.put(-1)
-    assert begun.wait(30)
+    assert gate.begun.wait(30)
     for n in range(MOST + 7):
         outbox.put(n)
-    going_on.set()
-    wait_until(lambda: len(tried) == 1 + MOST, 'all are tried')
+    gate.opened.set()
+    wait_until(lambda: len(gate.sent) == 1 + MOST, 'all are tried')
     assert len(lines()) == 1
     outbox.stop(30)
     assert [line.rpartition(': ')[2] for line in lines()[1:]] == ['dropped=7']
