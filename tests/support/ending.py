@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
-from celery import shared_task
-from celery.exceptions import Ignore, Reject
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery import Task, shared_task
+from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 
-from app.tasks.base_task import NoRetryTask
+from app.tasks.base_task import FixedDelayTask, NoRetryTask
 
-__all__ = ['EXITS_ONCE', 'IGNORED', 'IMPORTS', 'REJECTED']
+__all__ = [
+    'BESIDE',
+    'ENDS',
+    'ENDS_AND_RETRIES',
+    'ENDS_WITHOUT_POLICY',
+    'EXITS_ONCE',
+    'HUGE',
+    'IGNORED',
+    'IMPORTS',
+    'REJECTED',
+    'WAYS',
+    'ServiceError',
+]
 
 #: For the variables of `tests.support.worker.Site.server`.
 IMPORTS = {'CELERY_IMPORTS': ('tests.support.ending',)}
 
+BESIDE = 'tests.beside'
+ENDS = 'tests.ends'
+ENDS_AND_RETRIES = 'tests.ends_and_retries'
+ENDS_WITHOUT_POLICY = 'tests.ends_without_policy'
 EXITS_ONCE = 'tests.exits_once'
 IGNORED = 'tests.ignored'
 REJECTED = 'tests.rejected'
+
+#: Characters of a result.
+HUGE = 5_000_000
 
 
 @shared_task(base=NoRetryTask, name=EXITS_ONCE)
@@ -40,3 +67,158 @@ def ignored() -> None:
 def rejected() -> None:
     """Have the message moved to the dead-letter queue."""
     raise Reject('on purpose', requeue=False)
+
+
+class ServiceError(Exception):
+    """As those of many services: made of other arguments than its ``args``."""
+
+    def __init__(self, service: str, code: int) -> None:
+        super().__init__(f'{service}-{code}')
+
+
+class SilentError(Exception):
+    """Has no ``args``, and its text is made of a field."""
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class PanicError(BaseException):
+    """As those of libraries in Rust: no Exception, and not to be made anew either."""
+
+    def __init__(self, reason: str, place: int) -> None:
+        super().__init__(f'{reason}-{place}')
+
+
+class UnspeakableError(Exception):
+    """Has neither a text nor a representation."""
+
+    def __str__(self) -> str:
+        raise RuntimeError('no text')
+
+    __repr__ = __str__
+
+
+class UnpicklableError(Exception):
+    """Cannot be pickled."""
+
+    def __reduce__(self) -> NoReturn:
+        raise RuntimeError('not to be pickled')
+
+
+class ForeignError(Exception):
+    """Can be made anew in its own process only, as one of a module that nobody else finds."""
+
+    def __reduce__(self) -> Any:
+        return _made_anew, (os.getpid(),)
+
+
+class AllocationError(MemoryError):
+    """As NumPy's."""
+
+    def __init__(self, shape: int, kind: str) -> None:
+        super().__init__(f'Unable to allocate {shape} of {kind}')
+
+
+def _made_anew(pid: int) -> ForeignError:
+    if pid != os.getpid():
+        raise ImportError('not found')
+    return ForeignError()
+
+
+def _raises(error: Callable[[], BaseException]) -> Callable[[], NoReturn]:
+    def way() -> NoReturn:
+        raise error()
+
+    return way
+
+
+def _local() -> NoReturn:
+    class LocalError(Exception):
+        pass
+
+    raise LocalError('nowhere')
+
+
+def _recursion() -> Any:
+    return _recursion()
+
+
+def _deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+def _signalled(number: signal.Signals) -> Callable[[], None]:
+    def way() -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    return way
+
+
+#: What may be done to a worker by a task's end.
+WAYS: dict[str, Callable[[], Any]] = {
+    'memory': _raises(lambda: MemoryError('too much')),
+    'allocation': _raises(lambda: AllocationError(5, 'float64')),
+    'exit': lambda: sys.exit(3),
+    'interrupt': _raises(lambda: KeyboardInterrupt('stop')),
+    'generator exit': _raises(lambda: GeneratorExit('over')),
+    'cancelled': _raises(lambda: asyncio.CancelledError('cancelled')),
+    'panic': _raises(lambda: PanicError('index', 7)),
+    'worker shutdown': _raises(lambda: WorkerShutdown(0)),
+    'worker terminate': _raises(lambda: WorkerTerminate(1)),
+    'worker lost': _raises(lambda: WorkerLostError('lost')),
+    'terminated': _raises(lambda: Terminated('terminated')),
+    'time limit': _raises(lambda: TimeLimitExceeded(5)),
+    'recursion': _recursion,
+    'arguments': _raises(lambda: ServiceError('s3', 404)),
+    'no arguments': _raises(lambda: SilentError(reason='a field')),
+    'no text': _raises(UnspeakableError),
+    'no pickle': _raises(lambda: UnpicklableError('a text')),
+    'foreign': _raises(lambda: ForeignError('a text')),
+    'lock': _raises(lambda: RuntimeError(threading.Lock())),
+    'local': _local,
+    'surrogate': _raises(lambda: RuntimeError('half \ud800 of a pair\0')),
+    'no json': object,
+    'deep': _deep,
+    'huge': lambda: 'x' * HUGE,
+    'rejected': _raises(lambda: Reject(ForeignError('a text'), requeue=False)),
+    'ignored': _raises(lambda: Ignore(ForeignError('a text'))),
+    'process exit': lambda: os._exit(3),
+    'kill': _signalled(signal.SIGKILL),
+    'term': _signalled(signal.SIGTERM),
+}
+
+
+@shared_task(base=NoRetryTask, name=ENDS)
+def ends(way: str) -> Any:
+    """End in one of the `WAYS`."""
+    return WAYS[way]()
+
+
+@shared_task(base=FixedDelayTask, name=ENDS_AND_RETRIES, default_retry_delay=0, max_retries=1)
+def ends_and_retries(way: str) -> Any:
+    """As `ends`, with a second attempt."""
+    return WAYS[way]()
+
+
+@shared_task(base=Task, name=ENDS_WITHOUT_POLICY)
+def ends_without_policy(way: str) -> Any:
+    """As `ends`, with Celery's own base class."""
+    return WAYS[way]()
+
+
+@shared_task(base=NoRetryTask, name=BESIDE)
+def beside(marks: str, end: str) -> int:
+    """Add a line to the file ``marks``, and run until there is a file ``end``."""
+    with Path(marks).open('a') as file:
+        file.write('ran\n')
+    while not Path(end).exists():
+        time.sleep(0.05)
+    return os.getpid()

@@ -9,9 +9,11 @@ from __future__ import annotations
 import inspect
 import math
 
+import billiard.common
 import billiard.pool
 import boto3
 import botocore.endpoint
+import celery.exceptions
 import celery.utils.time
 import kombu
 import pytest
@@ -20,7 +22,7 @@ from botocore.auth import SigV4Auth
 from celery import Task
 from celery.app import trace
 from celery.app.amqp import Queues
-from celery.backends.base import DisabledBackend
+from celery.backends.base import Backend, DisabledBackend
 from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
 from celery.concurrency import prefork
@@ -114,6 +116,12 @@ METHODS = [
     (trace, 'trace_ok_t'),
     (DatabaseBackend, 'task_cls'),
     (Task, '__trace__'),
+    # app/utils/celery_signals/outcomes.py
+    (billiard.common, 'terminate_handler_fired'),
+    (celery.exceptions, 'get_pickleable_exception'),
+    (trace, 'build_tracer'),
+    (trace, 'get_pickleable_exception'),
+    (Backend, 'prepare_exception'),
     # app/utils/vault/aws.py
     (SigV4Auth, '_inject_signature_to_request'),
     (SigV4Auth, '_modify_request_before_signing'),

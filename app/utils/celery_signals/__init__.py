@@ -4,6 +4,14 @@ Importing the package connects the handlers; Celery keeps weak references, so th
 level. See https://docs.celeryq.dev/en/stable/userguide/signals.html.
 """
 
-from app.utils.celery_signals import consumer, lost_copies, pool, pool_process, processes, spans
+from app.utils.celery_signals import (
+    consumer,
+    lost_copies,
+    outcomes,
+    pool,
+    pool_process,
+    processes,
+    spans,
+)
 
-__all__ = ['consumer', 'lost_copies', 'pool', 'pool_process', 'processes', 'spans']
+__all__ = ['consumer', 'lost_copies', 'outcomes', 'pool', 'pool_process', 'processes', 'spans']
