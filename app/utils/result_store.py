@@ -14,6 +14,7 @@ from kombu.asynchronous import get_event_loop
 from sqlalchemy import String
 from sqlalchemy.exc import DataError
 
+from app.utils.long_text import storable
 from app.utils.metrics import results as metrics
 from app.utils.role import Role
 from be_queue.outage import CHECK_RESULT_DB, Outage
@@ -86,7 +87,8 @@ class ResultStore(DatabaseBackend):
         for name, length in self._texts:
             text = getattr(task, name)
             if isinstance(text, str):
-                setattr(task, name, _storable(text)[:length])
+                # For a row that is refused, Celery would store another failure instead.
+                setattr(task, name, storable(text)[:length])
 
     @cached_property
     def _texts(self) -> list[tuple[str, int | None]]:
@@ -144,12 +146,3 @@ class ResultStore(DatabaseBackend):
                 )
                 raise Reject(reason, requeue=True)
         time.sleep(seconds)
-
-
-def _storable(text: str) -> str:
-    """Return a text without what PostgreSQL refuses: NUL and halves of surrogate pairs.
-
-    An exception may have them from the data that it is about, and its traceback has its text. For
-    a row that is refused, Celery would store another failure in place of the task's.
-    """
-    return text.replace('\0', '\N{REPLACEMENT CHARACTER}').encode(errors='replace').decode()

@@ -94,14 +94,16 @@ def test_a_process_reports_a_thread_that_ends_with_an_error(
 def of_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SentryEndpoint, str]]:
     """What tasks report that fail in odd ways; what the program says."""
     with running_sentry() as sentry:
-        # As Sentry does.
-        sentry.fail(refuses_large)
+        sentry.fail(refuses)
         yield sentry, run(sentry, tmp_path_factory.mktemp('tasks'), 'tasks')
 
 
-def refuses_large(handler: Handler) -> None:
+def refuses(handler: Handler) -> None:
+    """Refuse what Sentry does, and servers that store reports in PostgreSQL."""
     if len(handler.body) > 1_048_576:
         handler.answer(413, b'{"detail":"too large"}')
+    elif rb'\ud800' in handler.body:
+        handler.answer(500, b'surrogates not allowed')
     else:
         handler.take()
 
@@ -119,6 +121,11 @@ def test_a_report_is_no_larger_than_sentry_takes(
 ) -> None:
     (event,) = of_tasks[0].of(task=task)
     assert 'characters are left out' in str(event)
+
+
+def test_a_report_has_only_what_a_server_can_store(of_tasks: tuple[SentryEndpoint, str]) -> None:
+    (event,) = of_tasks[0].of(task='raises_half_a_pair')
+    assert errors(event) == [('RuntimeError', 'half ? of a pair')]
 
 
 def test_secrets_of_log_lines_stay_here(of_tasks: tuple[SentryEndpoint, str]) -> None:
@@ -140,13 +147,22 @@ def test_a_task_that_fails_after_its_body_is_reported_with_all_its_tags(
     }
 
 
-def test_a_report_that_sentry_finds_too_large_is_no_outage(
-    sentry: SentryEndpoint, tmp_path: Path
+@pytest.mark.parametrize(
+    ('status', 'said'),
+    [
+        (413, 'a report to Sentry is dropped: it is larger than Sentry takes'),
+        (500, 'a report to Sentry is dropped: Sentry refused it with HTTP status 500; if it'),
+        (503, 'Sentry is away, trying until it is back: UnavailableError: HTTP status 503'),
+    ],
+)
+def test_a_report_that_is_refused_is_no_outage(
+    sentry: SentryEndpoint, tmp_path: Path, status: int, said: str
 ) -> None:
-    sentry.fail(says(413, b'{"detail":"too large"}'))
+    sentry.fail(says(status, b'{"detail":"no"}'))
     log = run(sentry, tmp_path, 'monitor')
-    assert 'a report to Sentry is dropped: it is larger than Sentry takes' in log
-    assert 'SENTRY_DSN' not in log
+    assert said in log
+    assert ('is away' in log) == (status == 503)
+    assert ('is dropped' in log) == (status != 503)
 
 
 def test_a_server_that_hangs_holds_up_neither_reports_nor_the_end(

@@ -123,6 +123,9 @@ def tasks() -> None:
     def raises_much() -> None:
         raise RuntimeError('x' * 1_500_000)
 
+    def raises_half_a_pair() -> None:
+        raise RuntimeError(f'half {chr(0xD800)} of a pair')
+
     def logs_much() -> None:
         for number in range(60):
             logger.info('%d %s', number, 'y' * 60_000)
@@ -135,11 +138,12 @@ def tasks() -> None:
 
     def succeeds(argument: str) -> None: ...
 
-    app = start_pool(raises_one_object, raises_much, logs_much, logs_secrets, succeeds)
+    odd = (raises_much, raises_half_a_pair, logs_much, logs_secrets)
+    app = start_pool(raises_one_object, *odd, succeeds)
     for number in range(3):
         run(app, 'raises_one_object', f'one-{number}')
-    for name in ('raises_much', 'logs_much', 'logs_secrets'):
-        run(app, name, name)
+    for function in odd:
+        run(app, function.__name__, function.__name__)
     # The next step is no task's: it cannot be sent once the body is over.
     message = {'properties': {'delivery_info': {'sqs_message': {'MessageId': 'a-message'}}}}
     run(app, 'succeeds', 'around', 'hello', retries=2, chain=[{'task': None}], **message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import sentry_sdk
@@ -36,12 +35,10 @@ def _begins(**_: Any) -> None:
 
 
 def _failed(sender: Task, task_id: str, exception: BaseException, **_: Any) -> None:
-    # Celery replaces what cannot be pickled.
-    error = sys.exc_info()[1] or exception
     request = sender.request
     if request.id != task_id and (found := failed_around.task_and_request(task_id)):
         request = found[1]
-    report(sender, request, error, (request.args, request.kwargs))
+    report(sender, request, exception, (request.args, request.kwargs))
 
 
 def report(

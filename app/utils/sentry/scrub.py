@@ -1,4 +1,4 @@
-"""Takes secrets out of a report, then what makes it larger than Sentry takes.
+"""Takes secrets out of a report, what its server may fail to store, and what makes it too large.
 
 Secrets are those under a name that says so, and those that are known.
 """
@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from app.known_secrets import redacted
-from app.utils.long_text import MAX_TEXT, shortened
+from app.utils.long_text import MAX_TEXT, shortened, storable
 from be_queue.redact import redact
 
 __all__ = ['MAX_REPORT', 'scrub']
@@ -37,7 +37,7 @@ def scrub(report: Any) -> Any:
 
 def _clean(value: Any, length: int) -> Any:
     if isinstance(value, str):
-        return shortened(redacted(value), length)
+        return shortened(storable(redacted(value)), length)
     if isinstance(value, dict):
         return {_clean(key, length): _clean(inner, length) for key, inner in value.items()}
     if isinstance(value, list):

@@ -16,8 +16,8 @@ __all__ = ['Transport']
 logger = logging.getLogger(__name__)
 
 
-class RefusedError(Exception):
-    """Sentry did not take a report."""
+class UnavailableError(Exception):
+    """Sentry takes no reports at present."""
 
 
 class Transport(HttpTransport):
@@ -28,12 +28,16 @@ class Transport(HttpTransport):
 
     #: Seconds for a request.
     TIMEOUT = 5
+    #: HTTP statuses that say nothing about the report.
+    UNAVAILABLE = frozenset({429, 502, 503, 504})
     #: Seconds between two log lines about reports that found the queue full.
     PAUSE = 60
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         self._outage = Outage('Sentry', hint='SENTRY_DSN, and the network between')
+        # The status with which the last report was refused: reports in a row have one line.
+        self._refused = 0
         self._queue_size = options['transport_queue_size']
         # Reports that found the queue full, which no line has said yet; and when the last did.
         self._dropped = 0
@@ -60,14 +64,25 @@ class Transport(HttpTransport):
         except Exception as error:
             self._outage.failed(error)
             raise
-        if 200 <= response.status < 300:
+        if response.status in self.UNAVAILABLE:
+            self._outage.failed(UnavailableError(f'HTTP status {response.status}'))
+        else:
             self._outage.ended()
-        elif response.status == 413:
-            self._outage.ended()
+            self._say_refused(response.status)
+        return response
+
+    def _say_refused(self, status: int) -> None:
+        before, self._refused = self._refused, 0 if 200 <= status < 300 else status
+        if self._refused in (0, before):
+            return
+        if status == 413:
             logger.warning('a report to Sentry is dropped: it is larger than Sentry takes')
         else:
-            self._outage.failed(RefusedError(f'HTTP status {response.status}'))
-        return response
+            logger.warning(
+                'a report to Sentry is dropped: Sentry refused it with HTTP status %d; if it '
+                'refuses every report, check SENTRY_DSN',
+                status,
+            )
 
     def _say_dropped(self) -> None:
         now = time.monotonic()

@@ -40,6 +40,7 @@ def scrubbed(configured, monkeypatch):
         ('aws/secret+key', '***'),
         (f'reported to {DSN}', 'reported to ***'),
         ('https://somebody:unknown@host/path', 'https://somebody:***@host/path'),
+        ('half \ud800 of a pair, NUL \0', 'half ? of a pair, NUL \N{REPLACEMENT CHARACTER}'),
         ('nothing to hide', 'nothing to hide'),
     ],
 )
