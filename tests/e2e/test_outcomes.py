@@ -63,6 +63,7 @@ def test_no_end_of_a_task_ends_more_than_the_task(
             producer.send_task(ending.ENDS, (way,))
         rejected = producer.send_task(ending.ENDS, ('rejected',))
         producer.send_task(ending.ENDS, ('ignored',))
+        later = producer.send_task(ending.RETRIES_LATER)
         huge = producer.send_task(ending.ENDS, ('huge',))
         sent = {
             (name, way): producer.send_task(name, (way,))
@@ -78,6 +79,8 @@ def test_no_end_of_a_task_ends_more_than_the_task(
             kind, text = raised(result)
             assert kind == FAILS[way][0], (name, way)
             assert FAILS[way][1] in text, (name, way)
+        wait_until(lambda: later.state == 'RETRY', 'a task is to be retried')
+        assert repr(later.result) == "ServiceError('s3-503')"
         assert len(huge.get(timeout=60)) == ending.HUGE
         with pytest.raises(Reject, match='a text'):
             rejected.get(timeout=60)

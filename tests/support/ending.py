@@ -28,6 +28,7 @@ __all__ = [
     'IGNORED',
     'IMPORTS',
     'REJECTED',
+    'RETRIES_LATER',
     'WAYS',
     'ServiceError',
 ]
@@ -42,6 +43,7 @@ ENDS_WITHOUT_POLICY = 'tests.ends_without_policy'
 EXITS_ONCE = 'tests.exits_once'
 IGNORED = 'tests.ignored'
 REJECTED = 'tests.rejected'
+RETRIES_LATER = 'tests.retries_later'
 
 #: Characters of a result.
 HUGE = 5_000_000
@@ -212,6 +214,12 @@ def ends_and_retries(way: str) -> Any:
 def ends_without_policy(way: str) -> Any:
     """As `ends`, with Celery's own base class."""
     return WAYS[way]()
+
+
+@shared_task(base=FixedDelayTask, name=RETRIES_LATER, default_retry_delay=600)
+def retries_later() -> None:
+    """Be retried after the test."""
+    raise ServiceError('s3', 503)
 
 
 @shared_task(base=NoRetryTask, name=BESIDE)
