@@ -37,6 +37,8 @@ def embedded_sqs(port: int) -> Child:
             'GATEWAY_PORT': str(port),
             'BIND_HOST': HOST,
             'SERVICES': 'sqs',
+            # Would listen on every interface, whatever the two settings above say.
+            'IOT_MTLS_ENABLED': '0',
             'LOG_LEVEL': 'WARNING',
         },
         # It holds everything in memory and has nothing to save.

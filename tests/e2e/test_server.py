@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.sqs import SqsServer
-from tests.support.tree import alive, as_process_1
+from tests.support.tree import alive, as_process_1, listening_addresses
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, Site
 
@@ -249,13 +249,24 @@ class TestRefusesToStart:
 class TestEmbeddedServer:
     """Locally the server brings its own SQS and keeps results in a file."""
 
-    def test_needs_nothing_from_outside(self, site: Site) -> None:
+    def test_needs_nothing_from_outside_and_listens_on_loopback_only(self, tmp_path: Path) -> None:
         port = free_port()
-        alone = {name: '' for name in site.environment if name.startswith('RESULT_DB_')}
-        with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **alone) as server:
+        site = Site(tmp_path, f'http://test:test@127.0.0.1:{port}', {})
+        # MiniStack's MQTT listener, were it on, would not fail for a port that is taken.
+        mqtt = {'IOT_MTLS_PORT': free_port()}
+        with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **mqtt) as server:
             pids = list(server.processes())
+            listeners = listening_addresses(server.process.pid, *pids)
+            assert port in {listener.port for listener in listeners}
+            assert {listener.ip for listener in listeners} == {'127.0.0.1'}
+            site.producer().send_task('add', (1, 2))
+            wait_until(
+                lambda: server.metric('worker_tasks_count_total', state='SUCCESS') == 1,
+                'the task has run',
+            )
             server.signal(signal.SIGTERM)
             assert server.wait_ended() == 0
+            assert 'Traceback' not in server.log
             assert_all_gone(pids)
 
     def test_says_so_when_its_port_is_taken(self, site: Site) -> None:

@@ -76,6 +76,7 @@ def running_sqs(services: str = 'sqs') -> Iterator[SqsServer]:
         'GATEWAY_PORT': str(port),
         'BIND_HOST': '127.0.0.1',
         'SERVICES': services,
+        'IOT_MTLS_ENABLED': '0',  # would listen on every interface
         'LOG_LEVEL': 'WARNING',
     }
     process = subprocess.Popen([sys.executable, '-m', 'ministack'], env=environment)

@@ -6,6 +6,9 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 
 def as_process_1(command: list[str]) -> list[str]:
@@ -71,3 +74,9 @@ def descendants(parent: int) -> dict[int, str]:
         found[pid] = command_line(pid)
         found |= descendants(pid)
     return found
+
+
+def listening_addresses(*pids: int) -> list[Any]:
+    """Return ``ip`` and ``port`` of every TCP socket on which these processes listen."""
+    sockets = [socket for pid in pids for socket in psutil.Process(pid).net_connections('tcp')]
+    return [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
