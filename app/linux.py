@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ['LOOK_FOR_OOM', 'adopt_orphans', 'die_with_parent']
+__all__ = ['LOOK_FOR_OOM', 'adopt_orphans', 'die_with_parent', 'reap_orphans']
 
 #: For the log, when a process was killed.
 LOOK_FOR_OOM = (
@@ -27,6 +28,17 @@ def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, as process 1 is anyway."""
     if _ON_LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_orphans(children: set[int]) -> None:
+    """Wait for adopted processes that have ended, and leave our own ``children`` to `Popen`."""
+    if not _ON_LINUX:  # macOS has os.waitid from Python 3.13 only
+        return
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in children:
+                return  # Popen collects it, and will be asked next
+            os.waitpid(ended.si_pid, 0)
 
 
 def die_with_parent() -> Callable[[], None] | None:

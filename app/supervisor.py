@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import signal
 import socket
@@ -21,7 +20,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 
 from app.child import Child
-from app.linux import LOOK_FOR_OOM, adopt_orphans
+from app.linux import LOOK_FOR_OOM, adopt_orphans, reap_orphans
 
 __all__ = ['State', 'Supervisor']
 
@@ -131,7 +130,7 @@ class Supervisor:
             for number in self._wake_reader.recv(64):
                 if number in _STOP_SIGNALS:
                     self._told_to_stop(signal.Signals(number))
-        _reap_orphans({child.pid for child in self._children})
+        reap_orphans({child.pid for child in self._children})
         self._look_at_children()
 
     def _interrupt(self, number: int, _frame: object) -> None:
@@ -190,12 +189,3 @@ def _signals_wake(descriptor: int, handler: Callable[[int, object], None]) -> It
         signal.set_wakeup_fd(wakeup)
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-def _reap_orphans(ours: set[int]) -> None:
-    """Collect the processes whose parents have ended, which nobody else waits for."""
-    with contextlib.suppress(ChildProcessError):
-        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            if ended.si_pid in ours:
-                return  # Popen collects it, and will be asked next
-            os.waitpid(ended.si_pid, 0)

@@ -249,12 +249,19 @@ class TestRefusesToStart:
 class TestEmbeddedServer:
     """Locally the server brings its own SQS and keeps results in a file."""
 
-    def test_needs_nothing_from_outside_and_listens_on_loopback_only(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        'system',
+        [{}, {'PYTHONPATH': ROOT / 'tests' / 'support' / 'not_linux'}],
+        ids=['here', 'macOS'],
+    )
+    def test_needs_nothing_from_outside_and_listens_on_loopback_only(
+        self, tmp_path: Path, system: dict[str, Path]
+    ) -> None:
         port = free_port()
         site = Site(tmp_path, f'http://test:test@127.0.0.1:{port}', {})
         # MiniStack's MQTT listener, were it on, would not fail for a port that is taken.
         mqtt = {'IOT_MTLS_PORT': free_port()}
-        with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **mqtt) as server:
+        with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **system, **mqtt) as server:
             pids = list(server.processes())
             listeners = listening_addresses(server.process.pid, *pids)
             assert port in {listener.port for listener in listeners}
