@@ -15,7 +15,7 @@ from app.utils import heartbeat
 from app.utils.heartbeat import Heartbeat, State
 from app.web.checks import Check, faults
 from app.web.counts import Counts, CountsProbe
-from app.web.depths import DepthPoller
+from app.web.depths import Depth, DepthPoller
 from app.web.health import stuck
 from app.web.process_metrics import ProcessCollector
 from app.web.task_list import TaskLine, TaskListProbe
@@ -53,7 +53,7 @@ class QueueLine:
     Arguments:
         task: the task that travels through it.
         name, dead_letter_name: on SQS.
-        waiting: messages to be received; None when not known.
+        depth: messages in both; None when not known.
         counts: what this worker did with its messages; None when not known.
         held_back: why it is not polled just now, None when it is.
     """
@@ -61,7 +61,7 @@ class QueueLine:
     task: str
     name: str
     dead_letter_name: str
-    waiting: int | None
+    depth: Depth | None
     counts: Counts | None
     held_back: str | None = None
 
@@ -72,7 +72,7 @@ class Overview:
 
     Arguments:
         servers: the fault of each server, None when it answers.
-        platform: the platform queue's name and the messages that wait in it; None when off.
+        platform: the platform queue's name and its depth; None when off.
         tasks: the latest first; None when they cannot be read, with the fault beside it.
     """
 
@@ -81,7 +81,7 @@ class Overview:
     worker: Worker
     servers: Mapping[str, str | None]
     queues: Sequence[QueueLine]
-    platform: tuple[str, int | None] | None
+    platform: tuple[str, Depth | None] | None
     tasks: Sequence[TaskLine] | None
     tasks_fault: str | None
 
@@ -94,7 +94,7 @@ class Overview:
     @property
     def waiting(self) -> int | None:
         """The messages that wait in all queues together; None when one is not known."""
-        depths = [queue.waiting for queue in self.queues if queue.waiting is not None]
+        depths = [queue.depth.visible for queue in self.queues if queue.depth]
         return sum(depths) if len(depths) == len(self.queues) else None
 
 
@@ -141,13 +141,13 @@ class Gatherer:
                 task=task,
                 name=name,
                 dead_letter_name=dead_letter_name(name),
-                waiting=self._depths.waiting(name),
+                depth=self._depths.depth(name),
                 counts=self._counts.by_queue.get(name, Counts()) if known else None,
                 held_back=_held_back(beat, name),
             )
             for name, task in self._queues.items()
         ]
-        platform = self._platform and (self._platform, self._depths.waiting(self._platform))
+        platform = self._platform and (self._platform, self._depths.depth(self._platform))
         return Overview(
             service=self._config.service_name,
             env=self._config.env,

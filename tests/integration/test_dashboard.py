@@ -138,6 +138,11 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
     with producer.connection_for_write() as connection:
         for n in range(3):
             producer.send_task('add', (n, n), connection=connection)
+    celery_queue = f'{site.username}-local-celery'
+    for name in (celery_queue, f'err-{celery_queue}', f'err-{site.queue("add")}'):
+        url = sqs.client().create_queue(QueueName=name)['QueueUrl']
+        if name.startswith('err-'):
+            sqs.client().send_message(QueueUrl=url, MessageBody='a dead letter')
     count = (
         'from app.utils.metrics.metrics import *\n'
         f'label = dict(name="add", queue="{site.queue("add")}")\n'
@@ -153,16 +158,18 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
 
     def row() -> list[str] | None:
         found = cells(site.get()[0], f'err-{site.queue("add")}')
-        return found if found[2] == '3' and found[6] == '3' else None
+        return found if found[2:4] == ['3', '1'] and found[7] == '3' else None
 
     shown = wait_until(row, 'depth and counts are shown')
     assert shown[0] == 'add'
     assert shown[1].split() == [site.queue('add'), f'err-{site.queue("add")}']
-    assert shown[3].split() == ['1', '234']
-    assert shown[4:8] == ['5', '2', '3', '1.50 s']
+    assert shown[4].split() == ['1', '234']
+    assert shown[5:9] == ['5', '2', '3', '1.50 s']
+    of_celery = cells(site.get()[0], f'err-{celery_queue}')
+    assert (of_celery[0], *of_celery[2:4]) == ("Celery's own", '0', '1')
     slow = cells(site.get()[0], f'err-{site.queue("slow")}')
     # Nobody has made that queue: whoever looks must not.
-    assert slow[2:8] == [UNKNOWN, '0', '0', '0', '0', UNKNOWN]
+    assert slow[2:9] == [UNKNOWN, UNKNOWN, '0', '0', '0', '0', UNKNOWN]
     assert site.queue('slow') not in sqs.queue_names()
 
 

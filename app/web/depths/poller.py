@@ -75,10 +75,10 @@ class DepthPoller:
             found[queue] = Figures(depth, now - asked_at, self._errors[queue])
         return found
 
-    def waiting(self, queue: str) -> int | None:
-        """Return the messages that wait in a queue; None when that is not known, or long ago."""
+    def depth(self, queue: str) -> Depth | None:
+        """Return the depth of a queue; None when it is not known, or was asked for long ago."""
         depth, asked_at = self._depths.get(queue, (None, 0.0))
-        return depth.visible if depth and time.monotonic() - asked_at < MAX_AGE else None
+        return depth if time.monotonic() - asked_at < MAX_AGE else None
 
     def _poll(self) -> None:
         faults: set[str] = set()

@@ -62,7 +62,7 @@ def test_all_that_is_known_is_served(poller: DepthPoller) -> None:
     poller.poll()
     found = metrics(poller)
     ages = [found.pop(f'p_queue_depth_age_seconds {queue}') for queue in 'abc']
-    assert found.pop('p_queue_messages a visible') == poller.waiting('a') == 1
+    assert found.pop('p_queue_messages a visible') == poller.depth('a').visible == 1
     assert [value for name, value in found.items() if ' a' in name] == [2, 3, 4, 0]
     assert all(0 <= age < 60 for age in ages)
 
@@ -72,7 +72,7 @@ def test_before_the_first_answer_there_is_an_age_and_no_number(poller: DepthPoll
         'p_queue_depth_age_seconds',
         'p_queue_depth_errors_total',
     }
-    assert poller.waiting('a') is None
+    assert poller.depth('a') is None
 
 
 def test_numbers_of_a_broker_that_is_away_stay_and_grow_old(
@@ -146,12 +146,12 @@ def test_metrics_do_not_wait_for_an_answer(broker: Broker) -> None:
     try:
         assert asked.wait(10)
         assert metrics(poller)['p_queue_depth_age_seconds a'] >= 0
-        assert poller.waiting('a') is None
+        assert poller.depth('a') is None
         assert broker.asked == []
     finally:
         answer.set()
         thread.join()
-    wait_until(lambda: poller.waiting('a') == 1, 'the answer is there')
+    assert wait_until(lambda: poller.depth('a'), 'the answer is there').visible == 1
 
 
 def test_without_a_poller_the_metrics_are_described() -> None:
