@@ -1,4 +1,4 @@
-"""What a developer's machine needs beside the worker: an SQS server of our own."""
+"""For a developer's machine: an SQS server beside the worker, and how to send a first task."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import signal
 import socket
 import sys
 import urllib.error
+from collections.abc import Iterable
+from pathlib import Path
 
 from app.child import Child
 from app.config.configuration import ROOT
 from app.loopback import open_url
 from app.start_error import StartError
 
-__all__ = ['accepts_connections', 'embedded_sqs', 'is_sqs_server']
+__all__ = ['accepts_connections', 'embedded_sqs', 'first_task_command', 'is_sqs_server']
 
 HOST = '127.0.0.1'
+#: Sent by examples.client.
+DEMO_TASKS = {'add', 'retry_demo'}
 
 
 def embedded_sqs(port: int) -> Child:
@@ -60,3 +64,12 @@ def is_sqs_server(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
+
+
+def first_task_command(tasks: Iterable[str]) -> str | None:
+    """Return the command that sends the demo tasks; None when ``tasks`` lacks one of them."""
+    if not set(tasks) >= DEMO_TASKS:
+        return None
+    python = Path(sys.executable)
+    python = python.relative_to(ROOT) if python.is_relative_to(ROOT) else python
+    return f'{python} -m examples.client'

@@ -145,9 +145,8 @@ def _announce(url: str, worker_config: WorkerConfig) -> None:
     for queue in QUEUES:
         logger.info('task %s comes from queue %s', queue.task, QUEUES.sqs_name(queue))
     logger.info('the queues are on %s', broker.rpartition('@')[2])
-    python = Path(sys.executable)
-    python = python.relative_to(ROOT) if python.is_relative_to(ROOT) else python
-    logger.info('send a first task: %s -m examples.client', python)
+    if command := local.first_task_command(queue.task for queue in QUEUES):
+        logger.info('send a first task: %s', command)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from typing import cast
 from celery import Celery
 
 from app.config.configuration import WorkerConfig
+from app.local import first_task_command
 from app.utils import heartbeat
 from app.utils.heartbeat import Heartbeat, State
 from app.web.checks import Check, faults
@@ -74,6 +75,7 @@ class Overview:
         servers: the fault of each server, None when it answers.
         platform: the platform queue's name and its depth; None when off.
         tasks: the latest first; None when they cannot be read, with the fault beside it.
+        first_task: the command that sends one; None when the demo tasks are gone.
     """
 
     service: str
@@ -84,6 +86,7 @@ class Overview:
     platform: tuple[str, Depth | None] | None
     tasks: Sequence[TaskLine] | None
     tasks_fault: str | None
+    first_task: str | None
 
     @property
     def total(self) -> Counts | None:
@@ -157,6 +160,7 @@ class Gatherer:
             platform=platform or None,
             tasks=self._tasks.tasks if found['tasks'] is None else None,
             tasks_fault=redact(found['tasks']),
+            first_task=first_task_command(self._queues.values()),
         )
 
 

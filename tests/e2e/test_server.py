@@ -262,6 +262,7 @@ class TestEmbeddedServer:
         # MiniStack's MQTT listener, were it on, would not fail for a port that is taken.
         mqtt = {'IOT_MTLS_PORT': free_port()}
         with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **system, **mqtt) as server:
+            assert 'WARNING' not in server.log
             pids = list(server.processes())
             listeners = listening_addresses(server.process.pid, *pids)
             assert port in {listener.port for listener in listeners}

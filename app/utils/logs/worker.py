@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from billiard import util
 from celery import signals
 from celery.apps import worker
+from celery.exceptions import SecurityWarning
 
 from app.config.configuration import Config
 from app.utils.logs.root import setup
@@ -21,13 +23,16 @@ logger = logging.getLogger('celery.apps.worker')
 
 def install(config: Config) -> None:
     """Have Celery's worker leave logging to us, when it starts."""
-    # What Celery warns of, such as a worker that runs as root, comes before it sets logging up.
+    # Celery's first warnings come before it sets logging up.
     signals.celeryd_init.connect(partial(_early, config), weak=False)
     signals.setup_logging.connect(partial(_setup, config), weak=False)
 
 
 def _early(config: Config, options: Mapping[str, Any], **_: Any) -> None:
     setup(config, 'worker', options.get('loglevel'))
+    if config.is_local:
+        # Five lines at each start of a worker that runs as root, as in a container.
+        warnings.simplefilter('ignore', SecurityWarning)
 
 
 def _setup(config: Config, loglevel: int, logfile: str | None, **_: Any) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from app import server
+from app import local, server
+from app.config.configuration import Config, WorkerConfig
+from be_queue import Queue, Queues
+from examples.client.__main__ import QUEUES as SENT
 from tests.support.ports import free_port
 
 
@@ -35,3 +39,19 @@ def test_readiness_is_not_asked_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> N
         finally:
             web.shutdown()
             thread.join()
+
+
+def test_the_demo_client_is_named_while_its_tasks_are_mapped(
+    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    caplog.set_level('INFO')
+    worker_config = WorkerConfig(configured())
+    assert {queue.task for queue in SENT} == local.DEMO_TASKS
+    server._announce('http://127.0.0.1:1', worker_config)
+    assert 'send a first task: ' in caplog.text
+    caplog.clear()
+    own = Queues([Queue(queue_name='own', task='own')]).build_celery('local')
+    monkeypatch.setattr(server, 'QUEUES', own)
+    server._announce('http://127.0.0.1:1', worker_config)
+    assert 'task own comes from' in caplog.text
+    assert 'examples.client' not in caplog.text
