@@ -13,7 +13,7 @@ help:  ## List the commands
 # The stamp is newer than the requirements once they are installed, so a second `make run` starts at once.
 $(READY): dev-requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ": run make with PYTHON=/path/to/python3.10 or newer")'
-	@echo "Installing $$(grep -c '==' $<) packages into $(VENV), for the worker and for its tests: about a minute, this once"
+	@echo "Installing $< into $(VENV) (the worker, a local SQS server, tools of the tests): about a minute, this once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

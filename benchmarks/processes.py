@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.contenders import Contender
 from benchmarks.errors import BenchmarkError
 from benchmarks.records import Records
+from tests.support.process import bare_environment
 from tests.support.tree import children, kill
 
 __all__ = ['CONCURRENCY', 'Site', 'Worker']
@@ -59,8 +60,7 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of its processes, and none of whoever started the benchmarks."""
-        inherited = {name: os.environ[name] for name in ('PATH', 'HOME') if name in os.environ}
-        return inherited | {
+        return bare_environment() | {
             'BENCH_CONTENDER': self.contender.name,
             'BENCH_BROKER': self.broker_url,
             'BENCH_QUEUES': ','.join(self.queues),

