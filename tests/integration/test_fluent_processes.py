@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fluent_server import FluentServer, running_fluent
 from tests.support.ports import free_port
-from tests.support.process import ROOT
+from tests.support.process import NO_DOTENV, ROOT
 
 #: Runs a command as root of a network of its own, in which the one name server never answers.
 HANGING_DNS = """
@@ -43,7 +43,7 @@ def script(
     return subprocess.run(
         [*wrap, sys.executable, '-W', 'error', '-c', text],
         cwd=ROOT,
-        env={'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', **variables},
+        env={'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', **NO_DOTENV, **variables},
         capture_output=True,
         text=True,
         check=False,

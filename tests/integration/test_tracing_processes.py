@@ -11,7 +11,7 @@ from pathlib import Path
 
 from be_queue.tracing import W3C
 from tests.support import spans
-from tests.support.process import ROOT
+from tests.support.process import NO_DOTENV, ROOT
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 
@@ -53,7 +53,7 @@ def started(folder: Path, **variables: str) -> tuple[set[str], list[str], list[s
     ended = subprocess.run(
         [sys.executable, '-c', START],
         cwd=ROOT,
-        env=environment | variables,
+        env=environment | NO_DOTENV | variables,
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.worker import ROOT
+from tests.support.process import NO_DOTENV, ROOT
 
 PAGE = ROOT / 'docs' / 'metrics.md'
 ROW = re.compile(r'^\| `\{prefix\}_(\w+)` \| (\w+) \| (.*) \| (.+) \|$', re.MULTILINE)
@@ -20,7 +20,7 @@ def test_the_table_is_what_the_code_says(tmp_path: Path) -> None:
     made = subprocess.run(
         [sys.executable, '-c', program],
         cwd=ROOT,
-        env=environment,
+        env=environment | NO_DOTENV,
         check=True,
         capture_output=True,
         text=True,

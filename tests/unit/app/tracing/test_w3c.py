@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.support.process import ROOT
+from tests.support.process import NO_DOTENV, ROOT
 from tests.unit.app.tracing.test_spans import SENDER
 
 #: Hands a context on, as from the headers of one message to those of another.
@@ -40,6 +40,7 @@ def test_the_context_goes_on_whatever_is_set_for_http(propagators: str) -> None:
             'TRACING_EXPORTER': 'otlp',
             'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://127.0.0.1:1',
             'OTEL_PROPAGATORS': propagators,
+            **NO_DOTENV,
         },
         capture_output=True,
         text=True,
