@@ -69,8 +69,10 @@ def listen(host: str, port: int) -> socket.socket:
     raise StartError(f'cannot listen on {host}:{port}: {words}: {hint}')
 
 
-def declare_queues(celery_app: Celery) -> None:
+def declare_queues(celery_app: Celery) -> str:
     """Declare every queue of the mapping, and so see that the broker answers and lets us in.
+
+    Returns where they are: the URL that boto3 settled on, which AWS_ENDPOINT_URL may have set.
 
     Queues of ours that are there get their redrive policy. Where queues must not be made, they
     are compared with what they must be.
@@ -78,6 +80,7 @@ def declare_queues(celery_app: Celery) -> None:
     Raises `StartError` when the broker does not answer, and with one line for each difference.
     """
     connection = celery_app.connection_for_write()
+    endpoint: str = connection.as_uri()
     try:
         with connection, connection.channel() as channel:
             differences = _differences(celery_app, channel)
@@ -85,6 +88,8 @@ def declare_queues(celery_app: Celery) -> None:
                 queue(channel).declare()
                 if isinstance(channel, Channel) and _is_ours(celery_app, queue.name):
                     channel.redrive.ensure(queue.name)
+            if isinstance(channel, Channel):
+                endpoint = redact(channel.sqs().meta.endpoint_url)
     except BeQueueError:
         raise
     except Exception as error:  # noqa: BLE001  (each transport has exceptions of its own)
@@ -95,6 +100,7 @@ def declare_queues(celery_app: Celery) -> None:
         ) from None
     if differences:
         raise StartError('\n'.join(differences))
+    return endpoint
 
 
 def _differences(celery_app: Celery, channel: Any) -> list[str]:

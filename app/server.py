@@ -62,14 +62,14 @@ def _run(config: Config, supervisor: Supervisor) -> int:
             from app.utils.ratelimit.check import check_service
             from app.worker import app, worker_config
 
-            preflight.declare_queues(app)
+            endpoint = preflight.declare_queues(app)
             check_service(config, app.conf.broker_transport_options['ratelimits'])
         supervisor.start(_web(listener))
     if config.is_local and _has_monitor(worker_config, app.conf.result_backend):
         supervisor.start(_monitor())
     supervisor.start(_worker(config))
     if supervisor.wait_until(lambda: _is_ready(url)):
-        _announce(url, worker_config)
+        _announce(url, endpoint)
     return supervisor.run()
 
 
@@ -139,12 +139,11 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _announce(url: str, worker_config: WorkerConfig) -> None:
-    broker = worker_config.SQS_ENDPOINT_URL or f'AWS, {worker_config.AWS_REGION}'
+def _announce(url: str, endpoint: str) -> None:
     logger.info('ready: dashboard %s/ metrics %s/metrics', url, url)
     for queue in QUEUES:
         logger.info('task %s comes from queue %s', queue.task, QUEUES.sqs_name(queue))
-    logger.info('the queues are on %s', broker.rpartition('@')[2])
+    logger.info('the queues are on %s', endpoint)
     if command := local.first_task_command(queue.task for queue in QUEUES):
         logger.info('send a first task: %s', command)
 

@@ -76,7 +76,11 @@ class Config:
         if not isinstance(options, Mapping):
             shown = redact_text(str(options))
             raise SettingError(f'broker_transport_options={shown!r}: must be a dict')
-        options = chosen['broker_transport_options'] | options
+        defaults = chosen['broker_transport_options']
+        options = defaults | options
+        for name in ('max_receives', 'weights'):  # the mapping's hold where no other is given
+            if isinstance(options.get(name), Mapping):
+                options[name] = {**defaults.get(name, {}), **options[name]}
         chosen |= self._given | {'broker_transport_options': options}
         for name, value in chosen.items():
             setattr(self, name, value)

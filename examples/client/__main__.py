@@ -179,7 +179,7 @@ class Producer:
             queues, SQS_ENDPOINT_URL=sqs_endpoint(env), **quick_to_fail(), **local_results(env)
         )
         #: Where the queues are.
-        self.broker = config.SQS_ENDPOINT_URL.rpartition('@')[2] or f'AWS, {config.AWS_REGION}'
+        self.broker = boto_endpoint(config).rpartition('@')[2] or f'AWS, {config.AWS_REGION}'
         self.app = Celery('client')
         self.app.config_from_object(config)
 
@@ -236,6 +236,13 @@ def sqs_endpoint(env: str) -> str:
     embedded = EMBEDDED.fullmatch(chosen)
     # The embedded server wants a login and takes any.
     return f'http://test:test@127.0.0.1:{embedded[1] or EMBEDDED_PORT}' if embedded else chosen
+
+
+def boto_endpoint(config: Config) -> str:
+    """Return the SQS server's URL; '' for AWS. boto3 has variables of its own."""
+    names = ('AWS_ENDPOINT_URL_SQS', 'AWS_ENDPOINT_URL')
+    own = next(filter(None, map(os.environ.get, names)), '')
+    return config.SQS_ENDPOINT_URL or own
 
 
 def local_results(env: str) -> dict[str, str]:

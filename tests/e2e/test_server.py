@@ -147,6 +147,14 @@ def test_as_process_1_it_obeys_sigterm(site: Site) -> None:
         assert server.wait_ended() == 0
 
 
+def test_the_log_says_where_boto3_has_the_queues(site: Site, sqs: SqsServer) -> None:
+    here = f'http://127.0.0.1:{sqs.port}'
+    login = {'AWS_ACCESS_KEY_ID': 'test', 'AWS_SECRET_ACCESS_KEY': 'test'}
+    with site.server(SQS_ENDPOINT_URL='', AWS_ENDPOINT_URL=here, **login) as server:
+        wait_until(lambda: 'the queues are on ' in server.log, 'the log says it')
+        assert f'the queues are on {here}\n' in server.log
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site, number: signal.Signals) -> None:
     with socket.create_server(('127.0.0.1', 0)) as silent:

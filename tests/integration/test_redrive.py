@@ -168,6 +168,34 @@ def test_another_count_and_another_target_are_a_difference_each(scene: Scene) ->
     assert scene.redrive(scene.work) == (f'other-{scene.work}', 5)
 
 
+@pytest.mark.parametrize('short', ['celery', 'platform.fifo'])
+def test_the_setting_of_a_count_outside_the_mapping_is_named_and_works(
+    scene: Scene, short: str
+) -> None:
+    name = f'{scene.prefix}-local-{short}'
+    fifo = {'FifoQueue': 'true'} if short.endswith('.fifo') else {}
+    scene.make(f'err-{name}', **fifo)
+    scene.make(name, RedrivePolicy=scene.policy(f'err-{name}', 4), **fifo)
+    (line,) = scene.differences(scene.app(create_queues=False), name)
+    _, _, setting = line.rpartition('or expect ')
+    expected = f"broker_transport_options={{'max_receives': {{'{name}': 4}}}}"
+    assert setting == f'{expected} (CELERY_BROKER_TRANSPORT_OPTIONS)'
+
+    app = scene.app(create_queues=False, max_receives={name: 4})
+    assert scene.differences(app, name) == []
+    # The mapping's own still hold.
+    assert app.conf.broker_transport_options['max_receives'] == {scene.work: 3, name: 4}
+
+
+def test_a_purge_tells_how_many_messages_there_were(scene: Scene) -> None:
+    app = scene.app()
+    for _ in range(3):
+        app.send_task('work')
+    with app.connection_for_write() as connection:
+        assert connection.default_channel.queue_purge(scene.work) == 3
+    assert scene.sqs.visible(scene.work) == 0
+
+
 def test_a_dead_letter_queue_that_was_deleted_is_a_difference(scene: Scene) -> None:
     scene.make_both()
     scene.client.delete_queue(QueueUrl=scene.url(f'err-{scene.work}'))

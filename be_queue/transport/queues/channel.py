@@ -54,6 +54,12 @@ class DeclaringChannel(ClientChannel):
     def _create_queue(self, queue_name: str, attributes: dict[str, str]) -> Any:
         return self.redrive.create(queue_name, attributes, super()._create_queue)
 
+    def _purge(self, queue: str) -> int:
+        # kombu adds up ten readings of the same messages.
+        waiting = int(self._size(queue))
+        super()._purge(queue)
+        return waiting
+
     def queue_declare(self, queue: str | None = None, passive: bool = False, **kwargs: Any) -> Any:
         try:
             return super().queue_declare(queue, passive, **kwargs)

@@ -62,6 +62,14 @@ class Redrive:
         """Return after how many receives a message of a queue moves."""
         return int(self._max_receives.get(name, MAX_RECEIVES))
 
+    def setting(self, name: str, count: int) -> str:
+        """Return the setting that says so, in words."""
+        if name in self._max_receives:
+            return f'max_receives={count}'
+        # Celery's own queue and the platform's are in no mapping.
+        options = f"{{'max_receives': {{{name!r}: {count}}}}}"
+        return f'broker_transport_options={options} (CELERY_BROKER_TRANSPORT_OPTIONS)'
+
     def probe(self) -> None:
         """Ask SQS for one of our queues: a connection must not seem good when SQS is away."""
         for name in list(self._max_receives)[:1]:
@@ -229,9 +237,9 @@ class Redrive:
             logger.info('redrive policy set: queue=%s policy=%s', name, expected)
         else:
             logger.warning(
-                'redrive policy changed: queue=%s old=%s new=%s; max_receives in the mapping '
-                'says what it is to be',
+                'redrive policy changed: queue=%s old=%s new=%s; the count is set by %s',
                 name,
                 found,
                 expected,
+                self.setting(name, expected.count),
             )

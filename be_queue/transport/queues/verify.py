@@ -63,7 +63,7 @@ def _compared(redrive: Redrive, name: str, url: str, entry: dict[str, Any]) -> l
     if found.count != expected.count:
         lines.append(
             f'queue {name!r}: maxReceiveCount is {found.count}, expected {expected.count}: {mend}, '
-            f'or expect max_receives={found.count}'
+            f'or expect {redrive.setting(name, found.count)}'
         )
     if not lines and not entry and _is_gone(redrive, name_of(expected.target)):
         lines.append(
