@@ -70,6 +70,8 @@ def suggestion(name: str, cutoff: float = 0.7) -> str | None:
 
 
 def _value(variable: str, text: str, kind: str) -> Any:
+    if variable == 'CELERY_WORKER_CONCURRENCY':
+        return _concurrency(variable, text.strip())
     if kind in _TEXT_TYPES:
         return text
     if kind == 'bool' and text.lower() in _BOOLEANS:
@@ -83,6 +85,15 @@ def _value(variable: str, text: str, kind: str) -> Any:
     if not _fits(value, kind):
         raise _refused(variable, text, kind)
     return value
+
+
+def _concurrency(variable: str, text: str) -> int | str:
+    # Celery's type is 'any'. Its command line reads the variable too, and takes these alone.
+    if text.lower() == 'auto':
+        return 'auto'
+    if not (text.isascii() and text.isdecimal()):
+        raise _refused(variable, text, 'concurrency')
+    return int(text)
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -101,6 +112,7 @@ def _refused(variable: str, text: str, kind: str) -> SettingError:
         'bool': 'True or False',
         'int': 'a whole number',
         'float': 'a number',
+        'concurrency': "a whole number, or 'auto'",
         'dict': "a Python dict such as {'key': 1}",
     }.get(kind, "a Python list or tuple such as ['json']")
     return SettingError(f'{variable}={redact_text(text, variable)!r}: this setting takes {wanted}')

@@ -218,6 +218,7 @@ class TestRefusesToStart:
             ('ENV', 'a b'),
             ('LOG_LEVEL', 'LOUD'),
             ('CELERY_TASK_ACKS_LATE', 'maybe'),
+            ('CELERY_WORKER_CONCURRENCY', 'four'),
             ('SQS_ENDPOINT_URL', 'ftp://nowhere'),
         ],
     )
