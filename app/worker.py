@@ -12,7 +12,6 @@ from app.utils.ratelimit.check import check as check_rate_limits
 config = load_config()
 install_logs(config)
 worker_config = WorkerConfig(config)
-config.var_dir.mkdir(exist_ok=True)
 
 app = Celery(config.service_name)
 app.config_from_object(worker_config)

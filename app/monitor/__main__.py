@@ -53,7 +53,6 @@ def _configured() -> Monitor:
             "PLATFORM_QUEUE_NAME='': the platform queue is switched off, so there is nothing to "
             'monitor: name it, or do not start the monitor'
         )
-    config.var_dir.mkdir(exist_ok=True)
     celery_app = Celery(config.service_name)
     celery_app.config_from_object(worker_config)
     conf = celery_app.conf

@@ -234,6 +234,11 @@ def sqs_endpoint(env: str) -> str:
     """Return the SQS server's URL from the variable that the worker reads; '' for AWS."""
     chosen = os.environ.get('SQS_ENDPOINT_URL', 'embedded' if env == 'local' else '')
     embedded = EMBEDDED.fullmatch(chosen)
+    if embedded and env != 'local':
+        raise ClientError(
+            f'SQS_ENDPOINT_URL={chosen}: the embedded server is for ENV=local alone: for {env} '
+            'give a URL, or empty for AWS'
+        )
     # The embedded server wants a login and takes any.
     return f'http://test:test@127.0.0.1:{embedded[1] or EMBEDDED_PORT}' if embedded else chosen
 

@@ -11,6 +11,8 @@ import sys
 import uuid
 from pathlib import Path
 
+import pytest
+
 from app.config.queues import QUEUES as WORKER_QUEUES
 from examples.client.__main__ import QUEUES as CLIENT_QUEUES
 from tests.support.ports import free_port
@@ -150,10 +152,17 @@ def test_a_database_that_is_away_is_one_line(site: Site) -> None:
     assert 'secret' not in line
 
 
-def test_a_bad_setting_is_one_line(site: Site) -> None:
-    ended = client(site, '--env', 'two words')
+@pytest.mark.parametrize(
+    ('env', 'endpoint', 'fault'),
+    [
+        ('two words', '', "env='two words'"),
+        ('prod', 'embedded', 'SQS_ENDPOINT_URL=embedded: the embedded server is for ENV=local'),
+    ],
+)
+def test_a_bad_setting_is_one_line(site: Site, env: str, endpoint: str, fault: str) -> None:
+    ended = client(site, '--env', env, SQS_ENDPOINT_URL=endpoint)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("env='two words'")
+    assert ended.stderr.startswith(fault)
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.ports import free_port
 from tests.support.sqs import SqsServer
-from tests.support.tree import alive, as_process_1, listening_addresses
+from tests.support.tree import alive, as_process_1, listening_addresses, with_read_only
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, Site
 
@@ -126,6 +127,13 @@ def test_metrics_of_an_earlier_run_are_removed(site: Site, tmp_path: Path) -> No
         assert server.metric('worker_tasks_count_total') == 0
 
 
+def test_the_code_need_not_be_writable(site: Site) -> None:
+    with site.server(wrap=lambda command: with_read_only(ROOT, command)) as server:
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        wait_until(lambda: 'ready: dashboard' in server.log, 'the log says that it is ready')
+        assert 'Read-only' not in server.log
+
+
 def test_the_lower_case_name_of_the_metrics_directory_works(site: Site, tmp_path: Path) -> None:
     folder = tmp_path / 'metrics'
     variables = {'PROMETHEUS_MULTIPROC_DIR': '', 'prometheus_multiproc_dir': folder}
@@ -185,7 +193,7 @@ def stray() -> None: ...
 class TestRefusesToStart:
     """One line that says why, and a status that is not zero."""
 
-    def refused(self, site: Site, **variables: object) -> str:
+    def refused(self, site: Site, **variables: Any) -> str:
         # Also for environments that would have JSON.
         with site.server(wait=False, LOG_FORMAT='console', **variables) as server:
             assert server.wait_ended(timeout=60) == 1
@@ -203,6 +211,12 @@ class TestRefusesToStart:
     def test_when_the_metrics_directory_cannot_be_written(self, site: Site) -> None:
         line = self.refused(site, PROMETHEUS_MULTIPROC_DIR='/proc/metrics')
         assert 'cannot write to the metrics directory /proc/metrics' in line
+
+    def test_when_local_results_cannot_be_kept_beside_the_code(self, site: Site) -> None:
+        alone = {name: '' for name in site.environment if name.startswith('RESULT_DB_')}
+        line = self.refused(site, wrap=lambda command: with_read_only(ROOT, command), **alone)
+        assert f'cannot keep local results in {ROOT}/var: ' in line
+        assert 'or set RESULT_DB_HOST' in line
 
     def test_when_the_broker_is_unreachable(self, site: Site) -> None:
         url = f'http://test:secret@127.0.0.1:{free_port()}'

@@ -17,6 +17,12 @@ def as_process_1(command: list[str]) -> list[str]:
     return [*unshare, '--kill-child=SIGKILL', *command]
 
 
+def with_read_only(folder: Path, command: list[str]) -> list[str]:
+    """Return a command that runs ``command`` where ``folder`` cannot be written, even by root."""
+    bind = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    return ['unshare', '--mount', '--map-root-user', 'sh', '-c', bind, str(folder), *command]
+
+
 def zombies(parent: int) -> list[int]:
     """Return the pids of the processes that ``parent`` has not waited for."""
     return [pid for pid, state in _states(parent) if state == 'Z']

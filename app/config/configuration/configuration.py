@@ -12,6 +12,7 @@ from dotenv import load_dotenv
 from pydantic import (
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -121,9 +122,15 @@ class Config(
 
     @field_validator('sqs_endpoint_url')
     @classmethod
-    def _legal_endpoint(cls, text: str | None) -> str | None:
+    def _legal_endpoint(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text:
             addresses.check_sqs_endpoint(text)
+            env = info.data.get('env', LOCAL_ENV)
+            if env != LOCAL_ENV and addresses.embedded_port(text):
+                raise ValueError(
+                    f'a URL, or empty for AWS, while ENV={env}: the embedded server begins empty, '
+                    'keeps messages in memory and is for ENV=local alone'
+                )
         return text
 
     @property
@@ -206,8 +213,8 @@ class WorkerConfig(be_queue.Config):
             settings['result_backend'] = vault_backend(self.APP, role, chosen)
             settings['database_engine_options'] = engine_options(settings['result_backend'])
         elif self.APP.is_local and self.APP.result_db_host is None:
-            local = local_backend(self.APP.var_dir)
-            settings['result_backend'] = self.given('result_backend', local)
+            chosen = self.given('result_backend')
+            settings['result_backend'] = chosen or local_backend(self.APP.var_dir)
             settings['database_engine_options'] = engine_options(settings['result_backend'])
         settings['broker_transport_options'] |= {
             'create_queues': self.APP.sqs_create_queues,

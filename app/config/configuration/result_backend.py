@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sqlalchemy.dialects import registry
@@ -17,7 +18,20 @@ registry.register(f'postgresql.{VAULT_DRIVER}', 'app.utils.vault.dialect', 'Vaul
 
 
 def local_backend(folder: Path) -> str:
-    """Return a SQLite file in ``folder``."""
+    """Return a SQLite file in ``folder``, which is made if it is missing.
+
+    Raises `ConfigError` when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        fault = '' if os.access(folder, os.W_OK) else 'it cannot be written'
+    except OSError as error:
+        fault = os.strerror(error.errno or 0)
+    if fault:
+        raise ConfigError(
+            f'cannot keep local results in {folder}: {fault}: mend its permissions, or set '
+            'RESULT_DB_HOST to a PostgreSQL, or CELERY_RESULT_BACKEND'
+        )
     return f'db+sqlite:///{folder / "results.sqlite"}'
 
 

@@ -55,6 +55,16 @@ def test_the_sqs_server_is_ours_another_or_amazons(configured, variables, port, 
     assert config.sqs_url == url
 
 
+@pytest.mark.parametrize('endpoint', ['embedded', 'embedded:4570'])
+def test_the_embedded_server_is_for_a_developers_machine_alone(configured, endpoint):
+    with pytest.raises(ConfigError) as caught:
+        configured(ENV='prod', SQS_ENDPOINT_URL=endpoint)
+    assert str(caught.value) == (
+        f'SQS_ENDPOINT_URL={endpoint!r}: must be a URL, or empty for AWS, while ENV=prod: the '
+        'embedded server begins empty, keeps messages in memory and is for ENV=local alone'
+    )
+
+
 def test_local_results_are_in_a_file_until_a_database_is_named(configured):
     assert worker_config(configured()).result_backend.startswith('db+sqlite:///')
     named = worker_config(configured(RESULT_DB_HOST='db', RESULT_DB_PASS='p@ss/word'))
