@@ -16,7 +16,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 import be_queue
 from app.config.configuration import addresses
@@ -262,16 +267,19 @@ def load_config() -> Config:
     try:
         return Config()
     except ValidationError as error:
-        raise ConfigError.from_validation(error, _secret_fields()) from None
+        raise ConfigError.from_validation(error, _shown_fields()) from None
+    except SettingsError as error:  # error parsing value for field "..."
+        name = str(error).split('"')[1].upper()
+        raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
 
 
 def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in values.items() if v != '' or name in MEANT_EMPTY}
 
 
-def _secret_fields() -> set[str]:
-    """Return the settings of which an error may not show the value."""
-    secret = {name for name, f in Config.model_fields.items() if 'SecretStr' in str(f.annotation)}
+def _shown_fields() -> set[str]:
+    """Return the settings of which an error may show the value."""
+    shown = {name for name, f in Config.model_fields.items() if 'Secret' not in str(f.annotation)}
     # Upper case or lower, as for any setting.
     mappings = [text for name, text in os.environ.items() if name.upper() == 'VAULT_SECRETS']
-    return secret.union(*map(names, mappings))
+    return shown.difference(*map(names, mappings))

@@ -17,29 +17,38 @@ class ConfigError(SettingError):
     """Settings that cannot be used: one line per fault."""
 
     @classmethod
-    def from_validation(cls, error: ValidationError, secret: Collection[str]) -> ConfigError:
-        """Name each variable, its value unless its field is in ``secret``, and what is allowed."""
-        lines = []
-        for fault in error.errors(include_url=False):
-            field = str(fault['loc'][0]) if fault['loc'] else ''
-            value = MASK if field in secret else repr(_shown(fault['input']))
-            lines.append(f'{field.upper()}={value}: must be {_allowed(fault)}')
-        return cls('\n'.join(lines))
+    def from_validation(cls, error: ValidationError, shown: Collection[str]) -> ConfigError:
+        """Name each variable, its value if its field is in ``shown``, and what is allowed."""
+        return cls('\n'.join(_line(fault, shown) for fault in error.errors(include_url=False)))
 
 
-def _shown(value: Any) -> Any:
-    # A login before a host, without the scheme by which it would be known as one.
-    if isinstance(value, str) and '://' not in value:
-        before, at, host = value.rpartition('@')
-        return f'{MASK}{at}{host}' if before else value
-    return redact(value)
+def _line(fault: Mapping[str, Any], shown: Collection[str]) -> str:
+    words = _allowed(fault)
+    if not fault['loc']:  # of several settings together, which are the input
+        return words
+    name = '.'.join(map(str, fault['loc']))
+    if fault['type'] == 'missing':  # the input is all that was set beside it
+        return f'{name.upper()} is missing: it must be set'
+    value = repr(_shown(fault['input'], name)) if name in shown else MASK
+    return f'{name.upper()}={value}: {words}'
+
+
+def _shown(value: Any, name: str) -> Any:
+    if isinstance(value, str) and '@' in value:
+        # A login before a host, with a scheme or without: a user's name may be a key.
+        before, _, host = value.rpartition('@')
+        scheme, separator, _ = before.partition('://')
+        value = f'{scheme}{separator}{MASK}@{host}' if separator else f'{MASK}@{host}'
+    return redact(value, name)
 
 
 def _allowed(fault: Mapping[str, Any]) -> str:
     if fault['type'] == 'int_parsing':
-        return 'a whole number'
+        return 'must be a whole number'
     if fault['type'] == 'bool_parsing':
-        return 'true or false'
+        return 'must be true or false'
     # Pydantic's words for its own rules, then those before the words of a validator of ours.
-    words: str = fault['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
-    return words
+    words: str = fault['msg']
+    for before in ('Input should be ', 'Value error, ') if fault['loc'] else ():
+        words = words.replace(before, 'must be ', 1) if words.startswith(before) else words
+    return words.removeprefix('Value error, ')

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
-from app.config.configuration import ConfigError, WorkerConfig
+from app.config.configuration import Config, ConfigError, WorkerConfig, configuration
 from app.config.configuration.configuration import TASK_TIME_LIMIT
 from be_queue import Queue, Queues
 
@@ -124,6 +126,59 @@ def test_every_fault_has_a_line_with_variable_value_and_rule(configured):
     }
     assert lines['ENV'] == "ENV='a b': must be letters, digits, '-' and '_', for example prod"
     assert lines['SERVER_PORT'] == "SERVER_PORT='eighty': must be a whole number"
+    assert 'hush' not in str(caught.value)
+
+
+LONG = Field(min_length=99)
+
+
+class Part(BaseModel):
+    count: int
+    token: Annotated[SecretStr, LONG] = SecretStr('x' * 99)
+
+
+class Mine(Config):
+    bucket: str
+    peers: tuple[str, ...] = ()
+    api_key: Annotated[str, LONG] = 'x' * 99
+    upstream: Annotated[str, LONG] = 'x' * 99
+    own: Annotated[SecretStr, LONG, Field(validation_alias='ALIAS')] = SecretStr('x' * 99)
+    part: Part | None = None
+
+    @model_validator(mode='after')
+    def _goes_together(self):
+        if self.bucket == 'alone':
+            raise ValueError('set BUCKET with PEERS')
+        return self
+
+
+@pytest.mark.parametrize(
+    ('variables', 'line'),
+    [
+        ({'PEERS': '[]'}, 'BUCKET is missing: it must be set'),
+        ({'BUCKET': 'alone'}, 'set BUCKET with PEERS'),
+        ({'BUCKET': 'b', 'PEERS': 'hush'}, 'PEERS must be JSON, since it is a list or a dict'),
+        ({'BUCKET': 'b', 'API_KEY': 'hush'}, "API_KEY='***': String should have at least 99 "),
+        (
+            {'BUCKET': 'b', 'UPSTREAM': 'https://hush@host/path'},
+            "UPSTREAM='https://***@host/path': String should have at least 99 ",
+        ),
+        ({'BUCKET': 'b', 'UPSTREAM': 'hush:hush@host'}, "UPSTREAM='***@host': String "),
+        ({'BUCKET': 'b', 'ALIAS': 'hush'}, 'ALIAS=***: Value should have at least 99 '),
+        (
+            {'BUCKET': 'b', 'PART': '{"count": 1, "token": "hush"}'},
+            'PART.TOKEN=***: Value should have at least 99 ',
+        ),
+        ({'BUCKET': 'b', 'PART': '{"token": "hush"}'}, 'PART.COUNT is missing: it must be set'),
+    ],
+)
+def test_a_fault_shows_no_other_setting_and_no_secret(configured, monkeypatch, variables, line):
+    monkeypatch.setattr(configuration, 'Config', Mine)
+    secrets = {'VAULT_TOKEN': 'hush', 'SENTRY_DSN': 'https://hush@sentry.example.com/1'}
+    with pytest.raises(ConfigError) as caught:
+        configured(**secrets, **variables)
+    said = str(caught.value).splitlines()
+    assert any(each.startswith(line) for each in said)
     assert 'hush' not in str(caught.value)
 
 
