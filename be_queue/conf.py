@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from be_queue import environment, naming, results
 from be_queue.errors import SettingError
+from be_queue.options import check_options
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
 from be_queue.topology import (
@@ -82,6 +83,8 @@ class Config:
             if isinstance(options.get(name), Mapping):
                 options[name] = {**defaults.get(name, {}), **options[name]}
         chosen |= self._given | {'broker_transport_options': options}
+        if _is_sqs(chosen['broker_url'], chosen['broker_transport']):
+            check_options(options, also=defaults)
         for name, value in chosen.items():
             setattr(self, name, value)
 
@@ -264,6 +267,11 @@ def _checked_names(queues: Iterable[str]) -> tuple[str, ...]:
         if name in names[:position]:
             raise SettingError(f'queues[{position}]: the name {name!r} stands there twice')
     return names
+
+
+def _is_sqs(url: Any, transport: Any) -> bool:
+    # Other brokers have other options. A class is the user's own, or ours.
+    return str(url).startswith('sqs:') and (transport == 'sqs' or ':' in str(transport))
 
 
 def _warn_of_what_celery_prefers(variables: dict[str, Any], keywords: dict[str, Any]) -> None:

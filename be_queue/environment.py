@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from celery.app import defaults
 from be_queue.errors import SettingError
 from be_queue.redact import redact_text
 
-__all__ = ['celery_settings', 'known_settings', 'suggestion']
+__all__ = ['celery_settings', 'closest', 'known_settings', 'suggestion']
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,12 @@ def celery_settings(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def suggestion(name: str, cutoff: float = 0.7) -> str | None:
     """Return the Celery setting whose name is closest to ``name``, if any comes close."""
-    return next(iter(difflib.get_close_matches(name, known_settings(), n=1, cutoff=cutoff)), None)
+    return closest(name, known_settings(), cutoff)
+
+
+def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
+    """Return the one of ``known`` that is closest to ``name``, if any is as close as ``cutoff``."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 def _value(variable: str, text: str, kind: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from dotenv import load_dotenv
+from dotenv import dotenv_values, load_dotenv
 from pydantic import (
     Field,
     ValidationError,
@@ -42,11 +43,14 @@ from app.config.configuration.sections import (
 from app.config.queues import QUEUES
 from app.config.vault.source import VaultSource
 from be_queue import Queues
+from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV
 from be_queue.results import engine_options
 from be_queue.topology import PLATFORM_QUEUE
 
 __all__ = ['ROOT', 'Config', 'WorkerConfig', 'load_config']
+
+logger = logging.getLogger(__name__)
 
 #: Settings of which an empty variable is a value.
 MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
@@ -197,6 +201,7 @@ class WorkerConfig(be_queue.Config):
             platform_queue_name=config.platform_queue_name,
         )
         self.APP = config
+        _warn_of_misspelt()
         super().__init__(
             queues,
             PLATFORM_QUEUE_NAME=config.platform_queue_name,
@@ -271,6 +276,17 @@ def load_config() -> Config:
     except SettingsError as error:  # error parsing value for field "..."
         name = str(error).split('"')[1].upper()
         raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
+
+
+def _warn_of_misspelt() -> None:
+    known = {name.upper() for name in Config.model_fields}
+    ours = dotenv_values(ROOT / '.env')
+    for variable in {**os.environ, **ours}:
+        # be_queue looks at CELERY_* itself. What is in the environment may be another program's.
+        if variable.upper() not in known and not variable.startswith('CELERY_'):
+            hint = closest(variable.upper(), known, 0.85 if variable in ours else 0.9)
+            if hint:
+                logger.warning('%s is no setting of this worker: did you mean %s?', variable, hint)
 
 
 def _without_empty(values: dict[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,21 @@ def test_environment_wins_over_the_file_and_the_file_over_defaults(configured, m
             os.environ.pop(name, None)
 
 
+def test_a_variable_close_to_a_setting_is_warned_of(configured, monkeypatch, caplog):
+    names = {'SENTRY_DNS': 'SENTRY_DSN', 'RESULT_DB_PASSWORD': 'RESULT_DB_PASS'}
+    for name in (*names, 'POSTGRES_PASSWORD'):
+        monkeypatch.setenv(name, '')  # of which load_config sets none
+    monkeypatch.setenv('SERVER_PROT', '80')  # of the environment alone
+    monkeypatch.setenv('SERVER_NAME', 'of another program')
+    env_file = ''.join(f'{name}=x\n' for name in (*names, 'POSTGRES_PASSWORD', 'SENTRY_DSN'))
+    config = configured(env_file, SENTRY_DSN='')
+    worker_config(config)
+    found = {line.partition(' ')[0]: line for line in caplog.messages}
+    assert found.keys() == {*names, 'SERVER_PROT'}
+    for name, hint in {**names, 'SERVER_PROT': 'SERVER_PORT'}.items():
+        assert found[name] == f'{name} is no setting of this worker: did you mean {hint}?'
+
+
 def test_an_empty_variable_counts_as_unset(configured):
     config = configured(SERVER_PORT='', AWS_REGION='', METRICS_PREFIX='')
     assert config.server_port == 8080

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
+import kombu.connection
 import pytest
+from kombu.transport import SQS, virtual
 
 from be_queue import Config, MappingError, Queue, Queues, SettingError
+from be_queue.options import OPTIONS
 
 
 def mapping() -> Queues:
@@ -45,6 +50,58 @@ def test_a_setting_that_cannot_be_used_is_refused_by_name(
         Config(['foo'], **keywords)
 
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'visibilty_timeout': 60}, "'visibilty_timeout' is no option: did you mean 'visibility_t"),
+        ({'wait_time_seconds': 60}, 'wait_time_seconds=60: must be a whole number, 0 to 20'),
+        ({'wait_time_seconds': None}, 'wait_time_seconds=None: must be a whole number, 0 to 20'),
+        ({'visibility_timeout': 0}, 'visibility_timeout=0: must be a whole number, 1 to 43,200'),
+        ({'visibility_timeout': 43_201}, 'visibility_timeout=43201: must be a whole number, 1 to '),
+        ({'visibility_timeout': True}, 'visibility_timeout=True: must be a whole number'),
+        ({'prefetch_seconds': 'a'}, "prefetch_seconds='a': must be a number, 0 or more"),
+        ({'prefetch_seconds': float('nan')}, 'prefetch_seconds=nan: must be a number'),
+        ({'create_queues': 'no'}, "create_queues='no': must be True or False"),
+        ({'max_receives': {'q': 0}}, "max_receives={'q': 0}: must be a dict of queue names, each "),
+        ({'weights': {'q': 0}}, "weights={'q': 0}: must be a dict of queue names, each with a "),
+        ({'predefined_queues': 'https://k:pw@sqs'}, "='https://k:***@sqs': must be a dict"),
+    ],
+)
+def test_an_option_of_the_transport_that_cannot_be_used_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        Config(['foo'], broker_transport_options=options)
+
+    assert str(caught.value).startswith('broker_transport_options: ')
+    assert message in str(caught.value)
+
+
+def test_every_option_that_kombu_reads_is_known() -> None:
+    source = ''.join(inspect.getsource(part) for part in (SQS, virtual.base, kombu.connection))
+    read = set(re.findall(r"transport_opt(?:ion)?s\.get\(\s*['\"]([\w-]+)", source))
+    read |= set(re.findall(r"'(\w+)' in transport_opts", source))
+
+    assert {'visibility_timeout', 'max_retries', 'polling_interval'} <= read <= OPTIONS.keys()
+
+
+def test_options_of_other_transports_are_not_ours_to_judge(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = {'visibility_timeout': 86_400, 'global_keyprefix': 'a'}
+    for url, transport in (('redis://', 'redis'), ('sqs://', 'memory')):
+        Config(
+            ['foo'],
+            broker_url=url,
+            broker_transport=transport,
+            broker_transport_options=options,
+        )
+    assert not caplog.messages
+    Config(['foo'], broker_transport_options={'of_my_own': 1})
+    (line,) = caplog.messages
+    assert "'of_my_own' is no option of this transport" in line
 
 
 def test_a_variable_that_cannot_be_used_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
