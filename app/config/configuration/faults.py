@@ -47,8 +47,10 @@ def _allowed(fault: Mapping[str, Any]) -> str:
         return 'must be a whole number'
     if fault['type'] == 'bool_parsing':
         return 'must be true or false'
-    # Pydantic's words for its own rules, then those before the words of a validator of ours.
-    words: str = fault['msg']
-    for before in ('Input should be ', 'Value error, ') if fault['loc'] else ():
-        words = words.replace(before, 'must be ', 1) if words.startswith(before) else words
-    return words.removeprefix('Value error, ')
+    # Pydantic's words for its own rules, or those before the words of a validator of ours.
+    before, separator, words = fault['msg'].partition('Input should be ')
+    if not separator:
+        before, separator, words = fault['msg'].partition('Value error, ')
+    if before or not separator:
+        return f'must be valid: {fault["msg"]}'
+    return f'must be {words}' if fault['loc'] else words
