@@ -1,20 +1,17 @@
 """The Celery app of this worker: ``celery -A app.worker worker``."""
 
-from celery import Celery
-
-from app.config.configuration import WorkerConfig, load_config
+from app.celery_app import app
+from app.config.celery_settings import worker_config
 from app.config.queues import QUEUES
 from app.tasks import tasks  # noqa: F401  (registers them)
 from app.utils import celery_signals, heartbeat, idempotency, result_expiry
 from app.utils.logs.worker import install as install_logs
 from app.utils.ratelimit.check import check as check_rate_limits
 
-config = load_config()
-install_logs(config)
-worker_config = WorkerConfig(config)
+__all__ = ['app', 'worker_config']
 
-app = Celery(config.service_name)
-app.config_from_object(worker_config)
+config = worker_config.APP
+install_logs(config)
 app.finalize()
 QUEUES.check_registered(app.tasks)
 check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])

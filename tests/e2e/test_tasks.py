@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
@@ -12,7 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
-from tests.support.worker import Site
+from tests.support.worker import ROOT, Site
 
 
 def row(postgres: PostgresServer, task_id: str) -> dict:
@@ -54,6 +57,36 @@ def test_a_task_becomes_a_row_and_counts(site: Site, postgres: PostgresServer) -
         assert server.metric('tasks_runtime_seconds_count', **label) == 20
         assert server.metric('tasks_latency_seconds_count', **label) == 20
         assert server.metric(f'worker_{count}', state='FAILURE') == 0
+
+
+@pytest.mark.parametrize(
+    'program',
+    [
+        'from app.tasks.tasks import add; add.delay(1, 2)',
+        'from tests.support.app_tasks import add; add.delay(1, 2)',
+        'import threading; from app.tasks.tasks import add\n'
+        'sender = threading.Thread(target=add.delay, args=(1, 2)); sender.start(); sender.join()',
+        # A module that imports nothing of the tasks.
+        'import app.utils.processes; from celery import shared_task\n'
+        'def add(x, y): ...\n'
+        'shared_task(name="add")(add).delay(1, 2)',
+    ],
+    ids=['a shell', 'another module', 'a thread', 'a task of its own'],
+)
+def test_a_task_is_sent_to_this_worker_however_it_is_imported(
+    site: Site, sqs: SqsServer, tmp_path: Path, program: str
+) -> None:
+    sent = subprocess.run(
+        [sys.executable, '-c', program],
+        cwd=ROOT,
+        env=site.environment | {'PROMETHEUS_MULTIPROC_DIR': str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (sent.returncode, sent.stderr) == (0, '')
+    assert sqs.visible(site.queue('add')) == 1
 
 
 def test_a_task_is_retried_until_it_succeeds(site: Site, postgres: PostgresServer) -> None:

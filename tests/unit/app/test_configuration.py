@@ -173,13 +173,22 @@ class Mine(Config):
         ({'PEERS': '[]'}, 'BUCKET is missing: it must be set'),
         ({'BUCKET': 'alone'}, 'set BUCKET with PEERS'),
         ({'BUCKET': 'b', 'PEERS': 'hush'}, 'PEERS must be JSON, since it is a list or a dict'),
-        ({'BUCKET': 'b', 'API_KEY': 'hush'}, "API_KEY='***': must be valid: String should have at least 99 "),
+        (
+            {'BUCKET': 'b', 'API_KEY': 'hush'},
+            "API_KEY='***': must be valid: String should have at least 99 ",
+        ),
         (
             {'BUCKET': 'b', 'UPSTREAM': 'https://hush@host/path'},
             "UPSTREAM='https://***@host/path': must be valid: String should have at least 99 ",
         ),
-        ({'BUCKET': 'b', 'UPSTREAM': 'hush:hush@host'}, "UPSTREAM='***@host': must be valid: String "),
-        ({'BUCKET': 'b', 'ALIAS': 'hush'}, 'ALIAS=***: must be valid: Value should have at least 99 '),
+        (
+            {'BUCKET': 'b', 'UPSTREAM': 'hush:hush@host'},
+            "UPSTREAM='***@host': must be valid: String ",
+        ),
+        (
+            {'BUCKET': 'b', 'ALIAS': 'hush'},
+            'ALIAS=***: must be valid: Value should have at least 99 ',
+        ),
         (
             {'BUCKET': 'b', 'PART': '{"count": 1, "token": "hush"}'},
             'PART.TOKEN=***: must be valid: Value should have at least 99 ',

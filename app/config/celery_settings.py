@@ -1,0 +1,7 @@
+"""Celery's settings of this process."""
+
+from app.config.configuration import WorkerConfig, load_config
+
+__all__ = ['worker_config']
+
+worker_config = WorkerConfig(load_config())
