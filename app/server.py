@@ -23,29 +23,28 @@ if __name__ == '__main__':
 if __name__ == '__main__':
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from app.start_error import StartError, in_one_line
+
+with in_one_line():
+    from app.config.queues import QUEUES
+
 from app import local, preflight
 from app.child import Child
 from app.config.configuration import ROOT, Config, WorkerConfig, load_config
-from app.config.queues import QUEUES
 from app.loopback import open_url
-from app.start_error import StartError
 from app.supervisor import Supervisor
 from app.utils import logs, vault
-from be_queue import BeQueueError
 
 logger = logging.getLogger('app.server')
 
 
 def main() -> int:
     """Run until told to stop or until a child ends; return the exit status."""
-    try:
+    with in_one_line():
         config = load_config()
         logs.setup(config, 'server')
         with Supervisor() as supervisor:
             return _run(config, supervisor)
-    except (BeQueueError, StartError) as error:
-        logs.cannot_start(error)
-        return 1
 
 
 def _run(config: Config, supervisor: Supervisor) -> int:

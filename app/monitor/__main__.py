@@ -9,23 +9,24 @@ from typing import Any
 
 from celery import Celery
 
-from app.config.configuration import WorkerConfig, load_config
+from app.start_error import in_one_line
+
+with in_one_line():
+    from app.config.configuration import WorkerConfig, load_config
+
 from app.monitor.consumer import Monitor
 from app.monitor.table import TaskTable, open_engine
 from app.utils import logs, processes
 from app.utils.role import Role
-from be_queue import BeQueueError, SettingError
+from be_queue import SettingError
 
 logger = logging.getLogger('app.monitor')
 
 
 def main() -> int:
     """Run the monitor until SIGTERM or SIGINT; return the exit status."""
-    try:
+    with in_one_line():
         monitor = _configured()
-    except BeQueueError as error:
-        logs.cannot_start(error)
-        return 1
 
     def stop(*_: Any) -> None:
         monitor.stop()

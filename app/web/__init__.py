@@ -8,7 +8,11 @@ from celery import Celery
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from app.config.configuration import WorkerConfig, load_config
+from app.start_error import NOT_LOADED, in_one_line
+
+with in_one_line(NOT_LOADED):
+    from app.config.configuration import WorkerConfig, load_config
+
 from app.utils import processes
 from app.utils.role import Role
 from app.web.checks import Check
@@ -26,13 +30,14 @@ __all__ = ['create_app']
 
 def create_app() -> Flask:
     """Return the Flask app with all routes; gunicorn calls it in each of its worker processes."""
-    config = load_config()
+    with in_one_line(NOT_LOADED):
+        config = load_config()
+        worker_config = WorkerConfig(config)
     processes.start(Role.WEB)
     # When gunicorn tells the process to stop, it ends as Python does.
     atexit.register(processes.stop)
     # An app of its own: the worker's would import the tasks and whatever they load.
     celery_app = Celery(config.service_name)
-    worker_config = WorkerConfig(config)
     celery_app.config_from_object(worker_config)
     servers = [
         Check('broker', BrokerProbe(celery_app)),

@@ -27,12 +27,15 @@ from be_queue.redact import redact
 from be_queue.tracing import trace_sends
 
 # Those entries of the worker's mapping, app/config/queues.py, that this service sends to.
-QUEUES = Queues(
-    [
-        Queue(queue_name='python-backend-worker-template-add', task='add'),
-        Queue(queue_name='python-backend-worker-template-retry-demo', task='retry_demo'),
-    ],
-)
+try:
+    QUEUES = Queues(
+        [
+            Queue(queue_name='python-backend-worker-template-add', task='add'),
+            Queue(queue_name='python-backend-worker-template-retry-demo', task='retry_demo'),
+        ],
+    )
+except BeQueueError as error:
+    sys.exit(str(error))
 
 EMBEDDED = re.compile(r'embedded(?::(\d{1,5}))?')
 EMBEDDED_PORT = 4566

@@ -182,6 +182,17 @@ def is_server(command_line: str) -> bool:
     return 'server.py' in command_line and 'unshare' not in command_line
 
 
+def copied(folder: Path, path: Path, old: str, new: str) -> Path:
+    """Return a copy of the code in which ``old`` is ``new`` in one file."""
+    copy = folder / 'copy'
+    for name in ('app', 'be_queue', 'examples'):
+        shutil.copytree(ROOT / name, copy / name)
+    text = (copy / path).read_text()
+    assert old in text
+    (copy / path).write_text(text.replace(old, new))
+    return copy
+
+
 STRAY = """return x + y
 
 
@@ -250,14 +261,9 @@ class TestRefusesToStart:
     def test_when_tasks_and_mapping_differ(
         self, site: Site, tmp_path: Path, old: str, new: str, fault: str
     ) -> None:
-        for folder in ('app', 'be_queue'):
-            shutil.copytree(ROOT / folder, tmp_path / 'copy' / folder)
-        tasks = tmp_path / 'copy' / 'app' / 'tasks' / 'tasks.py'
-        text = tasks.read_text()
-        assert old in text
-        tasks.write_text(text.replace(old, new))
+        copy = copied(tmp_path, Path('app/tasks/tasks.py'), old, new)
         ended = subprocess.run(
-            [sys.executable, str(tmp_path / 'copy' / 'app' / 'server.py')],
+            [sys.executable, str(copy / 'app' / 'server.py')],
             env=site.environment | {'SERVER_PORT': '0'},
             capture_output=True,
             text=True,
@@ -267,6 +273,57 @@ class TestRefusesToStart:
         assert ended.returncode == 1
         assert fault in ended.stderr
         assert all(line.startswith('cannot start: ') for line in ended.stderr.splitlines())
+
+
+PROGRAMS = {
+    'server': ['app/server.py'],
+    'celery': ['-m', 'celery', '-A', 'app.worker', 'worker'],
+    'purge': ['-m', 'celery', '-A', 'app.worker', 'purge', '-f'],
+    'monitor': ['-m', 'app.monitor'],
+    'web': ['-m', 'gunicorn', 'app.web:create_app()', '--bind=127.0.0.1:0', '--log-level=critical',
+            '--no-control-socket'],
+    'client': ['-m', 'examples.client'],
+}  # fmt: skip
+SAME_QUEUE = ("'python-backend-worker-template-retry-demo'", "'python-backend-worker-template-add'")
+
+
+@pytest.fixture(scope='module')
+def same_queue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('same-queue')
+    copy = copied(folder, Path('app/config/queues.py'), *SAME_QUEUE)
+    client = copy / 'examples' / 'client' / '__main__.py'
+    client.write_text(client.read_text().replace(*SAME_QUEUE))
+    return copy
+
+
+@pytest.mark.parametrize('fault', ['mapping', 'setting', 'celery setting'])
+@pytest.mark.parametrize('name', PROGRAMS)
+def test_every_program_says_in_one_line_what_is_wrong(
+    site: Site, same_queue: Path, tmp_path: Path, name: str, fault: str
+) -> None:
+    variables, words = {
+        'mapping': ({}, "queue_name 'python-backend-worker-template-add' is taken by Queue("),
+        'setting': ({'ENV': 'a b'}, "='a b'"),
+        'celery setting': ({'CELERY_TASK_ACKS_LATE': 'maybe'}, "CELERY_TASK_ACKS_LATE='maybe'"),
+    }[fault]
+    ended = subprocess.run(
+        [sys.executable, *PROGRAMS[name]],
+        cwd=same_queue if fault == 'mapping' else ROOT,
+        env=site.environment
+        | {'LOG_FORMAT': 'console', 'PROMETHEUS_MULTIPROC_DIR': str(tmp_path)}
+        | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode not in (0, None)
+    (line,) = (line for line in ended.stderr.splitlines() if words in line)
+    if name != 'client':
+        assert line.startswith('cannot start: ')
+    others = [each for each in ended.stderr.splitlines() if each != line]
+    # Gunicorn adds that it ends.
+    assert others == [] or (name == 'web' and others == ['App failed to load.'])
 
 
 class TestEmbeddedServer:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gunicorn import glogging  # type: ignore[import-untyped]
 
-from app.config.configuration import load_config
+from app.start_error import in_one_line
 from app.utils.logs.root import setup
 
 __all__ = ['Logger']
@@ -20,4 +20,7 @@ class Logger(glogging.Logger):
         for log in (self.error_log, self.access_log):
             log.handlers = []
             log.propagate = True
-        setup(load_config(), 'web')
+        with in_one_line():
+            from app.config.configuration import load_config
+
+            setup(load_config(), 'web')
