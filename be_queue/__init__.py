@@ -8,6 +8,7 @@ from be_queue.errors import (
     MessageTooLargeError,
     NotSentError,
     SettingError,
+    UnmappedTaskError,
 )
 from be_queue.queues import Queue, Queues
 
@@ -21,5 +22,6 @@ __all__ = [
     'Queue',
     'Queues',
     'SettingError',
+    'UnmappedTaskError',
     'send_batch',
 ]

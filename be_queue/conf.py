@@ -14,6 +14,7 @@ from be_queue.errors import SettingError
 from be_queue.options import check_options
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
+from be_queue.routes import RefuseUnmapped
 from be_queue.topology import (
     CELERY_QUEUE,
     EXCHANGE,
@@ -55,6 +56,7 @@ class Config:
     RESULT_DB_NAME         ``cadasta``          its name
     AWS_REGION             ``us-west-2``        region of the queues
     SQS_ENDPOINT_URL       '' (AWS)             another SQS server, ``http[s]://[key:secret@]host``
+    ALLOW_UNMAPPED_TASKS   ``false``            send tasks that no queue carries, to Celery's own
     ====================== ==================== =================================================
 
     Raises `SettingError` for a keyword or variable that cannot be used, `MappingError` for queue
@@ -177,6 +179,10 @@ class Config:
         self.RESULT_DB_NAME = value('RESULT_DB_NAME', 'cadasta')
         self.AWS_REGION = value('AWS_REGION', 'us-west-2', 'AWS_REGION', 'AWS_DEFAULT_REGION')
         self.SQS_ENDPOINT_URL = value('SQS_ENDPOINT_URL', '')
+        allowed = value('ALLOW_UNMAPPED_TASKS', 'false')
+        if allowed.lower() not in environment.BOOLEANS:
+            raise SettingError(f'ALLOW_UNMAPPED_TASKS={allowed!r}: must be true or false')
+        self.ALLOW_UNMAPPED_TASKS = environment.BOOLEANS[allowed.lower()]
         for name, own in keywords.items():
             setattr(self, name, own)
         if not (self.RESULT_DB_PORT.isdecimal() and 0 < int(self.RESULT_DB_PORT) < 65536):
@@ -206,12 +212,14 @@ class Config:
             exchange_type=self.given('task_default_exchange_type', EXCHANGE_TYPE),
         )
 
-    def _routes(self) -> dict[str, dict[str, Any]]:
+    def _routes(self) -> list[Any]:
         if isinstance(self.QUEUES, Queues):
-            return self.TOPOLOGY.routes_by_task(
+            routes = self.TOPOLOGY.routes_by_task(
                 {queue.task: self.QUEUES.sqs_name(queue) for queue in self.QUEUES}
             )
-        return self.TOPOLOGY.routes_by_pattern(self.QUEUES)
+        else:
+            routes = self.TOPOLOGY.routes_by_pattern(self.QUEUES)
+        return [routes] if self.ALLOW_UNMAPPED_TASKS else [routes, RefuseUnmapped(routes.keys())]
 
     def _transport_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {

@@ -14,12 +14,12 @@ from celery.app import defaults
 from be_queue.errors import SettingError
 from be_queue.redact import redact_text
 
-__all__ = ['celery_settings', 'closest', 'known_settings', 'suggestion']
+__all__ = ['BOOLEANS', 'celery_settings', 'closest', 'known_settings', 'suggestion']
 
 logger = logging.getLogger(__name__)
 
 VARIABLE_PREFIX = 'CELERY_'
-_BOOLEANS = {
+BOOLEANS = {
     **dict.fromkeys(('1', 'true', 'yes', 'on'), True),
     **dict.fromkeys(('0', 'false', 'no', 'off'), False),
 }
@@ -79,8 +79,8 @@ def _value(variable: str, text: str, kind: str) -> Any:
         return _concurrency(variable, text.strip())
     if kind in _TEXT_TYPES:
         return text
-    if kind == 'bool' and text.lower() in _BOOLEANS:
-        return _BOOLEANS[text.lower()]
+    if kind == 'bool' and text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()]
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ['BeQueueError', 'MappingError', 'MessageTooLargeError', 'NotSentError', 'SettingError']
+__all__ = [
+    'BeQueueError',
+    'MappingError',
+    'MessageTooLargeError',
+    'NotSentError',
+    'SettingError',
+    'UnmappedTaskError',
+]
 
 
 class BeQueueError(Exception):
@@ -17,6 +24,26 @@ class MappingError(BeQueueError, ValueError):
 
 class SettingError(BeQueueError, ValueError):
     """A setting cannot be used: mend the keyword or variable that the message names."""
+
+
+class UnmappedTaskError(BeQueueError, LookupError):
+    """No queue carries a task of this name; it was not sent.
+
+    Arguments:
+        task: the task's name.
+        hint: a name like it that the mapping has.
+    """
+
+    def __init__(self, task: str, hint: str | None) -> None:
+        super().__init__(task, hint)
+        self.task, self.hint = task, hint
+
+    def __str__(self) -> str:
+        meant = f'did you mean {self.hint!r}? Else ' if self.hint else ''
+        return (
+            f'task {self.task!r} has no queue in the mapping: {meant}map it, name a queue in the '
+            'call, or set ALLOW_UNMAPPED_TASKS=true'
+        )
 
 
 class MessageTooLargeError(BeQueueError, ValueError):

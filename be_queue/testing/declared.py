@@ -11,6 +11,7 @@ from celery import Celery
 from celery.exceptions import QueueNotFound
 
 from be_queue import naming
+from be_queue.errors import UnmappedTaskError
 from be_queue.queues import Queues
 from be_queue.topology import CELERY_QUEUE, EXCHANGE_TYPE, PLATFORM_QUEUE
 
@@ -99,7 +100,7 @@ class Declared:
                 return mapped[task] if mapped[task] in self.queues else None
         try:
             route = self._router.route({}, task)
-        except QueueNotFound:
+        except (QueueNotFound, UnmappedTaskError):
             return None
         if 'queue' in route:
             return str(route['queue'].name)
@@ -124,7 +125,10 @@ class Declared:
         return self._has_route(task)
 
     def _has_route(self, task: str) -> bool:
-        return self._router.lookup_route(task, (), {}, {}, None) is not None
+        try:
+            return self._router.lookup_route(task, (), {}, {}, None) is not None
+        except UnmappedTaskError:
+            return False
 
     def _route_keys(self) -> Iterator[str]:
         routes: Any = self.app.conf.task_routes or ()

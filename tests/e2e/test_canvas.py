@@ -59,6 +59,16 @@ def test_a_chain_hands_each_result_to_the_next(add: Any) -> None:
     assert chain(*steps).apply_async().get(timeout=PATIENCE) == 12
 
 
+def test_a_chain_that_goes_on_to_no_queue_keeps_the_result_before(
+    app: Celery, add: Any, sqs: SqsServer
+) -> None:
+    result = chain(add.s(1, 1), app.signature('tests.ad', args=(1,))).apply_async()
+    assert result.parent is not None
+    assert result.parent.get(timeout=PATIENCE) == 2
+    dead = f'err-{app.conf.QUEUES.prefix}-celery'
+    wait_until(lambda: sqs.visible(dead) == 1, 'the misspelt task is a dead letter')
+
+
 def test_a_group_returns_its_results_in_order(add: Any) -> None:
     assert group(add.s(n, 1) for n in range(20)).apply_async().get(timeout=PATIENCE) == [
         *range(1, 21)

@@ -130,6 +130,8 @@ class Site:
             Config(
                 queues,
                 SQS_ENDPOINT_URL=env['SQS_ENDPOINT_URL'],
+                # The tests' own tasks go to the queue of Celery's.
+                ALLOW_UNMAPPED_TASKS=True,
                 **{name: value for name, value in env.items() if name.startswith('RESULT_DB_')},
             )
         )

@@ -102,6 +102,8 @@ class Config(
     platform_queue_name: str = PLATFORM_QUEUE
     #: Make queues that are missing, and mend redrive policies; else the start verifies them.
     sqs_create_queues: bool = True
+    #: Send tasks that the mapping does not have, to the queue of Celery's own tasks.
+    allow_unmapped_tasks: bool = False
 
     @model_validator(mode='before')
     @classmethod
@@ -212,6 +214,7 @@ class WorkerConfig(be_queue.Config):
             RESULT_DB_NAME=config.result_db_name,
             AWS_REGION=config.aws_region,
             SQS_ENDPOINT_URL=config.sqs_url,
+            ALLOW_UNMAPPED_TASKS=config.allow_unmapped_tasks,
             **settings,
         )
 

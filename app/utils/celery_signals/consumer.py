@@ -11,7 +11,7 @@ from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 from prometheus_client import Counter
 
-from app.utils.celery_signals.labels import UNKNOWN, exception_label, labels, labels_of
+from app.utils.celery_signals.labels import UNKNOWN, exception_label, labels, labels_of, routes
 from app.utils.metrics.metrics import CONSUMER_TASKS
 from app.utils.metrics.quick import QuickCounter
 from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED
@@ -25,7 +25,7 @@ _last_failed = ''
 @signals.worker_init.connect
 def _begin_at_zero(**_: Any) -> None:
     # Prometheus sees no increase in a series that begins with 1.
-    for task in current_app.conf.task_routes:
+    for task in routes():
         if task in current_app.tasks:  # and no pattern, such as celery.*
             for state in (states.SUCCESS, states.FAILURE):
                 FINISHED.labels(*labels(task, None), state)

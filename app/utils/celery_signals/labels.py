@@ -11,7 +11,7 @@ from celery import current_app
 from app.config.configuration import load_config
 from app.utils.metrics.shared_names import SharedNames
 
-__all__ = ['MOST_CLASSES', 'UNKNOWN', 'exception_label', 'labels', 'labels_of']
+__all__ = ['MOST_CLASSES', 'UNKNOWN', 'exception_label', 'labels', 'labels_of', 'routes']
 
 UNKNOWN = 'unknown'
 #: Classes of exceptions that the processes together tell apart.
@@ -37,12 +37,20 @@ def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str
 @lru_cache(_KEPT)
 def labels_of(task_name: str, routing_key: str | None) -> tuple[str, str]:
     """As `labels`, of the routing key alone."""
-    route = current_app.conf.task_routes.get(task_name) or {}
-    queue = str(routing_key or route.get('queue'))
+    queue = str(routing_key or routes().get(task_name, {}).get('queue'))
     return (
         task_name if task_name in current_app.tasks else UNKNOWN,
         queue if queue in current_app.amqp.queues else UNKNOWN,
     )
+
+
+def routes() -> Mapping[str, Any]:
+    """Return the routes of the mapping, by a task's name or a pattern of names."""
+    routers = current_app.conf.task_routes
+    for router in routers if isinstance(routers, (list, tuple)) else (routers,):
+        if isinstance(router, Mapping):
+            return router
+    return {}
 
 
 def exception_label(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import kombu
 import pytest
 from celery import Celery
 
-from be_queue import Config, Queue, Queues
+from be_queue import Config, Queue, Queues, UnmappedTaskError
 
 EXCHANGE = kombu.Exchange('task_exchange', 'topic')
 
@@ -67,7 +67,7 @@ def test_the_default_is_as_documented(name: str, value: Any) -> None:
 
 
 def test_the_default_routes_send_each_pattern_to_its_queue() -> None:
-    routes = Config(['foo', 'bar']).task_routes
+    routes, _ = Config(['foo', 'bar']).task_routes
 
     assert routes.keys() == {'celery.*', 'foo.*', 'bar.*'}
     for pattern, route in routes.items():
@@ -86,11 +86,69 @@ def test_a_mapping_brings_its_names_and_routes() -> None:
         'prod-add',
         'prod-other',
     }
-    assert config.task_routes == {
+    assert config.task_routes[0] == {
         'celery.*': {'queue': 'prod-celery'},
         'tasks.add': {'queue': 'prod-add'},
         'other': {'queue': 'prod-other'},
     }
+
+
+@pytest.mark.parametrize(
+    ('queues', 'name', 'message'),
+    [
+        (
+            mapping(),
+            'tasks.ad',
+            "task 'tasks.ad' has no queue in the mapping: did you mean 'tasks.add'",
+        ),
+        (
+            mapping(),
+            'zzz',
+            "task 'zzz' has no queue in the mapping: map it, name a queue in the call",
+        ),
+        (['foo', 'bar'], 'food.add', "did you mean 'foo.*'"),
+    ],
+)
+def test_a_task_without_a_queue_is_refused_where_it_is_sent(
+    queues: Any, name: str, message: str
+) -> None:
+    app = Celery(set_as_current=False)
+    app.config_from_object(Config(queues))
+
+    for send in (app.send_task, lambda name: app.signature(name).apply_async()):
+        with pytest.raises(UnmappedTaskError) as caught:
+            send(name)
+        assert message in str(caught.value)
+        assert 'ALLOW_UNMAPPED_TASKS=true' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'settings'),
+    [
+        ('tasks.ad', {'queue': 'prod-other'}, {}),
+        ('tasks.ad', {'exchange': 'another', 'routing_key': 'key'}, {}),
+        ('tasks.ad', {'routing_key': 'prod-other'}, {}),
+        ('celery.backend_cleanup', {}, {}),
+        ('tasks.add', {}, {}),
+        ('tasks.ad', {}, {'ALLOW_UNMAPPED_TASKS': True}),
+        ('tasks.ad', {}, {'task_routes': {}}),
+    ],
+)
+def test_a_task_with_a_place_to_go_is_sent(
+    name: str, options: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    app = Celery(set_as_current=False)
+    app.config_from_object(
+        Config(
+            mapping(),
+            broker_url='memory://',
+            broker_transport='memory',
+            broker_transport_options={},
+            result_backend='cache+memory://',
+            **settings,
+        )
+    )
+    assert app.send_task(name, **options).id
 
 
 def test_an_empty_mapping_still_brings_its_environment() -> None:
@@ -222,7 +280,7 @@ def test_the_exchange_setting_reaches_queues_and_routes() -> None:
     config = Config(['foo'], task_default_exchange='mine', PLATFORM_QUEUE_NAME='')
 
     assert {queue.exchange.name for queue in config.task_queues} == {'mine'}
-    assert {route['exchange'].name for route in config.task_routes.values()} == {'mine'}
+    assert {route['exchange'].name for route in config.task_routes[0].values()} == {'mine'}
 
 
 def test_an_upper_case_keyword_of_the_users_own_is_kept() -> None:
