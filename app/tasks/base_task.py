@@ -63,7 +63,9 @@ class BaseTask(Task):
     """What all policies share; use one of its subclasses.
 
     ``soft_time_limit`` and ``time_limit``, in seconds, come from the settings of the same names
-    with ``task_`` in front, see WorkerConfig. A task that sets its own sets both.
+    with ``task_`` in front, see WorkerConfig. Both count from the task's start, here and in a call.
+    A task with a longer limit of its own sets both; one with a shorter ``time_limit`` alone has no
+    soft one.
     """
 
     abstract = True
@@ -90,10 +92,12 @@ class BaseTask(Task):
     def on_bound(cls, app: Celery) -> None:
         soft, hard = cls.soft_time_limit, cls.time_limit
         if soft and hard and soft >= hard:
-            raise TimeLimitError(
-                f'task {cls.name}: soft_time_limit={soft} s must be below time_limit={hard} s, '
-                'which Celery counts from there: set both'
-            )
+            if soft != app.conf.task_soft_time_limit:
+                raise TimeLimitError(
+                    f'task {cls.name}: soft_time_limit={soft} s must be below time_limit={hard} s: '
+                    'set both'
+                )
+            cls.soft_time_limit = None  # the default, which is not for a task as short as this
 
 
 class ExponentialBackoffTask(BaseTask):

@@ -28,9 +28,7 @@ def wait_counted(server: Server, reason: str, count: int) -> None:
 
 
 def test_each_lost_process_has_its_reason(site: Site, tmp_path: Path) -> None:
-    # Else the clock of the hard limit begins when the soft one is over.
-    one = {'CELERY_WORKER_CONCURRENCY': 1, 'CELERY_TASK_SOFT_TIME_LIMIT': 0}
-    with site.server(**one, **ending.IMPORTS) as server:
+    with site.server(CELERY_WORKER_CONCURRENCY=1, **ending.IMPORTS) as server:
         producer = site.producer()
         assert server.metric(LOST) == 0
         assert started(server) == 1

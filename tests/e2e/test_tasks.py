@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
+from tests.support import app_tasks
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
@@ -165,6 +166,22 @@ def test_a_task_over_its_hard_time_limit_costs_the_child(site: Site) -> None:
             lambda: server.metric('consumer_tasks_count_total', state='FAILURE', **label) == 1,
             'the failure is counted',
         )
+
+
+def test_a_time_limit_counts_from_the_start_of_the_task(site: Site) -> None:
+    calls = [
+        ('slow', {'time_limit': 1}, TimeLimitExceeded),
+        ('slow', {'time_limit': 1, 'soft_time_limit': 1}, TimeLimitExceeded),
+        ('slow', {'time_limit': 1, 'soft_time_limit': 400}, TimeLimitExceeded),
+        ('slow', {'soft_time_limit': 1}, SoftTimeLimitExceeded),
+        (app_tasks.SHORT, {}, TimeLimitExceeded),
+    ]
+    with site.server(**app_tasks.IMPORTS):
+        producer = site.producer()
+        sent = [(producer.send_task(name, (500,), **limits), e) for name, limits, e in calls]
+        for result, error in sent:
+            with pytest.raises(error):
+                result.get(timeout=60)
 
 
 def test_counts_survive_recycled_children(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 import warnings
 from contextlib import suppress
 
@@ -30,6 +31,7 @@ __all__ = [
     'REPORTS_AND_FAILS',
     'RETURNS_NO_JSON',
     'SAYS',
+    'SHORT',
     'TRACED',
 ]
 
@@ -46,6 +48,7 @@ OUTLASTS_SOFT_LIMIT = 'tests.outlasts_soft_limit'
 REPORTS_AND_FAILS = 'tests.reports_and_fails'
 RETURNS_NO_JSON = 'tests.returns_no_json'
 SAYS = 'tests.says'
+SHORT = 'tests.short'
 TRACED = 'tests.traced'
 
 
@@ -116,6 +119,12 @@ def reports_and_fails(login: str) -> None:
 def returns_no_json() -> object:
     """Return what cannot be stored."""
     return object()
+
+
+@shared_task(base=NoRetryTask, name=SHORT, time_limit=1)
+def short(seconds: float) -> None:
+    """Sleep for longer than its own limit."""
+    time.sleep(seconds)
 
 
 @shared_task(base=NoRetryTask, name=TRACED, bind=True)

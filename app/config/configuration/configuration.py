@@ -42,7 +42,7 @@ from app.config.configuration.sections import (
 )
 from app.config.queues import QUEUES
 from app.config.vault.source import VaultSource
-from be_queue import Queues
+from be_queue import Queues, SettingError
 from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV
 from be_queue.results import engine_options
@@ -58,7 +58,6 @@ MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
 #: Seconds after which a task's child is killed.
 TASK_TIME_LIMIT = 600
 #: The part of it after which SoftTimeLimitExceeded is raised in the task, which may then clean up.
-#: Celery starts the clock of the hard limit when the soft one is over: it must come first.
 SOFT_PART = 0.9
 
 
@@ -217,6 +216,12 @@ class WorkerConfig(be_queue.Config):
             ALLOW_UNMAPPED_TASKS=config.allow_unmapped_tasks,
             **settings,
         )
+        soft, hard = vars(self)['task_soft_time_limit'], vars(self)['task_time_limit']
+        if soft and hard and soft >= hard:
+            raise SettingError(
+                f'CELERY_TASK_SOFT_TIME_LIMIT={soft}: must be below CELERY_TASK_TIME_LIMIT, which '
+                f'is {hard}; both count from the start of a task: set both'
+            )
 
     def default_settings(self) -> dict[str, Any]:
         settings = super().default_settings()

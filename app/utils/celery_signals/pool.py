@@ -19,6 +19,7 @@ from celery import Celery
 from celery.concurrency import asynpool, prefork
 
 from app.utils.metrics.pool import LOST, STARTED
+from be_queue import SettingError
 
 __all__ = ['Reason', 'TaskPool', 'install']
 
@@ -34,9 +35,16 @@ class Reason(Enum):
 
 
 def install(app: Celery) -> None:
-    """Have the app's worker use this pool instead of Celery's own of the same kind."""
-    if app.conf.worker_pool == 'prefork':
-        app.conf.worker_pool = f'{__name__}:TaskPool'
+    """Have the app's worker use this pool instead of Celery's own of the same kind.
+
+    Raises `SettingError` when the app is to use one of another kind.
+    """
+    if app.conf.worker_pool != 'prefork':
+        raise SettingError(
+            f"CELERY_WORKER_POOL={app.conf.worker_pool!r}: must be 'prefork', the only pool of "
+            'this worker: leave it out'
+        )
+    app.conf.worker_pool = f'{__name__}:TaskPool'
 
 
 class TimeoutHandler(billiard_pool.TimeoutHandler):
@@ -56,6 +64,22 @@ class Pool(asynpool.AsynPool):
     """
 
     TimeoutHandler = TimeoutHandler
+
+    def apply_async(
+        self,
+        *args: Any,
+        soft_timeout: float | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run a task, with its time limits counted from its start.
+
+        Celery starts the clock of the hard limit when the soft one is over, so that a soft limit
+        above it would let the task go on: such a limit is left out.
+        """
+        if soft_timeout and timeout and soft_timeout >= timeout:
+            soft_timeout = None
+        return super().apply_async(*args, soft_timeout=soft_timeout, timeout=timeout, **options)
 
     def _create_worker_process(self, i: int) -> Any:
         process = super()._create_worker_process(i)
@@ -92,4 +116,6 @@ class TaskPool(prefork.TaskPool):
         # Prometheus sees no increase in a series that begins with 1.
         for reason in Reason:
             LOST.labels(reason.value)
+        # Each task brings its own, by default from the same setting.
+        self.options['soft_timeout'] = None
         super().on_start()

@@ -94,6 +94,12 @@ def test_time_limits_that_contradict_each_other_are_refused():
         _ = failing(NoRetryTask, ValueError(), time_limit=9, soft_time_limit=9).name
 
 
+def test_a_short_time_limit_is_without_the_default_soft_one(monkeypatch):
+    monkeypatch.setitem(app.conf, 'task_soft_time_limit', 540)
+    task = failing(NoRetryTask, ValueError(), time_limit=9)
+    assert (task.time_limit, task.soft_time_limit) == (9, None)
+
+
 def test_the_soft_limit_interrupts_the_task_and_nothing_around_it():
     before = signal.getsignal(signal.SIGUSR1)
     try:

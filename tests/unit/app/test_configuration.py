@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from app.config.configuration import Config, ConfigError, WorkerConfig, configuration
 from app.config.configuration.configuration import TASK_TIME_LIMIT
-from be_queue import Queue, Queues
+from be_queue import Queue, Queues, SettingError
 
 QUEUES = [Queue(queue_name='add', task='add')]
 
@@ -250,6 +250,15 @@ def test_the_soft_time_limit_comes_before_the_hard_one(configured):
     for limit in (None, 2, 7200):
         settings = worker_config(configured(), task_time_limit=limit)
         assert settings.task_soft_time_limit < (limit or TASK_TIME_LIMIT)
+
+
+def test_a_soft_time_limit_that_comes_too_late_is_refused(configured):
+    with pytest.raises(SettingError) as caught:
+        worker_config(configured(CELERY_TASK_SOFT_TIME_LIMIT='700'))
+    assert str(caught.value) == (
+        'CELERY_TASK_SOFT_TIME_LIMIT=700: must be below CELERY_TASK_TIME_LIMIT, which is 600; '
+        'both count from the start of a task: set both'
+    )
 
 
 def test_a_variable_overrides_any_celery_setting(configured):
