@@ -9,7 +9,7 @@ with in_one_line():
     from app.config.celery_settings import worker_config
     from app.config.queues import QUEUES
     from app.tasks import tasks  # noqa: F401  (registers them)
-    from app.utils import celery_signals, heartbeat, idempotency, result_expiry
+    from app.utils import celery_signals, heartbeat, idempotency, result_expiry, unsupported
     from app.utils.logs.worker import install as install_logs
     from app.utils.ratelimit.check import check as check_rate_limits
 
@@ -17,6 +17,7 @@ with in_one_line():
     install_logs(config)
     app.finalize()
     QUEUES.check_registered(app.tasks)
+    unsupported.check_rate_limits(app)
     check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])
     for _name in worker_config.not_consumed():
         app.amqp.queues.deselect(_name)

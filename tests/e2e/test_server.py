@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.process import running
 from tests.support.sqs import SqsServer
 from tests.support.tree import alive, as_process_1, listening_addresses, with_read_only
 from tests.support.waiting import wait_until
@@ -245,10 +246,38 @@ class TestRefusesToStart:
             ('CELERY_TASK_ACKS_LATE', 'maybe'),
             ('CELERY_WORKER_CONCURRENCY', 'four'),
             ('SQS_ENDPOINT_URL', 'ftp://nowhere'),
+            ('CELERY_WORKER_POOL', 'threads'),
+            ('CELERY_TASK_DEFAULT_RATE_LIMIT', '6/m'),
         ],
     )
     def test_when_a_setting_is_bad(self, site: Site, variable: str, value: str) -> None:
         assert f"{variable}='{value}'" in self.refused(site, **{variable: value})
+
+    def test_when_a_task_has_a_rate_limit_of_celerys(self, site: Site) -> None:
+        line = self.refused(site, CELERY_TASK_ANNOTATIONS={'add': {'rate_limit': '6/m'}})
+        assert "task add: rate_limit='6/m'" in line
+        assert 'Queue(..., ratelimit=...)' in line
+
+    @pytest.mark.parametrize(
+        ('flags', 'fault'),
+        [
+            (['-B'], '-B: beat would close files'),
+            (['-P', 'solo'], '-P: must be prefork'),
+            ([], 'task tests.rate_limited: rate_limit='),
+        ],
+    )
+    def test_when_celery_s_command_asks_for_what_there_is_not(
+        self, site: Site, flags: list[str], fault: str
+    ) -> None:
+        command = ['-m', 'celery', '--quiet', '-A', 'app.worker', 'worker', *flags]
+        variables = site.environment | {
+            'PROMETHEUS_MULTIPROC_DIR': str(site.folder),
+            'CELERY_IMPORTS': "('tests.support.rate_limited',)",
+        }
+        with running(command, variables, site.folder / 'log') as worker:
+            assert worker.ends(timeout=60) == 1
+            assert worker.log.startswith(f'cannot start: {fault}')
+            assert len(worker.log.splitlines()) == 1
 
     @pytest.mark.parametrize(
         ('old', 'new', 'fault'),

@@ -1,0 +1,50 @@
+"""Refuses, before the worker starts, what Celery offers and this worker cannot do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, signals
+
+from app.utils import logs
+from app.utils.celery_signals.pool import TaskPool
+from be_queue import SettingError
+
+__all__ = ['check_rate_limits']
+
+
+def check_rate_limits(app: Celery) -> None:
+    """Raise `SettingError`, with one line for each task that has a rate limit of Celery's.
+
+    Celery limits what a worker has received: messages that wait for it keep the room of others.
+    """
+    limits = {
+        f'task {name}: rate_limit': task.rate_limit for name, task in sorted(app.tasks.items())
+    }
+    if app.conf.task_default_rate_limit:
+        limits = {'CELERY_TASK_DEFAULT_RATE_LIMIT': app.conf.task_default_rate_limit}
+    faults = [
+        f'{name}={limit!r}: what waits for a limit of Celery keeps the room of other queues: set '
+        'Queue(..., ratelimit=...) in app/config/queues.py instead'
+        for name, limit in limits.items()
+        if limit
+    ]
+    if faults:
+        raise SettingError('\n'.join(faults))
+
+
+@signals.celeryd_init.connect
+def _worker_starts(instance: Any, options: dict[str, Any], **_: Any) -> None:
+    """Look at the command line, and at the tasks that only a worker imports."""
+    try:
+        if options.get('beat'):
+            raise SettingError(
+                '-B: beat would close files of the worker that it is started in: start it by '
+                'itself, once for all workers, as: celery -A app.worker beat'
+            )
+        if options.get('pool') not in (None, TaskPool):
+            raise SettingError('-P: must be prefork, the only pool of this worker: leave it out')
+        check_rate_limits(instance.app)
+    except SettingError as error:
+        logs.cannot_start(error)
+        raise SystemExit(1) from None
