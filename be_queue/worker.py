@@ -1,14 +1,18 @@
-"""A Celery worker that, told to stop, hands nothing back that one of its children runs.
+"""A Celery worker on SQS: what is not acknowledged comes back, and nothing that a child runs.
 
-Celery drops every task that no child has reported to have started. One that was written to a child
-a moment ago runs all the same: its message would go back to SQS, and the task run twice.
+Told to stop, Celery drops every task that no child has reported to have started. One that was
+written to a child a moment ago runs all the same: its message would go back to SQS, and the task
+run twice.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from celery.worker import consumer
+from billiard.einfo import ExceptionWithTraceback
+from celery import Task
+from celery.exceptions import Reject
+from celery.worker import consumer, request
 
 from be_queue.transport.holding.stopping import turn_until
 
@@ -18,8 +22,34 @@ __all__ = ['Consumer']
 PATIENCE = 2.0
 
 
+class Request(request.Request):
+    """Has SQS redeliver a task whose failure is not acknowledged, see ``acks_on_failure``.
+
+    Celery rejects such a message as it does for a task that raises `Reject`, for which a dead
+    letter is right. See https://github.com/celery/celery/pull/4970.
+    """
+
+    _has_failed = False
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        self._has_failed = not isinstance(error, Reject)
+        return super().on_failure(exc_info, *args, **kwargs)
+
+    def reject(self, requeue: bool = False) -> None:
+        super().reject(requeue=requeue or self._has_failed)
+
+
 class Consumer(consumer.Consumer):
     """For Celery's ``worker_consumer``, as ``be_queue.worker:Consumer``."""
+
+    def update_strategies(self) -> None:
+        for task in self.app.tasks.values():
+            if task.Request == Task.Request:
+                task.Request = f'{__name__}:Request'
+        super().update_strategies()
 
     def on_close(self) -> None:
         receiving = getattr(self.task_consumer and self.task_consumer.channel, 'receiving', None)

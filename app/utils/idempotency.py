@@ -170,7 +170,7 @@ class Guard:
                 if connection.scalar(select(func.pg_try_advisory_lock(key))):
                     # Asked for by itself: what the other run stored before it let go is seen by
                     # a statement that begins after it did.
-                    over = self._over(connection, task_id, request.get('retries') or 0)
+                    over = self._over(connection, task, task_id, request.get('retries') or 0)
                     self._outage.ended()
                     return over
                 self._outage.ended()
@@ -192,7 +192,7 @@ class Guard:
                 raise Reject(reason, requeue=True)
             time.sleep(min(wait, left))
 
-    def _over(self, connection: Connection, task_id: str, attempt: int) -> str | None:
+    def _over(self, connection: Connection, task: Task, task_id: str, attempt: int) -> str | None:
         """Return the state of this attempt, or a later one, when that is over."""
         table = self._app.backend.task_cls.__table__
         if not self._has_table:  # the first result makes it
@@ -205,6 +205,8 @@ class Guard:
         # A result without a number was stored by hand, or by a worker without extended results.
         if row is None or row.status not in OVER:
             return None
+        if row.status == states.FAILURE and not (task.acks_on_failure and task.acks_on_timeout):
+            return None  # which has its message come back
         return str(row.status) if row.retries is None or row.retries >= attempt else None
 
     def _connected(self) -> Connection:

@@ -7,18 +7,18 @@ from typing import Any
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.utils.log import get_logger
-from celery.worker import request
 
 from app.linux import LOOK_FOR_OOM
 from app.utils import logs
+from be_queue import worker
 
 __all__ = ['Request']
 
 logger = get_logger(__name__)
 
 
-class Request(request.Request):
-    """Celery's, which only says that the process is gone, and not always of which task."""
+class Request(worker.Request):
+    """be_queue's; Celery only says that the process is gone, and not always of which task."""
 
     def on_timeout(self, *args: Any, **kwargs: Any) -> Any:
         with logs.about(self.task, self.request_dict):

@@ -254,3 +254,20 @@ def test_a_task_that_kills_its_child_is_tried_as_often_as_said_and_no_more(
         assert 'MessageAttributes' not in letter  # SQS has moved it
         wait_settled(sqs, name)
         assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+
+
+def test_what_is_not_acknowledged_on_failure_runs_until_it_is_a_dead_letter(
+    site: Site, sqs: SqsServer, tmp_path: Path
+) -> None:
+    name = f'{site.username}-local-celery'
+    runs = {rejecting.FAILS: 2, rejecting.OUTLASTS: 2, rejecting.REJECTS: 1}
+    with site.server(
+        CELERY_IMPORTS=('tests.support.rejecting',),
+        CELERY_BROKER_TRANSPORT_OPTIONS=SHORT | {'max_receives': {name: 2}},
+        # Its result does not keep it from running again.
+        IDEMPOTENCY_GUARD='true',
+    ):
+        for task in runs:
+            site.producer().send_task(task, (str(tmp_path / task),))
+        wait_until(lambda: sqs.visible(f'err-{name}') == 3, 'they are dead letters', timeout=60)
+    assert {task: len((tmp_path / task).read_text()) for task in runs} == runs

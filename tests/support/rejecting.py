@@ -1,16 +1,50 @@
-"""A task that rejects its message; the worker imports it by the setting ``imports``."""
+"""Tasks whose messages are not acknowledged; the worker imports them by the setting ``imports``."""
 
 from __future__ import annotations
+
+import signal
+from pathlib import Path
 
 from celery import shared_task
 from celery.exceptions import Reject
 
-__all__ = ['TASK', 'reject']
+from app.tasks.base_task import NoRetryTask
+
+__all__ = ['FAILS', 'OUTLASTS', 'REJECTS', 'TASK', 'reject']
 
 TASK = 'tests.reject'
+FAILS = 'tests.fails_unacknowledged'
+OUTLASTS = 'tests.outlasts_unacknowledged'
+REJECTS = 'tests.rejects_unacknowledged'
 
 
 @shared_task(name=TASK)
 def reject() -> None:
     """Reject the message for good."""
     raise Reject('on purpose', requeue=False)
+
+
+@shared_task(name=FAILS, acks_on_failure_or_timeout=False)
+def fails(path: str) -> None:
+    """Fail."""
+    _note_run(path)
+    raise KeyError('on purpose')
+
+
+@shared_task(base=NoRetryTask, name=OUTLASTS, acks_on_failure_or_timeout=False, time_limit=1)
+def outlasts(path: str) -> None:
+    """Run into the hard time limit."""
+    _note_run(path)
+    signal.pause()
+
+
+@shared_task(base=NoRetryTask, name=REJECTS, acks_on_failure_or_timeout=False)
+def rejects(path: str) -> None:
+    """Reject the message for good."""
+    _note_run(path)
+    raise Reject('on purpose', requeue=False)
+
+
+def _note_run(path: str) -> None:
+    with Path(path).open('a') as file:
+        file.write('.')
