@@ -4,6 +4,7 @@ from be_queue.batch import Outcome, send_batch
 from be_queue.conf import Config
 from be_queue.errors import (
     BeQueueError,
+    ChordTimeoutError,
     MappingError,
     MessageTooLargeError,
     NotSentError,
@@ -14,6 +15,7 @@ from be_queue.queues import Queue, Queues
 
 __all__ = [
     'BeQueueError',
+    'ChordTimeoutError',
     'Config',
     'MappingError',
     'MessageTooLargeError',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from be_queue import environment, naming, results
-from be_queue.errors import SettingError
+from be_queue.errors import ChordTimeoutError, SettingError
 from be_queue.options import check_options
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
@@ -26,6 +27,9 @@ from be_queue.topology import (
 __all__ = ['Config']
 
 logger = logging.getLogger(__name__)
+
+#: Celery's task that polls for the end of a chord's header.
+CHORD_UNLOCK = 'celery.chord_unlock'
 
 
 class Config:
@@ -57,6 +61,8 @@ class Config:
     AWS_REGION             ``us-west-2``        region of the queues
     SQS_ENDPOINT_URL       '' (AWS)             another SQS server, ``http[s]://[key:secret@]host``
     ALLOW_UNMAPPED_TASKS   ``false``            send tasks that no queue carries, to Celery's own
+    CHORD_TIMEOUT          86400                seconds after which a chord fails whose header has
+                                                not finished
     ====================== ==================== =================================================
 
     Raises `SettingError` for a keyword or variable that cannot be used, `MappingError` for queue
@@ -84,7 +90,10 @@ class Config:
         for name in ('max_receives', 'weights'):  # the mapping's hold where no other is given
             if isinstance(options.get(name), Mapping):
                 options[name] = {**defaults.get(name, {}), **options[name]}
-        chosen |= self._given | {'broker_transport_options': options}
+        chosen |= self._given | {
+            'broker_transport_options': options,
+            'task_annotations': self._annotations(),
+        }
         if _is_sqs(chosen['broker_url'], chosen['broker_transport']):
             check_options(options, also=defaults)
         for name, value in chosen.items():
@@ -183,12 +192,19 @@ class Config:
         if allowed.lower() not in environment.BOOLEANS:
             raise SettingError(f'ALLOW_UNMAPPED_TASKS={allowed!r}: must be true or false')
         self.ALLOW_UNMAPPED_TASKS = environment.BOOLEANS[allowed.lower()]
+        chord_timeout = value('CHORD_TIMEOUT', '86400')
         for name, own in keywords.items():
             setattr(self, name, own)
         if not (self.RESULT_DB_PORT.isdecimal() and 0 < int(self.RESULT_DB_PORT) < 65536):
             raise SettingError(
                 f'RESULT_DB_PORT={self.RESULT_DB_PORT!r}: must be a port number, 1 to 65535'
             )
+        try:
+            self.CHORD_TIMEOUT = float(chord_timeout)
+        except ValueError:
+            self.CHORD_TIMEOUT = 0.0
+        if not 0 < self.CHORD_TIMEOUT < math.inf:
+            raise SettingError(f'CHORD_TIMEOUT={chord_timeout!r}: must be seconds, above 0')
 
     def _topology(self) -> Topology:
         if isinstance(self.QUEUES, Queues):
@@ -211,6 +227,19 @@ class Config:
             exchange_name=self.given('task_default_exchange', EXCHANGE),
             exchange_type=self.given('task_default_exchange_type', EXCHANGE_TYPE),
         )
+
+    def _annotations(self) -> Any:
+        """Return ``task_annotations``, with an end to Celery's polling of a chord's header."""
+        given = self.given('task_annotations') or {}
+        if not isinstance(given, Mapping):
+            return given
+        polls = self.CHORD_TIMEOUT / self.given('result_chord_retry_interval', 1.0)
+        bound = {
+            'max_retries': math.ceil(polls),
+            'MaxRetriesExceededError': ChordTimeoutError,
+            'throws': (ChordTimeoutError,),  # Celery has logged it
+        }
+        return {CHORD_UNLOCK: bound, **given}
 
     def _routes(self) -> list[Any]:
         if isinstance(self.QUEUES, Queues):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery.exceptions import MaxRetriesExceededError
 
 __all__ = [
     'BeQueueError',
+    'ChordTimeoutError',
     'MappingError',
     'MessageTooLargeError',
     'NotSentError',
@@ -44,6 +48,25 @@ class UnmappedTaskError(BeQueueError, LookupError):
             f'task {self.task!r} has no queue in the mapping: {meant}map it, name a queue in the '
             'call, or set ALLOW_UNMAPPED_TASKS=true'
         )
+
+
+class ChordTimeoutError(BeQueueError, MaxRetriesExceededError):
+    """A chord's header has not finished within CHORD_TIMEOUT, and its body fails.
+
+    Arguments:
+        message: the text.
+        task_args: those of Celery's ``chord_unlock``, which then make the text.
+    """
+
+    def __init__(self, message: str, task_args: Sequence[Any] = (), **_: Any) -> None:
+        if task_args:
+            group_id, body = task_args[:2]
+            message = (
+                f'the header of chord {group_id} has not finished within CHORD_TIMEOUT: its body '
+                f'{body["task"]}[{body["options"].get("task_id")}] fails; look for tasks of the '
+                'header that have no result'
+            )
+        super().__init__(message)
 
 
 class MessageTooLargeError(BeQueueError, ValueError):

@@ -23,18 +23,18 @@ TRANSPORT = 'be_queue.transport:Transport'
 PATIENCE = 60
 
 
+def own_settings(site: Site) -> dict[str, str]:
+    names = [name for name in site.environment if name.startswith(('RESULT_DB_', 'SQS_'))]
+    return {name: site.environment[name] for name in names}
+
+
 @pytest.fixture(scope='module')
 def app(
     tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
 ) -> Iterator[Celery]:
     """A producer; a worker runs what it sends."""
     site = Site(tmp_path_factory.mktemp('canvas'), sqs.url, postgres.environment)
-    producer = build(
-        site.username,
-        SQS_ENDPOINT_URL=sqs.url,
-        broker_transport=TRANSPORT,
-        **postgres.environment,
-    )
+    producer = build(site.username, broker_transport=TRANSPORT, **own_settings(site))
     with own_worker(site, CELERY_BROKER_TRANSPORT=TRANSPORT):
         yield producer
 
@@ -123,6 +123,20 @@ def test_a_chord_whose_header_fails_fails(app: Celery, add: Any, total: Any, fai
     assert isinstance(result.result, ChordError)
     assert 'on purpose' in str(result.result)
     assert AsyncResult(sent.options['task_id'], app=app).get(timeout=PATIENCE) == result.id
+
+
+def test_a_chord_whose_header_does_not_finish_fails_and_says_so(site: Site) -> None:
+    producer = build(site.username, broker_transport=TRANSPORT, **own_settings(site))
+    add, total = producer.tasks['tests.add'], producer.tasks['tests.total']
+    with own_worker(site, CELERY_BROKER_TRANSPORT=TRANSPORT, CHORD_TIMEOUT=2) as worker:
+        result = chord([add.s(1, 1), add.s(1, 1).set(countdown=600)], total.s()).apply_async()
+
+        wait_until(result.failed, 'the body has failed', timeout=PATIENCE)
+        assert isinstance(result.result, ChordError)
+        for text in (str(result.result), worker.log):
+            assert f'the header of chord {result.parent.id} has not finished' in text
+            assert f'its body tests.total[{result.id}] fails' in text
+        assert worker.log.count('Traceback') == 1
 
 
 def test_every_step_has_its_row(app: Celery, add: Any, postgres: PostgresServer) -> None:

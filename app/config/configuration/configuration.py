@@ -103,6 +103,8 @@ class Config(
     sqs_create_queues: bool = True
     #: Send tasks that the mapping does not have, to the queue of Celery's own tasks.
     allow_unmapped_tasks: bool = False
+    #: Seconds after which a chord fails whose header has not finished.
+    chord_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 86_400
 
     @model_validator(mode='before')
     @classmethod
@@ -214,6 +216,7 @@ class WorkerConfig(be_queue.Config):
             AWS_REGION=config.aws_region,
             SQS_ENDPOINT_URL=config.sqs_url,
             ALLOW_UNMAPPED_TASKS=config.allow_unmapped_tasks,
+            CHORD_TIMEOUT=config.chord_timeout,
             **settings,
         )
         soft, hard = vars(self)['task_soft_time_limit'], vars(self)['task_time_limit']

@@ -8,7 +8,7 @@ import kombu
 import pytest
 from celery import Celery
 
-from be_queue import Config, Queue, Queues, UnmappedTaskError
+from be_queue import Config, Queue, Queues, SettingError, UnmappedTaskError
 
 EXCHANGE = kombu.Exchange('task_exchange', 'topic')
 
@@ -346,3 +346,22 @@ def test_a_keyword_that_celery_will_not_heed_is_warned_of(name, monkeypatch, cap
     assert not caplog.messages
     Config(['a'], **{name: 'redis://'})
     assert f'CELERY_{name.upper()}' in caplog.text
+
+
+def test_a_chord_s_header_is_polled_until_its_timeout():
+    config = Config(
+        ['foo'],
+        CHORD_TIMEOUT=60,
+        result_chord_retry_interval=2.0,
+        task_annotations={'foo': {'max_retries': 1}},
+    )
+    app = Celery(set_as_current=False)
+    app.config_from_object(config)
+    assert app.tasks['celery.chord_unlock'].max_retries == 30
+    assert app.conf.task_annotations['foo'] == {'max_retries': 1}
+
+
+@pytest.mark.parametrize('timeout', ['soon', '0', 'inf'])
+def test_a_chord_timeout_that_cannot_be_used_is_refused(timeout):
+    with pytest.raises(SettingError, match=f"CHORD_TIMEOUT='{timeout}': must be seconds, above 0"):
+        Config(['foo'], CHORD_TIMEOUT=timeout)
