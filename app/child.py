@@ -27,6 +27,7 @@ class Child:
         pass_fds: file descriptors that it inherits.
         stop_signal: what asks it to end.
         grace: seconds it then has before it is killed; None is no limit.
+        haste: seconds that it has when it is to end at once.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Child:
     pass_fds: Sequence[int] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float | None = 10.0
+    haste: float = 5.0
     _process: subprocess.Popen[bytes] | None = None
     _group_killed: bool = False
 

@@ -66,7 +66,7 @@ def _run(config: Config, supervisor: Supervisor) -> int:
         supervisor.start(_web(listener))
     if config.is_local and _has_monitor(worker_config, app.conf.result_backend):
         supervisor.start(_monitor())
-    supervisor.start(_worker(config))
+    supervisor.start(_worker(config, app.conf.worker_soft_shutdown_timeout))
     if supervisor.wait_until(lambda: _is_ready(url)):
         _announce(url, endpoint)
     return supervisor.run()
@@ -107,13 +107,20 @@ def _web(listener: socket.socket) -> Child:
     )
 
 
-def _worker(config: Config) -> Child:
+def _worker(config: Config, soft_shutdown: float) -> Child:
     command = [sys.executable, '-m', 'celery', '--quiet', '--app', 'app.worker', 'worker']
     # Gossip, mingle and heartbeats need fanout, which SQS does not have.
     flags = ['--without-gossip', '--without-mingle', '--without-heartbeat']
     level = f'--loglevel={config.log_level}'
     # No grace: how long running tasks may take is for whoever sent the signal to say.
-    return Child('worker', [*command, level, *flags], folder=ROOT, grace=None)
+    return Child(
+        'worker',
+        [*command, level, *flags],
+        folder=ROOT,
+        grace=None,
+        # Celery lets tasks go on for so long. Then it ends them and hands their messages back.
+        haste=soft_shutdown + 10,
+    )
 
 
 def _has_monitor(worker_config: WorkerConfig, result_backend: str) -> bool:

@@ -26,8 +26,6 @@ __all__ = ['State', 'Supervisor']
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that children have to end after a second signal.
-HASTE = 5.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -146,7 +144,8 @@ class Supervisor:
         else:
             logger.warning('%s again: stopping at once', number.name)
             self.state = State.STOPPING_AT_ONCE
-            self._deadline = time.monotonic() + HASTE
+            haste = max((child.haste for child in self._children), default=0.0)
+            self._deadline = time.monotonic() + haste
             for child in self._children:
                 # Celery ends its tasks on SIGQUIT and hands their messages back.
                 child.signal(signal.SIGQUIT)

@@ -97,6 +97,19 @@ def test_ctrl_c_twice_stops_at_once(site: Site) -> None:
         assert_all_gone(pids)
 
 
+def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown(
+    site: Site, sqs: SqsServer
+) -> None:
+    # Longer than other children have: the worker is not killed before it hands its messages back.
+    with site.server(CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT=6) as server:
+        wait_started(site, 600, count=2)
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: 'SIGTERM: stopping' in server.log, 'the first signal is taken')
+        server.signal(signal.SIGTERM)
+        server.wait_ended(timeout=60)
+    assert (sqs.visible(site.queue('slow')), sqs.in_flight(site.queue('slow'))) == (2, 0)
+
+
 @pytest.mark.parametrize(('what', 'name'), [('celery', 'worker'), ('gunicorn', 'web')])
 def test_a_child_that_dies_takes_the_rest_down(site: Site, what: str, name: str) -> None:
     with site.server() as server:
