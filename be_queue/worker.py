@@ -7,10 +7,11 @@ run twice.
 
 from __future__ import annotations
 
+import multiprocessing
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
-from celery import Task
+from celery import Task, signals
 from celery.exceptions import Reject
 from celery.worker import consumer, request
 
@@ -40,6 +41,12 @@ class Request(request.Request):
 
     def reject(self, requeue: bool = False) -> None:
         super().reject(requeue=requeue or self._has_failed)
+
+
+@signals.worker_process_init.connect
+def _allow_multiprocessing(**_: Any) -> None:
+    """Let tasks start processes of their own: https://github.com/celery/celery/issues/1709."""
+    multiprocessing.current_process().daemon = False
 
 
 class Consumer(consumer.Consumer):

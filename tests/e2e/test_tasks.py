@@ -184,6 +184,12 @@ def test_a_time_limit_counts_from_the_start_of_the_task(site: Site) -> None:
                 result.get(timeout=60)
 
 
+def test_a_task_may_start_processes_of_its_own(site: Site) -> None:
+    with site.server(**app_tasks.IMPORTS):
+        result = site.producer().send_task(app_tasks.MULTIPROCESSING)
+        assert result.get(timeout=60) == [1, 2, 3, 4, 5]
+
+
 def test_counts_survive_recycled_children(site: Site) -> None:
     with site.server(CELERY_WORKER_MAX_TASKS_PER_CHILD=3) as server:
         first = server.pool_pids()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 import sys
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 
 from celery import Task, shared_task
@@ -27,6 +29,7 @@ __all__ = [
     'IMPORTS',
     'LOGS_EVENTS',
     'MODULES',
+    'MULTIPROCESSING',
     'OUTLASTS_SOFT_LIMIT',
     'REPORTS_AND_FAILS',
     'RETURNS_NO_JSON',
@@ -44,6 +47,7 @@ FAILS_WITH_SECRETS = 'tests.fails_with_secrets'
 HEADERS = 'tests.headers'
 LOGS_EVENTS = 'tests.logs_events'
 MODULES = 'tests.modules'
+MULTIPROCESSING = 'tests.multiprocessing'
 OUTLASTS_SOFT_LIMIT = 'tests.outlasts_soft_limit'
 REPORTS_AND_FAILS = 'tests.reports_and_fails'
 RETURNS_NO_JSON = 'tests.returns_no_json'
@@ -96,6 +100,18 @@ def logs_events(count: int, size: int) -> int:
 def modules() -> list[str]:
     """Return the names of the packages that this process has imported."""
     return sorted({name.partition('.')[0] for name in sys.modules})
+
+
+@shared_task(base=NoRetryTask, name=MULTIPROCESSING)
+def uses_multiprocessing() -> list[float]:
+    """Work in processes of its own, started in every way; return what they return."""
+    queue: multiprocessing.SimpleQueue[float] = multiprocessing.SimpleQueue()
+    process = multiprocessing.Process(target=queue.put, args=(1,))
+    process.start()
+    result = queue.get()
+    process.join()
+    with multiprocessing.Pool(2) as pool, ProcessPoolExecutor(2) as executor:
+        return [result, *pool.map(abs, [-2, -3]), *executor.map(abs, [-4, -5])]
 
 
 @shared_task(base=NoRetryTask, name=OUTLASTS_SOFT_LIMIT)
