@@ -14,9 +14,10 @@ result, and keeps the lock until its own result is stored:
 | anything else                              | runs                                               |
 
 Success, failure and revocation are results, and so is RETRY, for the attempt that asked for the
-retry: the retry itself has the same id and a higher number. STARTED without a lock is what a
-process leaves that was killed, so the task runs again. A task that ignores its result is only
-kept from running twice at the same time.
+retry: the retry itself has the same id and a higher number. A failure that is not acknowledged
+(``acks_on_failure``, ``acks_on_timeout``) is none. STARTED without a lock is what a process leaves
+that was killed, so the task runs again. A task that ignores its result is only kept from running
+twice at the same time.
 
 The lock is PostgreSQL's advisory lock of a session, on a connection that each pool process keeps
 for it: it ends with the process, whatever ends that. Two cases stay: a run whose connection is
@@ -206,7 +207,7 @@ class Guard:
         if row is None or row.status not in OVER:
             return None
         if row.status == states.FAILURE and not (task.acks_on_failure and task.acks_on_timeout):
-            return None  # which has its message come back
+            return None  # the message has come back for it to run again
         return str(row.status) if row.retries is None or row.retries >= attempt else None
 
     def _connected(self) -> Connection:

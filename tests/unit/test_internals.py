@@ -102,6 +102,9 @@ METHODS = [
     (celery.utils.time, 'maybe_make_aware'),
     # be_queue/worker.py
     (Consumer, 'on_close'),
+    (Consumer, 'update_strategies'),
+    (Task, 'Request'),
+    (WorkerRequest, 'reject'),
     (ApplyResult, '_write_to'),
     # be_queue/results.py
     (DisabledBackend, '_is_disabled'),
