@@ -9,7 +9,7 @@ from typing import Any
 
 from kombu.transport import SQS
 
-from be_queue.transport.clients import credentials
+from be_queue.transport.clients import credentials, forks
 from be_queue.transport.clients.requests import AsyncSqs
 from be_queue.transport.clients.watching import watch
 from be_queue.transport.observer import Observer
@@ -77,4 +77,5 @@ class ClientChannel(SQS.Channel):
         client = super()._new_boto_client(*args, **kwargs)
         credentials.heal(client)
         watch(client, self.observer)
+        forks.channels.add(self)
         return client

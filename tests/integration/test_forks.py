@@ -1,0 +1,127 @@
+"""A producer that forks, as under gunicorn --preload or uWSGI, on a real SQS server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from tests.integration.received import received
+from tests.integration.sending import Site, site
+
+__all__ = ['site']
+
+PROGRAM = """
+import os, signal, threading
+from celery import Celery
+from be_queue import Config
+
+app = Celery()
+app.config_from_object(Config(
+    ['work'], SQS_ENDPOINT_URL={url!r}, QUEUE_NAME_PREFIX={env!r}, PLATFORM_QUEUE_NAME='',
+    result_backend='disabled://',
+))
+signal.alarm(90)  # ends what hangs
+
+
+def send(count):
+    for _ in range(count):
+        os.write(1, (app.send_task('work.one').id + '\\n').encode())
+
+
+def forked(count):
+    # Each waits for the last: they send side by side.
+    ready, go = os.pipe()
+    pids = []
+    for _ in range(count):
+        pid = os.fork()
+        if not pid:
+            signal.alarm(60)
+            os.close(go)
+            os.read(ready, 1)
+            try:
+                send(20)
+            except BaseException as error:
+                os.write(2, repr(error).encode())
+                os._exit(1)
+            os._exit(0)
+        pids.append(pid)
+    os.close(go)
+    return pids
+
+
+def ended(pids):
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * len(pids)
+
+
+"""
+
+WHILE_THREADS_SEND = """
+send(1)
+stop = threading.Event()
+
+
+def send_on():
+    while not stop.is_set():
+        send(1)
+
+
+threads = [threading.Thread(target=send_on) for _ in range(4)]
+for thread in threads:
+    thread.start()
+send(20)
+pids = forked(4)
+send(20)
+ended(pids)
+stop.set()
+for thread in threads:
+    thread.join()
+"""
+
+WHILE_LOCKS_ARE_HELD = """
+send(1)
+held = threading.Event()
+
+
+def hold():
+    with vars(Celery)['amqp'].lock, app.pool._resource.mutex, app.producer_pool._resource.mutex:
+        held.set()
+        threading.Event().wait()
+
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+ended(forked(1))
+os._exit(0)
+"""
+
+BY_A_CONNECTION_OF_ITS_OWN = """
+connection = app.connection_for_write()
+app.pool.acquire = lambda *_, **__: 1 / 0  # not from the pool
+send_by_pool = app.send_task
+app.send_task = lambda name: send_by_pool(name, connection=connection)
+send(1)
+pids = forked(4)
+send(20)
+ended(pids)
+"""
+
+
+@pytest.mark.parametrize(
+    'program',
+    [WHILE_THREADS_SEND, WHILE_LOCKS_ARE_HELD, BY_A_CONNECTION_OF_ITS_OWN],
+    ids=['threads', 'locks', 'connection'],
+)
+def test_a_forked_process_loses_and_doubles_no_task(site: Site, program: str) -> None:
+    run = subprocess.run(
+        [sys.executable, '-c', PROGRAM.format(url=site.sqs.url, env=site.env) + program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert (run.returncode, run.stderr) == (0, '')
+    sent = Counter(run.stdout.split())
+    assert Counter(task.task_id for task in received(site.sqs, site.work)) == sent
