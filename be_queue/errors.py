@@ -12,6 +12,7 @@ __all__ = [
     'ChordTimeoutError',
     'MappingError',
     'MessageTooLargeError',
+    'NoRemoteControlError',
     'NotSentError',
     'SettingError',
     'UnmappedTaskError',
@@ -67,6 +68,14 @@ class ChordTimeoutError(BeQueueError, MaxRetriesExceededError):
                 'header that have no result'
             )
         super().__init__(message)
+
+
+class NoRemoteControlError(BeQueueError):
+    """Remote control and events do not exist on SQS, which has no fanout: nothing was sent, and no
+    worker would answer; use the worker's dashboard, its metrics and its logs instead."""
+
+    def __init__(self) -> None:
+        super().__init__(' '.join(str(self.__doc__).split()))
 
 
 class MessageTooLargeError(BeQueueError, ValueError):

@@ -5,13 +5,17 @@ No result database is there: a producer must not need one to send.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from celery import Celery
 
-from be_queue import Config, Queue, Queues
+from be_queue import Config, NoRemoteControlError, Queue, Queues
 from tests.integration.received import Received, received
 from tests.support.sqs import SqsServer
 
@@ -119,3 +123,49 @@ def test_a_retry_from_a_new_process_goes_back_to_the_queue_it_came_from(
     sent = send(app, add, (1,), exchange='task_exchange', routing_key=queue.routing_key)
 
     assert received(sqs, f'{env}-orders.fifo') == sent
+
+
+COMMANDS = {
+    'ping': lambda app: app.control.ping(),
+    'inspect': lambda app: app.control.inspect().active(),
+    'revoke': lambda app: app.control.revoke('the-id'),
+    'revoke a result': lambda app: app.AsyncResult('the-id').revoke(),
+    'listen to events': lambda app: next(
+        app.events.Receiver(app.connection_for_read()).itercapture(timeout=1)
+    ),
+}
+
+
+@pytest.mark.parametrize('command', COMMANDS.values(), ids=COMMANDS)
+def test_remote_control_is_refused_and_makes_no_queue(
+    sqs: SqsServer, env: str, command: Callable[[Celery], object]
+) -> None:
+    there = sqs.queue_names()
+    app = by_names(sqs, env, result_backend='cache+memory://')
+
+    with pytest.raises(NoRemoteControlError, match='dashboard'):
+        command(app)
+
+    assert sqs.queue_names() == there
+
+
+@pytest.mark.parametrize('command', ['inspect ping', 'status'])
+def test_a_command_for_remote_control_fails_in_one_line(
+    sqs: SqsServer, env: str, command: str
+) -> None:
+    there = sqs.queue_names()
+    own = {'SQS_ENDPOINT_URL': sqs.url, 'ENV': 'local', 'USERNAME': env}
+
+    run = subprocess.run(
+        [sys.executable, '-m', 'celery', '-A', 'app.worker', *command.split()],
+        env=os.environ | own,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert run.returncode != 0
+    (line,) = run.stderr.splitlines()
+    assert 'Remote control' in line
+    assert 'dashboard' in line
+    assert sqs.queue_names() == there

@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from kombu.transport.virtual import base
 
+from be_queue.errors import NoRemoteControlError
 from be_queue.transport.clients.channel import ClientChannel
 from be_queue.transport.clients.sqs_errors import ERRORS
 from be_queue.transport.queues.redrive import Redrive
@@ -60,7 +61,15 @@ class DeclaringChannel(ClientChannel):
         super()._purge(queue)
         return waiting
 
+    def exchange_declare(self, exchange: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        # Of kombu's pidbox: a command to all workers, and where it asks for their replies.
+        if exchange is not None and exchange.endswith('.pidbox'):
+            raise NoRemoteControlError
+        return super().exchange_declare(exchange, *args, **kwargs)
+
     def queue_declare(self, queue: str | None = None, passive: bool = False, **kwargs: Any) -> Any:
+        if queue is not None and queue.startswith('celeryev.'):  # one who listens to events
+            raise NoRemoteControlError
         try:
             return super().queue_declare(queue, passive, **kwargs)
         except ClientError as error:
