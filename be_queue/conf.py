@@ -96,6 +96,12 @@ class Config:
         }
         if _is_sqs(chosen['broker_url'], chosen['broker_transport']):
             check_options(options, also=defaults)
+        if not chosen.get('broker_pool_limit', True):
+            logger.warning(
+                'broker_pool_limit=%r: each message opens a connection, and sending takes 15 times as '
+                'long: leave it out (10), or set it to the number of threads that send',
+                chosen['broker_pool_limit'],
+            )
         for name, value in chosen.items():
             setattr(self, name, value)
 

@@ -365,3 +365,13 @@ def test_a_chord_s_header_is_polled_until_its_timeout():
 def test_a_chord_timeout_that_cannot_be_used_is_refused(timeout):
     with pytest.raises(SettingError, match=f"CHORD_TIMEOUT='{timeout}': must be seconds, above 0"):
         Config(['foo'], CHORD_TIMEOUT=timeout)
+
+
+@pytest.mark.parametrize('limit', [0, None])
+def test_a_producer_without_a_pool_of_connections_is_warned_of(
+    limit: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    Config(['a'], broker_pool_limit=1)
+    assert not caplog.messages
+    Config(['a'], broker_pool_limit=limit)
+    assert f'broker_pool_limit={limit}: ' in caplog.text
