@@ -98,8 +98,8 @@ class Config:
             check_options(options, also=defaults)
         if not chosen.get('broker_pool_limit', True):
             logger.warning(
-                'broker_pool_limit=%r: each message opens a connection, and sending takes 15 times as '
-                'long: leave it out (10), or set it to the number of threads that send',
+                'broker_pool_limit=%r: each message opens a connection, and takes 15 times as long '
+                'to send: leave it out (10), or set it to the number of threads that send',
                 chosen['broker_pool_limit'],
             )
         for name, value in chosen.items():
