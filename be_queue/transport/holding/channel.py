@@ -106,7 +106,7 @@ class HoldingChannel(GuardedChannel):
             self.blocking_sqs(info['received_from']).change_message_visibility(
                 QueueUrl=info['sqs_queue'],
                 ReceiptHandle=info['sqs_message']['ReceiptHandle'],
-                VisibilityTimeout=0 if self._closing else self._pause_before_retry(info),
+                VisibilityTimeout=self._pause_before_retry(info),
             )
         except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
             logger.warning(
@@ -119,8 +119,11 @@ class HoldingChannel(GuardedChannel):
     def _pause_before_retry(self, info: dict[str, Any]) -> int:
         """Return for how many seconds a message that was handed back stays hidden.
 
-        One that kills its process is not tried again in a tight loop.
+        A worker does not try one that kills its process again in a tight loop. Whoever receives
+        without an event loop says itself when.
         """
+        if self._closing or not self.keeps_hidden:
+            return 0
         attempts = int(info['sqs_message'].get('Attributes', {}).get('ApproximateReceiveCount', 1))
         pause = max(self.wait_time_seconds, 1) * 2 ** min(attempts - 1, 10)
         return int(min(pause, self.visibility_timeout))
