@@ -25,6 +25,8 @@ class Channel(ReceivingChannel):
         return self.wait_time_seconds + 1.0 if given is None else float(given)
 
     def basic_cancel(self, consumer_tag: str) -> None:
+        if self._hand_over(self.basic_cancel, consumer_tag):
+            return
         super().basic_cancel(consumer_tag)
         if not self._consumers and self.receiving is not None and not self._closing:
             self._stop_consuming(self.receiving)
@@ -46,6 +48,7 @@ class Channel(ReceivingChannel):
         self.visibility.go_on_in_thread()
         await_receives(self, self.drain_timeout)
         self._loop_turns = False
+        self._take_over()
         self.flush_acks()
 
 

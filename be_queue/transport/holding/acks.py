@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import Any
 
@@ -44,6 +45,8 @@ class Acks:
         #: Asked for and not yet answered.
         self._sent: list[str] = []
         self._planned = False
+        #: Once the event loop has ended, whichever thread acknowledges deletes.
+        self._lock = threading.Lock()
         self._outage = Outage(f'deleting from SQS queue {queue}', hint=CHECK_SQS)
 
     @property
@@ -59,8 +62,9 @@ class Acks:
 
     def add(self, handle: str) -> None:
         """Delete a message soon; at once when the event loop has ended."""
-        self._waiting.append(handle)
-        self._acked_at[handle] = time.monotonic()
+        with self._lock:
+            self._waiting.append(handle)
+            self._acked_at[handle] = time.monotonic()
         if not self._channel._loop_turns:
             self.flush()
             return
@@ -76,6 +80,10 @@ class Acks:
 
         What fails is left for the next time.
         """
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
         # They stay pending meanwhile: that may take longer than they are hidden.
         handles = self._sent = [*self._sent, *self._waiting]
         self._waiting = []

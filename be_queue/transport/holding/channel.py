@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any
 
 from kombu.transport import virtual
@@ -22,6 +25,10 @@ class HoldingChannel(GuardedChannel):
 
     #: The event loop calls us back.
     _loop_turns = False
+    #: The thread that consumes, which is that of the event loop if there is one.
+    _thread = 0
+    #: What other threads have left for it to do.
+    _handed_over: deque[Callable[[], object]]
     _closing = False
 
     @cached_property
@@ -56,10 +63,33 @@ class HoldingChannel(GuardedChannel):
 
     def flush_acks(self) -> None:
         """Delete what is to be deleted, and wait for it."""
-        for acks in self._acks.values():
+        for acks in self._acks.copy().values():
             acks.flush()
             if self._closing:
                 acks.give_up()
+
+    def _hand_over(self, function: Callable[..., object], *args: Any) -> bool:
+        """Have the event loop's thread call a function if this is another; return whether it is.
+
+        Neither the loop nor its HTTP client may be used by two threads.
+        """
+        if not self._loop_turns or threading.get_ident() == self._thread:
+            return False
+        self._handed_over.append(partial(function, *args))
+        if self._loop_turns:
+            self.hub.call_soon(self._take_over)
+        else:  # it has ended in between, and may have looked for the last time
+            self._take_over()
+        return True
+
+    def _take_over(self) -> None:
+        """Call what other threads have handed over."""
+        while True:
+            try:
+                call = self._handed_over.popleft()
+            except IndexError:
+                return
+            call()
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         acks = self._acks_of(delivery_tag)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -99,13 +101,20 @@ class ReceivingChannel(HoldingChannel):
         system = attributes['MessageSystemAttributeNames']
         return attributes | {'MessageSystemAttributeNames': sorted({*system, 'SentTimestamp'})}
 
+    def basic_consume(self, *args: Any, **kwargs: Any) -> None:
+        if not self._loop_turns:
+            self._thread, self._handed_over = threading.get_ident(), deque()
+        super().basic_consume(*args, **kwargs)
+
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        super().basic_ack(delivery_tag, multiple)
-        self._wake()
+        if not self._hand_over(self.basic_ack, delivery_tag, multiple):
+            super().basic_ack(delivery_tag, multiple)
+            self._wake()
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        super().basic_reject(delivery_tag, requeue=requeue)
-        self._wake()
+        if not self._hand_over(self.basic_reject, delivery_tag, requeue):
+            super().basic_reject(delivery_tag, requeue=requeue)
+            self._wake()
 
     def let_go(self, delivery_tag: str) -> None:
         super().let_go(delivery_tag)
@@ -120,6 +129,9 @@ class ReceivingChannel(HoldingChannel):
             self.receiving.wake()
 
     def _schedule_queue(self, queue: str) -> None:
+        # A thread beside the loop receives by itself, with a blocking client.
+        if self._thread != threading.get_ident() or not self.consumes(queue):
+            return
         if self.receiving is None:
             weights = self.transport_options.get('weights') or {}
             self.receiving = Receiving(self, self.capacity, weights)
