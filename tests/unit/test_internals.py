@@ -19,9 +19,9 @@ import kombu
 import pytest
 from billiard.pool import ApplyResult
 from botocore.auth import SigV4Auth
-from celery import Task
+from celery import Celery, Task, _state
 from celery.app import trace
-from celery.app.amqp import Queues
+from celery.app.amqp import AMQP, Queues
 from celery.backends.base import Backend, DisabledBackend
 from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
@@ -42,6 +42,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 METHODS = [
+    # be_queue/transport/clients/forks.py
+    (_state, '_get_active_apps'),
+    (Celery, '_pool'),
+    (AMQP, '_producer_pool'),
+    (SQS.Channel, '_fanout'),
+    (SQS.Channel, '_sqs'),
     # be_queue/transport: the channel of each folder
     (SQS.Channel, '_get_message_estimate'),
     (SQS.Channel, '_message_to_python'),
@@ -81,6 +87,7 @@ METHODS = [
     (SQS.Channel, '_create_queue'),
     (SQS.Channel, '_queue_cache'),
     (SQS.Channel, '_update_queue_cache'),
+    (virtual.Channel, 'exchange_declare'),
     (virtual.Channel, 'queue_declare'),
     (virtual.base, 'queue_declare_ok_t'),
     # be_queue/transport/dead_letters
