@@ -138,6 +138,8 @@ class Config:
             'task_acks_late': True,
             'task_reject_on_worker_lost': True,
             'worker_consumer': 'be_queue.worker:Consumer',
+            # A message for each child. The transport adds to that while tasks are short.
+            'worker_prefetch_multiplier': 1,
             # The first result makes the tables. Else a producer's first send_task would, and
             # fail after seconds where the producer cannot reach the database.
             'database_create_tables_at_setup': False,

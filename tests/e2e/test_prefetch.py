@@ -2,22 +2,83 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from tests.support.counted import Counted
+from tests.support.fleet import fleet
+from tests.support.process import Program
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 from tests.support.worker import Site
 
+RECEIVED = re.compile(r'Task tests\.count\[([0-9a-f-]+)\] received')
+HANDED_BACK = re.compile(r'handed back: queue=\S+ messages=(\d+)')
+
 
 def test_a_busy_worker_leaves_long_tasks_to_an_idle_one(site: Site, sqs: SqsServer) -> None:
-    name = site.queue('slow')
-    producer = site.producer()
-    with site.server(CELERY_WORKER_CONCURRENCY=2) as first:
-        results = [producer.send_task('slow', (2,)) for _ in range(8)]
+    counted, over = Counted(site, sqs), site.folder / 'over'
+    with counted.server(CELERY_WORKER_CONCURRENCY=2):
+        counted.send(8, kwargs={'until': str(over)})
         wait_until(
-            lambda: (sqs.in_flight(name), sqs.visible(name)) == (2, 6),
+            lambda: (sqs.in_flight(counted.queue), sqs.visible(counted.queue)) == (2, 6),
             'each child has a task and the others wait on SQS',
         )
-        with site.server(CELERY_WORKER_CONCURRENCY=2) as second:
-            for result in results:
-                assert result.get(timeout=60) == 2
-            ran = [s.metric('worker_tasks_count_total', state='SUCCESS') for s in (first, second)]
-    assert min(ran) >= 2, ran
+        with counted.server(CELERY_WORKER_CONCURRENCY=2):
+            wait_until(lambda: len(counted.runs.starts) == 4, 'the idle worker runs two')
+            assert sqs.visible(counted.queue) == 4
+            over.touch()
+            counted.wait_all_run()
+
+
+@pytest.mark.parametrize(('children', 'tasks_per_child'), [(1, 10_000), (2, 10_000), (1, 100)])
+def test_short_tasks_do_not_wait_behind_long_ones_while_another_worker_has_room(
+    site: Site, sqs: SqsServer, children: int, tasks_per_child: int
+) -> None:
+    counted, over = Counted(site, sqs), site.folder / 'over'
+    variables = {
+        'CELERY_WORKER_CONCURRENCY': children,
+        'CELERY_WORKER_MAX_TASKS_PER_CHILD': tasks_per_child,
+    }
+    counted.send(300)
+    # With two children a worker is full of them, or both are.
+    counted.send(children, kwargs={'until': str(over)})
+    counted.send(100)
+    quick = counted.sent - set(range(300, 300 + children))
+    with fleet(counted, 2, **variables) as workers:
+        wait_until(lambda: quick <= counted.runs.ends.keys(), 'every quick task has run', 60)
+        assert counted.ended() == len(quick)
+        over.touch()
+        counted.wait_all_run()
+        assert_each_return_took_one_receive(counted, workers)
+
+
+def test_what_no_worker_can_start_stays_on_sqs(site: Site, sqs: SqsServer) -> None:
+    counted, over = Counted(site, sqs), site.folder / 'over'
+    with fleet(counted, 2, CELERY_WORKER_CONCURRENCY=1) as workers:
+        counted.send(20)
+        counted.wait_all_run()
+        counted.send(2, kwargs={'until': str(over)})
+        wait_until(lambda: counted.runs.starts.total() == 22, 'each child has a long task')
+        counted.send(20)
+        # Receives in flight still bring some.
+        wait_until(
+            lambda: (sqs.in_flight(counted.queue), sqs.visible(counted.queue)) == (2, 20),
+            'the others are on SQS',
+        )
+        over.touch()
+        counted.wait_all_run()
+        assert_each_return_took_one_receive(counted, workers)
+
+
+def assert_each_return_took_one_receive(counted: Counted, workers: Sequence[Program]) -> None:
+    log = '\n'.join(worker.log for worker in workers)
+    receives = Counter(RECEIVED.findall(log))
+    returns = sum(map(int, HANDED_BACK.findall(log)))
+    assert returns == receives.total() - len(counted.sent)
+    # Half of those after which a message is a dead letter, and the one that runs it.
+    assert max(receives.values()) <= 6
+    assert counted.tally().duplicates == counted.tally().dead == 0

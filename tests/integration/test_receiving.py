@@ -192,3 +192,44 @@ def test_what_a_receive_in_flight_brings_at_the_end_is_handed_back(
         app.send_task('work')
     assert sqs.in_flight(name) == 0
     assert sqs.visible(name) + len(worker.done) == 1
+
+
+A1, A2, B1 = range(3)
+
+
+@pytest.mark.parametrize(
+    ('queue_name', 'max_receives', 'waiting', 'returned'),
+    [
+        ('work', 10, [A1, B1], [A1, B1]),
+        ('work', 2, [A1], [A1]),
+        ('work', 1, [A1, A2, B1], []),  # it would be a dead letter
+        ('work.fifo', 10, [A1, A2, B1], [A1, A2, B1]),
+        ('work.fifo', 10, [A2, B1], [B1]),  # its group's first runs
+        ('work.fifo', 10, [A1], []),
+        ('work.fifo', 1, [A1, A2, B1], []),
+    ],
+)
+def test_what_waits_is_handed_back_as_far_as_order_and_receives_allow(
+    sqs: SqsServer,
+    hub: Hub,
+    queue_name: str,
+    max_receives: int,
+    waiting: list[int],
+    returned: list[int],
+) -> None:
+    app = make_app(sqs, Queue(queue_name=queue_name, task='work', max_receives=max_receives))
+    name = app.conf.QUEUES.topology().work[0]
+    for group in 'aab':
+        app.send_task('work', MessageGroupId=group, MessageDeduplicationId=uuid.uuid4().hex)
+    with working(app, hub, 3, {'work': 60}) as worker:
+        worker.run_until(lambda: worker.most_held['work'] == 3)
+        channel = worker.channel
+        held = [message for _, message in channel.held()]
+        order = [message.delivery_tag for message in held]
+        tags = channel.hand_back([held[i] for i in waiting])
+        assert sorted(map(order.index, tags)) == returned
+        assert [tag for tag, _ in channel.held()] == [tag for tag in order if tag not in tags]
+        worker.run_until(lambda: not channel.hand_back.in_flight)
+        assert sqs.visible(name) == len(returned)
+        assert sqs.in_flight(name) == 3 - len(returned)
+        assert channel.capacity.room(name) == 0

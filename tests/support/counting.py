@@ -20,10 +20,12 @@ TASK = 'tests.count'
 
 
 @shared_task(name=TASK, ignore_result=True)
-def count(number: int, seconds: float = 0.0) -> None:
-    """Take ``seconds``; say so before and after."""
+def count(number: int, seconds: float = 0.0, until: str = '') -> None:
+    """Take ``seconds``, and as long as there is no file ``until``; say so before and after."""
     _note('start', number)
     time.sleep(seconds)
+    while until and not Path(until).exists():
+        time.sleep(0.05)
     _note('end', number)
 
 

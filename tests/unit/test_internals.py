@@ -168,11 +168,17 @@ def test_the_event_loop_keeps_its_pending_callbacks() -> None:
 
 def test_a_closing_consumer_drops_what_no_child_has_reported_to_have_started() -> None:
     assert 'self.on_close' in inspect.getsource(Consumer.__init__)
-    assert 'self.controller.semaphore.clear()' in inspect.getsource(Consumer.on_close)
     assert 'self.pool.flush()' in inspect.getsource(Consumer.on_close)
     assert 'self.outbound_buffer' in inspect.getsource(AsynPool.__init__)
     assert 'self._cache' in inspect.getsource(AsynPool.flush)
     assert '_accepted' in inspect.getsource(ApplyResult.__init__)
+
+
+def test_the_pool_knows_which_children_are_busy() -> None:
+    # be_queue/worker.py
+    assert 'self._busy_workers' in inspect.getsource(AsynPool.__init__)
+    assert 'self.on_poll_start' in inspect.getsource(AsynPool._create_write_handlers)
+    assert 'hub.on_tick' in inspect.getsource(AsynPool.register_with_event_loop)
 
 
 def test_the_event_loop_can_be_called_from_another_thread() -> None:

@@ -256,8 +256,6 @@ class WorkerConfig(be_queue.Config):
             # Neither has a meaning on SQS, which has no fanout.
             'worker_enable_remote_control': False,
             'worker_send_task_events': False,
-            # A message for each child. The transport adds to that while tasks are short.
-            'worker_prefetch_multiplier': 1,
             # Bounds what a leak can grow to, beside the limit on memory. Not less: Celery stops the
             # other children while it replaces one.
             'worker_max_tasks_per_child': 10_000,

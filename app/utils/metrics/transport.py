@@ -59,5 +59,7 @@ REQUEST_SECONDS = histogram(
     buckets=_SECONDS,
 )
 RELEASED = counter(
-    'transport_released_messages', 'Messages handed back to SQS at shutdown.', 'queue'
+    'transport_released_messages',
+    'Messages handed back to SQS: at shutdown, or since they waited too long for a process.',
+    'queue',
 )

@@ -13,6 +13,7 @@ from kombu.transport import virtual
 
 from be_queue.transport.dead_letters.channel import GuardedChannel
 from be_queue.transport.holding.acks import Acks
+from be_queue.transport.holding.hand_back import HandBack, receives_of
 from be_queue.transport.holding.visibility import Visibility
 
 __all__ = ['HoldingChannel']
@@ -35,6 +36,11 @@ class HoldingChannel(GuardedChannel):
     def visibility(self) -> Visibility:
         """What keeps held messages hidden."""
         return Visibility(self)
+
+    @cached_property
+    def hand_back(self) -> HandBack:
+        """What returns messages that wait too long for a child."""
+        return HandBack(self)
 
     @cached_property
     def _acks(self) -> dict[str, Acks]:
@@ -154,6 +160,5 @@ class HoldingChannel(GuardedChannel):
         """
         if self._closing or not self.keeps_hidden:
             return 0
-        attempts = int(info['sqs_message'].get('Attributes', {}).get('ApproximateReceiveCount', 1))
-        pause = max(self.wait_time_seconds, 1) * 2 ** min(attempts - 1, 10)
+        pause = max(self.wait_time_seconds, 1) * 2 ** min(receives_of(info) - 1, 10)
         return int(min(pause, self.visibility_timeout))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ['release']
+__all__ = ['BATCH', 'entries', 'release', 'tell_failed']
 
 logger = logging.getLogger(__name__)
 
@@ -33,22 +33,31 @@ def release(channel: Any, messages: Iterable[tuple[str, str, str]]) -> None:
             part = of_queue[start : start + BATCH]
             try:
                 answer = channel.blocking_sqs(queue).change_message_visibility_batch(
-                    QueueUrl=url,
-                    Entries=[
-                        {'Id': str(i), 'ReceiptHandle': handle, 'VisibilityTimeout': 0}
-                        for i, handle in enumerate(part)
-                    ],
+                    QueueUrl=url, Entries=entries(part)
                 )
             except Exception as error:  # noqa: BLE001  (whatever a source of credentials raises)
-                logger.warning(
-                    'messages were not handed back and come back after their visibility timeout '
-                    'of %d s: queue=%s messages=%d error=%s',
-                    channel.visibility_timeout,
-                    queue,
-                    len(of_queue) - back,
-                    error,
-                )
+                tell_failed(channel, queue, len(of_queue) - back, error)
                 break
             back += len(part) - len(answer.get('Failed') or [])
         channel.observer.released(queue, back)
         logger.info('handed back: queue=%s messages=%d', queue, back)
+
+
+def entries(handles: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the entries of a ChangeMessageVisibilityBatch that makes messages visible at once."""
+    return [
+        {'Id': str(i), 'ReceiptHandle': handle, 'VisibilityTimeout': 0}
+        for i, handle in enumerate(handles)
+    ]
+
+
+def tell_failed(channel: Any, queue: str, count: int, error: Exception) -> None:
+    """Warn of messages that SQS could not be told to make visible."""
+    logger.warning(
+        'messages were not handed back and come back after their visibility timeout '
+        'of %d s: queue=%s messages=%d error=%s',
+        channel.visibility_timeout,
+        queue,
+        count,
+        error,
+    )

@@ -43,13 +43,13 @@ def turn_until(hub: Any, condition: Callable[[], bool], timeout: float) -> None:
 
 
 def await_receives(channel: Any, timeout: float) -> None:
-    """Wait until no receive, hop or dead letter is in flight; what still comes is released.
+    """Wait until no receive, hop, dead letter or return is in flight; what still comes is released.
 
     Arguments:
         channel: the `Channel`, which starts no more receives.
         timeout: seconds to wait for at most.
     """
-    parts = [channel.receiving, channel.hops, channel.dead_letters]
+    parts = [channel.receiving, channel.hops, channel.dead_letters, channel.hand_back]
     turn_until(channel.hub, lambda: not any(part.in_flight for part in parts), timeout)
 
 

@@ -60,6 +60,9 @@ class Redrive:
 
     def max_receives(self, name: str) -> int:
         """Return after how many receives a message of a queue moves."""
+        policy = Policy.parsed(self._creation.get('RedrivePolicy'))
+        if policy is not None:
+            return policy.count
         return int(self._max_receives.get(name, MAX_RECEIVES))
 
     def setting(self, name: str, count: int) -> str:

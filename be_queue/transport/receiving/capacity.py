@@ -44,6 +44,8 @@ class Capacity:
         #: Messages that receives in flight are expected to bring.
         self._expected: Counter[str] = Counter()
         self._run_times: dict[str, float] = {}
+        #: A message had to be handed back, and no child has been done since.
+        self._stalled = False
 
     @property
     def held(self) -> int:
@@ -63,12 +65,11 @@ class Capacity:
             self._waiting_of[queue] += 1
 
     def settled(self, tag: str) -> None:
-        """Count a message out: acknowledged, rejected or handed back."""
+        """Count a message out: acknowledged or rejected."""
+        self._stalled = False
         started = self._running.pop(tag, None)
         if started is None:
-            queue = self._waiting.pop(tag, None)
-            if queue is not None:
-                self._waiting_of[queue] -= 1
+            self._not_waiting(tag)
             return
         queue, since = started
         now = time.monotonic()
@@ -81,12 +82,20 @@ class Capacity:
             self._waiting_of[queue] -= 1
             self._running[tag] = queue, now
 
+    def returned(self, tag: str) -> None:
+        """Count a message out that no child could take; there is no room until one is done."""
+        self._stalled = True
+        self._running.pop(tag, None)
+        self._not_waiting(tag)
+
     def expect(self, queue: str, count: int) -> None:
         """Count messages in that are asked for; a negative number takes that back."""
         self._expected[queue] += count
 
     def room(self, queue: str) -> int:
         """Return how many more messages of the queue may be asked for."""
+        if self._stalled:
+            return 0
         if not self.children:
             return MOST_PER_CHILD
         oldest, held = self._oldest(), self.held
@@ -99,6 +108,11 @@ class Capacity:
     def worth_asking(self, queue: str) -> int:
         """Return the room from which on a receive comes back well filled."""
         return max(1, int(self.children * self.seconds / self._cost(queue, self._oldest()) / 2))
+
+    def _not_waiting(self, tag: str) -> None:
+        queue = self._waiting.pop(tag, None)
+        if queue is not None:
+            self._waiting_of[queue] -= 1
 
     def _work(self, oldest: Mapping[str, float]) -> float:
         """Return the seconds of work that are held or expected."""

@@ -31,4 +31,4 @@ class QoS(SQS.QoS):
     def forget(self, delivery_tag: str) -> None:
         """Drop a message that was handed back."""
         self._delivered.pop(delivery_tag, None)
-        self.channel.capacity.settled(delivery_tag)
+        self.channel.capacity.returned(delivery_tag)

@@ -153,3 +153,16 @@ def test_the_time_until_a_message_is_due_is_no_run_time(clock):
     clock.now += 60.5
     held.settled('due in a minute')
     assert held.run_time('later') == pytest.approx(0.5)
+
+
+def test_after_a_message_was_handed_back_there_is_no_room_until_a_child_is_done(clock):
+    held = four_children()
+    learn(held, clock, 'short', 0.01)
+    fill(held, 'short', 10)
+    clock.now += 3.0
+    for number in range(4, 10):
+        held.returned(f'short {number}')
+    assert held.held == 4
+    assert held.room('short') == held.room('other') == 0
+    held.settled('short 0')
+    assert held.room('short') == 1
