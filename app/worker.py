@@ -19,8 +19,6 @@ with in_one_line():
     QUEUES.check_registered(app.tasks)
     unsupported.check_rate_limits(app)
     check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])
-    for _name in worker_config.not_consumed():
-        app.amqp.queues.deselect(_name)
 
     celery_signals.pool.install(app)
     heartbeat.install(app, config.heartbeat_path)

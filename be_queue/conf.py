@@ -151,11 +151,7 @@ class Config:
 
     def not_consumed(self) -> list[str]:
         """Return the kombu names of the queues that a worker declares but must leave alone."""
-        if isinstance(self.QUEUES, Queues):
-            names = [self.QUEUES.sqs_name(queue) for queue in self.QUEUES if not queue.consume]
-        else:
-            names = []
-        return [*names, self.TOPOLOGY.platform] if self.TOPOLOGY.platform else names
+        return sorted(queue.name for queue in self.TOPOLOGY.queues() if not queue.consumed)
 
     def __repr__(self) -> str:
         shown = {name: v for name, v in sorted(vars(self).items()) if name[0].islower()}

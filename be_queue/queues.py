@@ -179,6 +179,7 @@ class Queues:
             work=tuple(self.sqs_name(queue) for queue in self._queues),
             celery=naming.sqs_name(self.prefix, CELERY_QUEUE),
             platform=naming.sqs_name(self.prefix, platform) if platform else '',
+            not_consumed=tuple(self.sqs_name(queue) for queue in self if not queue.consume),
         )
 
     def _check_platform(self, name: str, prefix: str) -> None:

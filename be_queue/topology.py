@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import kombu
+from celery import signals
 
 __all__ = ['CELERY_QUEUE', 'EXCHANGE', 'EXCHANGE_TYPE', 'PLATFORM_QUEUE', 'Topology', 'WorkQueue']
 
@@ -34,7 +35,9 @@ class WorkQueue(kombu.Queue):
     ``apply_async(queue=...)``, a process that never bound it would lose the task.
     """
 
-    attrs = (*kombu.Queue.attrs, ('platform', None), ('siblings', None))
+    attrs = (*kombu.Queue.attrs, ('platform', None), ('siblings', None), ('consumed', None))
+    #: Whether workers consume it that are not told which queues to take (``-Q``).
+    consumed = True
 
     def declare(self, nowait: bool = False, channel: Any = None) -> str:
         channel = channel or self.channel
@@ -56,6 +59,7 @@ class Topology:
         celery: kombu name of the queue for Celery's own tasks.
         platform: kombu name of the platform queue, '' for none.
         exchange_name, exchange_type: the exchange between them.
+        not_consumed: kombu names of the work queues that this side only sends to.
     """
 
     work: tuple[str, ...]
@@ -63,6 +67,7 @@ class Topology:
     platform: str = PLATFORM_QUEUE
     exchange_name: str = EXCHANGE
     exchange_type: str = EXCHANGE_TYPE
+    not_consumed: tuple[str, ...] = ()
     exchange: kombu.Exchange = field(init=False, compare=False)
     _siblings: tuple[kombu.Queue, ...] = field(init=False, compare=False, repr=False)
 
@@ -73,17 +78,17 @@ class Topology:
         siblings = tuple(kombu.Queue(name, exchange, routing_key=name) for name in names)
         object.__setattr__(self, '_siblings', siblings)
 
-    def queues(self) -> list[kombu.Queue]:
+    def queues(self) -> list[WorkQueue]:
         """Return the kombu queues: Celery's, the platform's if there is one, the work queues."""
         platform = self.platform_queue()
         ours = [self._work_queue(name) for name in (self.celery, *self.work)]
         return ours if platform is None else [ours[0], platform, *ours[1:]]
 
-    def platform_queue(self) -> kombu.Queue | None:
+    def platform_queue(self) -> WorkQueue | None:
         """Return the platform queue, bound to every routing key, or None when switched off."""
         if not self.platform:
             return None
-        return kombu.Queue(self.platform, self.exchange, routing_key='#')
+        return WorkQueue(self.platform, self.exchange, routing_key='#', consumed=False)
 
     def routes_by_task(self, tasks: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         """Return Celery routes for a mapping of task name to kombu queue name."""
@@ -109,4 +114,13 @@ class Topology:
             routing_key=name,
             platform=self.platform_queue(),
             siblings=self._siblings,
+            consumed=name not in self.not_consumed,
         )
+
+
+@signals.import_modules.connect
+def _leave_alone(sender: Any, **_: Any) -> None:
+    """Keep the app from consuming what is not to be consumed."""
+    # A worker sends this signal before it looks at -Q and -X.
+    queues = sender.amqp.queues
+    queues.deselect([name for name, q in queues.items() if not getattr(q, 'consumed', True)])

@@ -23,16 +23,17 @@ def __getattr__(name: str) -> Any:
 
 
 @contextmanager
-def own_worker(site: Site, **variables: Any) -> Iterator[Program]:
+def own_worker(site: Site, *arguments: str, **variables: Any) -> Iterator[Program]:
     """Run the worker, with a site's queues, until the end of the block.
 
     Arguments:
+        arguments: more of them for ``celery worker``.
         variables: more environment variables, such as ``CELERY_BROKER_TRANSPORT``.
     """
     command = ['-m', 'celery', '--quiet', '-A', 'tests.support.own_worker', 'worker']
     flags = ['--without-gossip', '--without-mingle', '--without-heartbeat', '--loglevel=INFO']
     environment = site.environment | {name: str(value) for name, value in variables.items()}
     log_path = site.folder / f'own-worker-{len(list(site.folder.glob("own-worker-*")))}'
-    with running([*command, *flags], environment, log_path) as program:
+    with running([*command, *flags, *arguments], environment, log_path) as program:
         wait_until(lambda: ' ready.' in program.log, 'the worker is ready')
         yield program

@@ -120,8 +120,9 @@ METHODS = [
     (DatabaseBackend, '_update_result'),
     (DatabaseBackend, 'exception_safe_to_retry'),
     (DatabaseBackend, 'on_backend_retryable_error'),
-    # app/worker.py
+    # be_queue/topology.py
     (Queues, 'deselect'),
+    (BaseLoader, 'init_worker'),
     # app/utils/idempotency.py
     (trace, 'trace_ok_t'),
     (DatabaseBackend, 'task_cls'),

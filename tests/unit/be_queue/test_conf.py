@@ -316,6 +316,22 @@ def test_a_worker_leaves_the_platform_queue_and_other_workers_queues_alone() -> 
     assert Config(['foo'], PLATFORM_QUEUE_NAME='').not_consumed() == []
 
 
+@pytest.mark.parametrize('queues', [['foo'], mapping()], ids=['names', 'mapping'])
+@pytest.mark.parametrize('asks', [False, True], ids=['plain', '-Q'])
+def test_it_consumes_them_only_when_it_asks_for_them(queues: Any, asks: bool) -> None:
+    config = Config(queues)
+    app = Celery(set_as_current=False)
+    app.config_from_object(config)
+    app.loader.init_worker()
+    app.amqp.queues.select(config.not_consumed() if asks else None)
+    consumed = set(app.amqp.queues.consume_from)
+    assert consumed == (
+        set(config.not_consumed())
+        if asks
+        else set(app.amqp.queues).difference(config.not_consumed())
+    )
+
+
 @pytest.mark.parametrize(
     ('url', 'broker_url', 'endpoint', 'login'),
     [
