@@ -147,7 +147,7 @@ def _is_ready(url: str) -> bool:
 
 def _announce(url: str, endpoint: str) -> None:
     logger.info('ready: dashboard %s/ metrics %s/metrics', url, url)
-    for queue in QUEUES:
+    for queue in filter(lambda queue: queue.consume, QUEUES):
         logger.info('task %s comes from queue %s', queue.task, QUEUES.sqs_name(queue))
     logger.info('the queues are on %s', endpoint)
     if command := local.first_task_command(queue.task for queue in QUEUES):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import kombu
@@ -91,7 +91,7 @@ class Queues:
     """
 
     def __init__(self, queues: Iterable[Queue]) -> None:
-        self._queues = tuple(queues)
+        self._given = self._queues = tuple(queues)
         self._prefix: str | None = None
         self._platform_queue_name = PLATFORM_QUEUE
         seen: dict[tuple[str, str], Queue] = {}
@@ -144,6 +144,26 @@ class Queues:
         self._check_platform(platform_queue_name, prefix)
         self._prefix, self._platform_queue_name = prefix, platform_queue_name
         return self
+
+    def consume_only(self, queue_names: Collection[str] | None) -> None:
+        """Have this side consume some queues, and only send to the others.
+
+        Arguments:
+            queue_names: short names; None is what the entries say.
+
+        Raises `MappingError` for a name that stands in no entry.
+        """
+        known = [queue.queue_name for queue in self._given]
+        unknown = sorted(set(queue_names or ()).difference(known))
+        if unknown:
+            raise MappingError(
+                f'no queue of the mapping: {", ".join(unknown)}; it has {", ".join(known)}'
+            )
+        self._queues = (
+            self._given
+            if queue_names is None
+            else tuple(replace(q, consume=q.queue_name in queue_names) for q in self._given)
+        )
 
     @property
     def prefix(self) -> str:
@@ -216,7 +236,10 @@ class Queues:
             for queue in self._queues
             if queue.consume and queue.task not in registered
         ]
-        mapped = {queue.task for queue in self._queues if queue.consume}
+        # By the entries, since workers of other queues may run the same code.
+        mapped = {queue.task for queue in self._given if queue.consume} | {
+            queue.task for queue in self._queues if queue.consume
+        }
         faults += [
             f'task {name!r} is registered, but no queue carries it: add '
             f'Queue(queue_name=..., task={name!r}) to the mapping'

@@ -119,14 +119,14 @@ class Consumer(consumer.Consumer):
             return
         hand_back = receiving.channel.hand_back
         since = time.monotonic() - hand_back.seconds
-        overdue = [request.message for began, request in self._waiting if began <= since]
+        overdue = [waits.message for began, waits in self._waiting if began <= since]
         returned = hand_back(overdue) if overdue else set()
         waiting, self._waiting = self._waiting, deque()
-        for began, request in waiting:
-            if request.message.delivery_tag in returned:
-                state.task_ready(request)
+        for began, waits in waiting:
+            if waits.message.delivery_tag in returned:
+                state.task_ready(waits)
             else:
-                self._waiting.append((began, request))
+                self._waiting.append((began, waits))
 
     def _await_starts(self, pool: Any) -> None:
         """Give the children no more tasks, and wait until those given are seen to start."""

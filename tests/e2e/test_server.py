@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.own_tasks import build
+from tests.support.own_worker import own_worker
 from tests.support.ports import free_port
 from tests.support.process import running
 from tests.support.sqs import SqsServer
@@ -44,6 +46,46 @@ def test_each_queue_has_a_poller_that_can_be_seen(site: Site) -> None:
             pollers = json.loads(server.get(path)[1])['pollers']
             assert pollers.keys() == consumed
         assert server.metric('poller_state') == 4  # one state each
+
+
+def test_a_worker_may_consume_some_queues_only(site: Site, sqs: SqsServer) -> None:
+    consumed = {site.queue('slow'), f'{site.username}-local-celery'}
+    names = 'python-backend-worker-template-slow, '
+    with site.server(CONSUME_QUEUES=names, QUEUE_DEPTH_INTERVAL=1) as server:
+        for name in ('add', 'slow'):
+            site.producer().send_task(name, (0, 0)[: 1 + (name == 'add')])
+        wait_until(lambda: server.metric('worker_tasks_count_total', state='SUCCESS'), 'it runs')
+        assert json.loads(server.get('/readyz')[1])['pollers'].keys() == consumed
+        wait_until(lambda: server.metric('poller_state', queue=site.queue('slow')), 'it polls')
+        page, metrics = server.get('/')[1], server.get('/metrics')[1]
+        lines = [line for line in server.log.splitlines() if ' comes from queue ' in line]
+        assert sqs.visible(site.queue('add')) == 1
+    assert [site.queue('slow') in line for line in lines] == [True]
+    assert site.queue('slow') in page
+    assert site.queue('add') not in page
+    assert site.queue('add') not in metrics
+
+
+def test_a_queue_that_is_not_mapped_stops_the_start(site: Site) -> None:
+    with site.server(wait=False, CONSUME_QUEUES='slow') as server:
+        assert server.wait_ended() == 1
+        last = server.log.splitlines()[-1]
+    assert "CONSUME_QUEUES='slow': no queue of the mapping: slow; it has python-" in last
+
+
+@pytest.mark.parametrize('flags', [(), ('-X', 'another')])
+def test_a_plain_worker_leaves_the_platform_queue_alone(
+    site: Site, sqs: SqsServer, flags: tuple[str, ...]
+) -> None:
+    name = f'{site.username}-local-platform.fifo'
+    app = build(site.username, PLATFORM_QUEUE_NAME='platform.fifo', SQS_ENDPOINT_URL=sqs.url)
+    with own_worker(site, *flags, PLATFORM_QUEUE_NAME='platform.fifo') as worker:
+        for _ in range(5):
+            app.send_task('tests.add', (1, 2), ignore_result=True)
+        wait_until(lambda: worker.log.count(' succeeded in ') >= 5, 'each has run')
+        wait_until(lambda: sqs.in_flight(f'{site.username}-local-tests-add') == 0, 'deleted')
+        assert sqs.visible(name) == 5
+        assert worker.log.count(' received') == 5
 
 
 def test_sigterm_lets_running_tasks_finish(site: Site, sqs: SqsServer) -> None:

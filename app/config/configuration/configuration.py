@@ -42,7 +42,7 @@ from app.config.configuration.sections import (
 )
 from app.config.queues import QUEUES
 from app.config.vault.source import VaultSource
-from be_queue import Queues, SettingError
+from be_queue import MappingError, Queues, SettingError
 from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV
 from be_queue.results import engine_options
@@ -99,6 +99,9 @@ class Config(
     aws_region: str = 'us-west-2'
     #: Gets a copy of every task message; empty switches it off.
     platform_queue_name: str = PLATFORM_QUEUE
+    #: Short names of the queues that this worker consumes, separated by commas; by default those
+    #: of the mapping. Celery's own queue is always among them.
+    consume_queues: str | None = None
     #: Make queues that are missing, and mend redrive policies; else the start verifies them.
     sqs_create_queues: bool = True
     #: Send tasks that the mapping does not have, to the queue of Celery's own tasks.
@@ -176,6 +179,13 @@ class Config(
         return f'http://test:test@127.0.0.1:{port}' if port else self.sqs_endpoint_url or ''
 
     @property
+    def consumed_names(self) -> list[str] | None:
+        """The names in ``consume_queues``; None when it is not set."""
+        if self.consume_queues is None:
+            return None
+        return [name for name in map(str.strip, self.consume_queues.split(',')) if name]
+
+    @property
     def var_dir(self) -> Path:
         """Where local state is kept."""
         return ROOT / 'var'
@@ -203,6 +213,10 @@ class WorkerConfig(be_queue.Config):
             username=config.username,
             platform_queue_name=config.platform_queue_name,
         )
+        try:
+            queues.consume_only(config.consumed_names)
+        except MappingError as error:
+            raise ConfigError(f'CONSUME_QUEUES={config.consume_queues!r}: {error}') from None
         self.APP = config
         _warn_of_misspelt()
         super().__init__(

@@ -25,8 +25,10 @@ _last_failed = ''
 @signals.worker_init.connect
 def _begin_at_zero(**_: Any) -> None:
     # Prometheus sees no increase in a series that begins with 1.
-    for task in routes():
-        if task in current_app.tasks:  # and no pattern, such as celery.*
+    consumed = current_app.amqp.queues.consume_from
+    for task, route in routes().items():
+        # And no pattern, such as celery.*
+        if task in current_app.tasks and route.get('queue') in consumed:
             for state in (states.SUCCESS, states.FAILURE):
                 FINISHED.labels(*labels(task, None), state)
 

@@ -305,3 +305,21 @@ def test_all_faults_are_named_at_once() -> None:
     message = refusal(lambda: Queues([ADD, COUNT]).check_registered({'extra', 'more'}))
 
     assert len(message.splitlines()) == 4
+
+
+def test_a_side_may_be_told_which_queues_it_consumes() -> None:
+    queues = Queues([ADD, COUNT, OTHER]).build_celery('prod')
+
+    queues.consume_only(['worker-count.fifo'])
+
+    assert [queue.queue_name for queue in queues if queue.consume] == ['worker-count.fifo']
+    assert queues.topology().not_consumed == ('prod-worker-add', 'prod-other-service')
+    queues.check_registered({'add', 'count'})  # workers of other queues run the same code
+    queues.consume_only(None)
+    assert list(queues) == [ADD, COUNT, OTHER]
+
+
+def test_a_queue_to_consume_that_is_not_mapped_is_refused() -> None:
+    message = refusal(lambda: Queues([ADD, COUNT]).consume_only(['worker-add', 'ad', 'x']))
+
+    assert message == 'no queue of the mapping: ad, x; it has worker-add, worker-count.fifo'
