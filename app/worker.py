@@ -9,7 +9,14 @@ with in_one_line():
     from app.config.celery_settings import worker_config
     from app.config.queues import QUEUES
     from app.tasks import tasks  # noqa: F401  (registers them)
-    from app.utils import celery_signals, heartbeat, idempotency, result_expiry, unsupported
+    from app.utils import (
+        celery_signals,
+        heartbeat,
+        idempotency,
+        result_expiry,
+        result_store,
+        unsupported,
+    )
     from app.utils.logs.worker import install as install_logs
     from app.utils.ratelimit.check import check as check_rate_limits
 
@@ -22,6 +29,8 @@ with in_one_line():
 
     celery_signals.pool.install(app)
     heartbeat.install(app, config.heartbeat_path)
-    result_expiry.install(app)
+    result_store.install(app)
+    if worker_config.stores_results:
+        result_expiry.install(app)
     if config.idempotency_guard:
         idempotency.install(app)

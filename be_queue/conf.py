@@ -58,6 +58,7 @@ class Config:
     RESULT_DB_USER, _PASS  ``cadasta``          login of the result database
     RESULT_DB_HOST, _PORT  ``localhost``, 5432  its address
     RESULT_DB_NAME         ``cadasta``          its name
+    RESULT_BACKEND_TIMEOUT ``2``                seconds for the result backend to answer
     AWS_REGION             ``us-west-2``        region of the queues
     SQS_ENDPOINT_URL       '' (AWS)             another SQS server, ``http[s]://[key:secret@]host``
     ALLOW_UNMAPPED_TASKS   ``false``            send tasks that no queue carries, to Celery's own
@@ -123,7 +124,19 @@ class Config:
             'broker_transport': 'be_queue.transport:Transport',
             'broker_transport_options': self._transport_options(),
             'result_backend': result_backend,
-            'database_engine_options': results.engine_options(result_backend),
+            'database_engine_options': results.engine_options(
+                result_backend, self.RESULT_BACKEND_TIMEOUT
+            ),
+            'override_backends': dict.fromkeys(
+                ('db', 'database'), 'be_queue.database:DatabaseBackend'
+            ),
+            'redis_socket_timeout': self.RESULT_BACKEND_TIMEOUT,
+            'redis_socket_connect_timeout': self.RESULT_BACKEND_TIMEOUT,
+            'result_backend_transport_options': {
+                'retry_policy': {'timeout': self.RESULT_BACKEND_TIMEOUT}
+            },
+            # Reading a result would block for as often as long. `get()` polls anyway.
+            'result_backend_max_retries': 0,
             'result_extended': True,
             'task_queues': set(topology.queues()),
             'task_routes': self._routes(),
@@ -190,6 +203,8 @@ class Config:
         self.RESULT_DB_HOST = value('RESULT_DB_HOST', 'localhost')
         self.RESULT_DB_PORT = value('RESULT_DB_PORT', '5432')
         self.RESULT_DB_NAME = value('RESULT_DB_NAME', 'cadasta')
+        timeout = value('RESULT_BACKEND_TIMEOUT', '2')
+        self.RESULT_BACKEND_TIMEOUT = _seconds('RESULT_BACKEND_TIMEOUT', timeout)
         self.AWS_REGION = value('AWS_REGION', 'us-west-2', 'AWS_REGION', 'AWS_DEFAULT_REGION')
         self.SQS_ENDPOINT_URL = value('SQS_ENDPOINT_URL', '')
         allowed = value('ALLOW_UNMAPPED_TASKS', 'false')
@@ -324,6 +339,16 @@ def _warn_of_what_celery_prefers(variables: dict[str, Any], keywords: dict[str, 
                 name,
                 name.upper(),
             )
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise SettingError(f'{name}={text!r}: must be a number of seconds above 0, for example 2')
+    return seconds
 
 
 def _check_keyword(name: str) -> None:

@@ -8,7 +8,7 @@ import time
 
 from be_queue.redact import redact
 
-__all__ = ['CHECK_RESULT_DB', 'CHECK_SQS', 'MAX_WAIT', 'Outage']
+__all__ = ['CHECK_RESULT_DB', 'CHECK_SQS', 'MAX_WAIT', 'Outage', 'brief']
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Outage:
         if not self._failures:
             self._since = time.monotonic()
             logger.warning(
-                '%s is away, trying until it is back: %s%s', self._server, _brief(error), self._hint
+                '%s is away, trying until it is back: %s%s', self._server, brief(error), self._hint
             )
         self._failures += 1
         # The exponent is bounded: a float overflows after a day of failures.
@@ -75,7 +75,8 @@ class Outage:
             self._failures = 0
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
+    """Return one line: the class and the words of the error that is the cause, without secrets."""
     # Celery's errors wrap SQLAlchemy's, which wrap the driver's and add the statement.
     cause = error.__cause__ or error
     cause = getattr(cause, 'orig', None) or cause

@@ -26,8 +26,13 @@ def default_backend(*, user: str, password: str, host: str, port: str, name: str
     return f'db+postgresql+psycopg://{login}@{host}:{port}/{name}'
 
 
-def engine_options(result_backend: str) -> dict[str, Any]:
-    """Return the value for Celery's ``database_engine_options``, the arguments of the engine."""
+def engine_options(result_backend: str, timeout: float = 5.0) -> dict[str, Any]:
+    """Return the value for Celery's ``database_engine_options``, the arguments of the engine.
+
+    Arguments:
+        result_backend: Celery's setting.
+        timeout: seconds after which a server that does not answer is given up.
+    """
     if 'sqlite' in result_backend:
         # Seconds to wait for another process's write.
         return {'connect_args': {'timeout': 30}}
@@ -35,11 +40,11 @@ def engine_options(result_backend: str) -> dict[str, Any]:
     options: dict[str, Any] = {'pool_pre_ping': True, 'pool_recycle': 3600}
     if 'psycopg' in result_backend:
         options['connect_args'] = {
-            # A server that does not answer is given up after as many seconds, and milliseconds.
-            'connect_timeout': 5,
-            'tcp_user_timeout': 5000,
-            # Celery keeps times without a zone: in a session of another zone they would be local.
-            'options': '-c timezone=UTC',
+            'connect_timeout': max(1, round(timeout)),
+            'tcp_user_timeout': round(timeout * 1000),
+            # A prepared statement belongs to one connection of the server. PgBouncer in transaction
+            # mode gives each transaction any of them, and RDS Proxy would give up sharing them.
+            'prepare_threshold': None,
         }
     return options
 

@@ -38,7 +38,7 @@ _INSERT: Mapping[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.
 
 
 class UtcDateTime(types.TypeDecorator[datetime]):
-    """A moment; SQLite, which keeps no time zone, gives it back in UTC as well."""
+    """A moment in UTC; PostgreSQL gives it back in the session's zone, SQLite without one."""
 
     impl = types.DateTime(timezone=True)
     cache_ok = True
@@ -47,7 +47,9 @@ class UtcDateTime(types.TypeDecorator[datetime]):
         return value and value.astimezone(timezone.utc)
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        return value and value.replace(tzinfo=value.tzinfo or timezone.utc)
+        if value is None or value.tzinfo is None:
+            return value and value.replace(tzinfo=timezone.utc)
+        return value.astimezone(timezone.utc)
 
 
 TASKS = Table(

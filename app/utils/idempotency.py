@@ -43,7 +43,7 @@ from celery.utils.log import get_logger
 from sqlalchemy import Connection, NullPool, create_engine, func, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.utils import logs, soft_time_limit, vault
+from app.utils import logs, shutdown, soft_time_limit, vault
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage
 from be_queue.redact import redact
@@ -184,14 +184,14 @@ class Guard:
             now = time.monotonic()
             # The next try may take as long as this one.
             left = limit - (now - began) - (now - asked_at)
-            if left <= 0:
+            if left <= 0 or shutdown.overdue():
                 with logs.about(task, request):
                     logger.warning(
                         'goes back to its queue, since %s', reason, extra={'action': 'handed back'}
                     )
                 not_run.send(sender=task, request=request, state=states.REJECTED)
                 raise Reject(reason, requeue=True)
-            time.sleep(min(wait, left))
+            shutdown.sleep(min(wait, left))
 
     def _over(self, connection: Connection, task: Task, task_id: str, attempt: int) -> str | None:
         """Return the state of this attempt, or a later one, when that is over."""

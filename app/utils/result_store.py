@@ -1,76 +1,152 @@
-"""Celery's database backend, made to give up no result while the database is away."""
+"""A layer over any result backend of Celery's that loses nothing while the backend is unavailable.
+
+Celery stores that a task has started before it runs it, and its result before the message is
+deleted. When either raises, it deletes the message all the same.
+"""
 
 from __future__ import annotations
 
 import time
-from functools import cached_property
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from celery import current_task
-from celery.backends.database import DatabaseBackend
+from celery import Celery, current_task, states
+from celery.app.backends import by_url
+from celery.backends.base import Backend, DisabledBackend
 from celery.exceptions import BackendStoreError, Reject
 from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
-from sqlalchemy import String
-from sqlalchemy.exc import DataError
+from kombu.exceptions import EncodeError
+from sqlalchemy import create_engine
 
-from app.utils.long_text import storable
+from app.utils import shutdown
 from app.utils.metrics import results as metrics
 from app.utils.role import Role
-from be_queue.outage import CHECK_RESULT_DB, Outage
+from be_queue import SettingError
+from be_queue.outage import CHECK_RESULT_DB, Outage, brief
+from be_queue.redact import redact
+from be_queue.results import NotInstalled
 
-__all__ = ['ResultStore']
+__all__ = ['ResultStore', 'install']
 
 logger = get_logger(__name__)
 
-#: The part of a task's hard time limit that may be over while it waits for the database.
+#: The part of a task's hard time limit that may be over while it waits for the backend.
 PATIENCE_PART = 0.9
+#: Errors of a value and not of the backend: another try would raise the same.
+REFUSALS = (EncodeError, BackendStoreError)
+#: Those of a task's own result, which an unavailable backend may raise as well.
+OWN_REFUSALS = (TypeError, ValueError)
+#: Backends that no producer could read a worker's results from, and why.
+UNUSABLE = {
+    'rpc://': 'it needs a queue for each producer, which SQS does not have',
+    'cache+memory://': 'it keeps results in the memory of one process',
+}
+USABLE = (
+    'set it to db+postgresql+psycopg://USER:PASS@HOST/NAME, db+sqlite:///FILE, redis://HOST:PORT/0 '
+    'or another backend of Celery whose driver is installed, or to disabled:// for no results'
+)
 
 _SECONDS = metrics.SECONDS.labels('store')
 _ERRORS = metrics.ERRORS.labels('store')
 
 
-class ResultStore(DatabaseBackend):
-    """Does what the process that uses it can do about a database that is away; `play` says which.
+def install(app: Celery) -> None:
+    """Have the worker's app store its results through `ResultStore`.
+
+    Raises `SettingError` when the app's result backend can never work.
+    """
+    chosen = str(app.conf.result_backend)
+    for prefix, reason in UNUSABLE.items():
+        if chosen.startswith(prefix):
+            raise _unusable(chosen, reason)
+    # The first result makes the tables. Else each process would ask the database before it could
+    # store anything, and fail outside of what waits for it.
+    app.conf.database_create_tables_at_setup = False
+    try:
+        backend_class, url = by_url(app.conf.result_backend, app.loader)
+        if issubclass(backend_class, NotInstalled):
+            raise _unusable(chosen, "its driver is missing: pip install 'be-queue[results]'")
+        if issubclass(backend_class, DisabledBackend):
+            return
+        app.backend_cls = type('Backend', (ResultStore, backend_class), {'given_url': url})
+        options = getattr(app.backend, 'engine_options', None)
+        if options is not None:  # a database: its driver is not imported before the first use
+            create_engine(app.backend.url, **options)
+    except SettingError:
+        raise
+    except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
+        raise _unusable(chosen, brief(error)) from None
+
+
+def _unusable(backend: str, reason: str) -> SettingError:
+    return SettingError(f'CELERY_RESULT_BACKEND={redact(backend)!r}: {reason}: {USABLE}')
+
+
+class ResultStore(Backend):
+    """Goes before a backend's class, and does what its process can do; `play` says which.
 
     A pool process waits: the message is deleted after the result is stored. Before the hard time
-    limit would kill the process, and the message with it, the message goes back to its queue, and
-    the task runs again. The consuming process, which stores what a lost or killed child could not,
-    must not wait, since nobody consumes meanwhile: it tries again from a timer. Others, the web
-    server or a producer, have Celery's few quick attempts.
+    limit would kill the process, and the message with it, and soon after the worker was told to
+    stop, the message goes back to its queue, and the task runs again. The consuming process, which
+    stores what a lost or killed child could not, must not wait, since nobody consumes meanwhile: it
+    tries again from a timer. In other processes it changes nothing.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    #: The URL that Celery does not give to a backend that is set as a class.
+    given_url: str | None = None
+
+    def __init__(self, *args: Any, url: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, url=url or self.given_url, **kwargs)
         self._role: Role | None = None
         self._outage = Outage('the result database', hint=CHECK_RESULT_DB)
-        #: Arguments of the calls of `store_result` to repeat, by task id.
-        self._unstored: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self._refusals = REFUSALS + getattr(self, 'refusals', ())
+        #: Calls for the consuming process to repeat, by what they store.
+        self._deferred: dict[str, Callable[[], Any]] = {}
 
     def play(self, role: Role) -> None:
         """Behave as this kind of process must."""
         self._role = role
-        if role is Role.CONSUMER:
-            self.max_retries = 0
-            # Else its ten attempts to make the tables, which the children make, come first.
-            self.session_manager.prepared = True
-
-    def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().store_result(task_id, result, state, *args, **kwargs)
-        except BackendStoreError as error:
-            if self._role is not Role.CONSUMER:
-                raise
-            if not self._unstored:
-                self._try_later(error)
-            self._unstored[task_id] = (result, state, *args), kwargs
-            return self.encode_result(result, state)
+        # Celery's own tries, and those of its Redis backend.
+        self.always_retry = False
+        self.retry_policy: dict[str, Any] = {**self.retry_policy, 'max_retries': 0}
 
     def flush(self) -> None:
         """Store what could not be stored, for the last time: the consuming process ends."""
-        self._store_unstored()
-        for task_id, ((_, state, *_rest), _kwargs) in self._unstored.items():
-            logger.error('the result database is away: lost that task %s is %s', task_id, state)
+        self._store_deferred()
+        for what in self._deferred:
+            logger.error('the result database is away: lost that %s', what)
+
+    def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
+        store = partial(super().store_result, task_id, result, state, *args, **kwargs)
+        if self._role is Role.POOL:
+            if state != states.STARTED:
+                refusals = self._refusals + OWN_REFUSALS
+                return self._wait_for(store, lambda error: not isinstance(error, refusals))
+            try:
+                return self._wait_for(store, lambda error: not isinstance(error, self._refusals))
+            except self._refusals as error:
+                raise Reject(f'its start cannot be stored: {brief(error)}') from error
+        if self._role is Role.CONSUMER:
+            self._try(f'task {task_id} is {state}', store)
+            return self.encode_result(result, state)
+        return store()
+
+    def on_chord_part_return(self, request: Any, state: str, *args: Any, **kwargs: Any) -> Any:
+        count = partial(super().on_chord_part_return, request, state, *args, **kwargs)
+        if self._role is Role.POOL:
+            return self._wait_for(count, self.exception_safe_to_retry)
+        if self._role is Role.CONSUMER:
+            return self._try(f'the chord of task {request.id} has a part that is {state}', count)
+        return count()
+
+    def _ensure_retryable(self, func: Any, *args: Any, **options: Any) -> Any:
+        if self._role is not Role.POOL:
+            return super()._ensure_retryable(func, *args, **options)
+        for name in ('fallback_exc', 'fallback_msg', 'max_retries'):
+            options.pop(name, None)
+        return self._wait_for(partial(func, *args, **options), self.exception_safe_to_retry)
 
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
         began_at = time.monotonic()
@@ -82,50 +158,17 @@ class ResultStore(DatabaseBackend):
         finally:
             _SECONDS.observe(time.monotonic() - began_at)
 
-    def _update_result(self, task: Any, *args: Any, **kwargs: Any) -> None:
-        super()._update_result(task, *args, **kwargs)
-        for name, length in self._texts:
-            text = getattr(task, name)
-            if isinstance(text, str):
-                # For a row that is refused, Celery would store another failure instead.
-                setattr(task, name, storable(text)[:length])
-
-    @cached_property
-    def _texts(self) -> list[tuple[str, int | None]]:
-        """The columns of text but for the key, with how many characters each takes."""
-        return [
-            (column.name, column.type.length)
-            for column in self.task_cls.__table__.columns
-            if isinstance(column.type, String) and column.name != 'task_id'
-        ]
-
-    def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        # What the database cannot hold, such as an id that is too long, it never will.
-        return not isinstance(exc, DataError) and bool(super().exception_safe_to_retry(exc))
-
-    def _try_later(self, error: BaseException) -> None:
-        get_event_loop().call_later(self._outage.failed(error), self._store_unstored)
-
-    def _store_unstored(self) -> None:
-        for task_id, (args, kwargs) in list(self._unstored.items()):
-            try:
-                super().store_result(task_id, *args, **kwargs)
-            except BackendStoreError as error:
-                self._try_later(error)
-                return
-            del self._unstored[task_id]
-        self._outage.ended()
-
-    def _ensure_retryable(self, func: Any, *args: Any, **options: Any) -> Any:
-        if self._role is not Role.POOL:
-            return super()._ensure_retryable(func, *args, **options)
-        for name in ('fallback_exc', 'fallback_msg', 'max_retries'):
-            options.pop(name, None)
+    def _wait_for(
+        self, action: Callable[[], Any], is_outage: Callable[[BaseException], bool]
+    ) -> Any:
+        """Repeat ``action`` until the backend answers; raise Reject when that takes too long."""
         while True:
             try:
-                value = func(*args, **options)
+                value = action()
+            except Reject:
+                raise
             except Exception as error:
-                if not self.exception_safe_to_retry(error):
+                if not is_outage(error):
                     raise
                 wait = self._outage.failed(error)
                 self.on_backend_retryable_error(error)
@@ -135,14 +178,35 @@ class ResultStore(DatabaseBackend):
             self._wait(wait)
 
     def _wait(self, seconds: float) -> None:
-        if current_task:
-            request = current_task.request
-            limit = (request.timelimit or [None])[0] or current_task.time_limit
-            waited = time.monotonic() - request.prerun_at
-            if limit and waited + seconds > limit * PATIENCE_PART:
-                reason = f'the result database is away for {waited:.0f} s'
-                logger.warning(
-                    'goes back to its queue, since %s', reason, extra={'action': 'handed back'}
-                )
-                raise Reject(reason, requeue=True)
-        time.sleep(seconds)
+        if not current_task:
+            time.sleep(seconds)
+            return
+        request = current_task.request
+        limit = (request.timelimit or [None])[0] or current_task.time_limit
+        waited = time.monotonic() - request.prerun_at
+        if not limit or waited + seconds <= limit * PATIENCE_PART:
+            shutdown.sleep(seconds)
+            if not shutdown.overdue():
+                return
+        reason = f'the result database is away for {waited:.0f} s'
+        logger.warning('goes back to its queue, since %s', reason, extra={'action': 'handed back'})
+        raise Reject(reason, requeue=True)
+
+    def _try(self, what: str, action: Callable[[], Any]) -> None:
+        """Call ``action`` now, or else from a timer until it works, in the order of the calls."""
+        idle = not self._deferred
+        self._deferred[what] = action
+        if idle:
+            self._store_deferred()
+
+    def _store_deferred(self) -> None:
+        for what, action in list(self._deferred.items()):
+            try:
+                action()
+            except self._refusals + OWN_REFUSALS as error:
+                logger.error('cannot be stored: %s: %s', what, brief(error))
+            except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
+                get_event_loop().call_later(self._outage.failed(error), self._store_deferred)
+                return
+            del self._deferred[what]
+        self._outage.ended()

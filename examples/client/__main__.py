@@ -264,13 +264,9 @@ def local_results(env: str) -> dict[str, str]:
 
 def quick_to_fail() -> dict[str, Any]:
     """Return settings that tell a person soon when a server is away: a service wants longer."""
-    # libpq's own variable fits whichever database there is, unlike an option of the engine. Celery
-    # connects eleven times before it gives up.
-    os.environ.setdefault('PGCONNECT_TIMEOUT', '3')
     client_config = {'connect_timeout': 5, 'retries': {'max_attempts': 2}}
     return {
         'broker_transport_options': {'client-config': client_config},
-        'result_backend_max_retries': 0,
     }
 
 

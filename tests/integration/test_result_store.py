@@ -30,11 +30,11 @@ def log_nothing() -> Iterator[None]:
 
 @pytest.fixture
 def app(postgres: PostgresServer) -> Celery:
-    """An app with the worker's result store."""
+    """An app with the database backend of workers and producers."""
     url = postgres.backend_url.removeprefix('db+')
     app = Celery(
         broker='memory://',
-        backend=f'app.utils.result_store:ResultStore+{url}',
+        backend=f'be_queue.database:DatabaseBackend+{url}',
         set_as_current=False,
     )
     app.conf.update(database_create_tables_at_setup=False, result_extended=True)

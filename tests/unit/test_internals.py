@@ -115,11 +115,16 @@ METHODS = [
     (ApplyResult, '_write_to'),
     # be_queue/results.py
     (DisabledBackend, '_is_disabled'),
-    # app/utils/result_store.py
-    (DatabaseBackend, '_ensure_retryable'),
+    # be_queue/database.py
+    (DatabaseBackend, '_cleanup'),
     (DatabaseBackend, '_update_result'),
     (DatabaseBackend, 'exception_safe_to_retry'),
-    (DatabaseBackend, 'on_backend_retryable_error'),
+    (SessionManager, 'prepare_models'),
+    # app/utils/result_store.py
+    (Backend, '_ensure_retryable'),
+    (Backend, '_store_result'),
+    (Backend, 'on_backend_retryable_error'),
+    (Celery, 'backend_cls'),
     # be_queue/topology.py
     (Queues, 'deselect'),
     (BaseLoader, 'init_worker'),

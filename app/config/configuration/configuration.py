@@ -227,6 +227,7 @@ class WorkerConfig(be_queue.Config):
             RESULT_DB_HOST=config.result_db_host or 'localhost',
             RESULT_DB_PORT=config.result_db_port,
             RESULT_DB_NAME=config.result_db_name,
+            RESULT_BACKEND_TIMEOUT=config.result_backend_timeout,
             AWS_REGION=config.aws_region,
             SQS_ENDPOINT_URL=config.sqs_url,
             ALLOW_UNMAPPED_TASKS=config.allow_unmapped_tasks,
@@ -246,11 +247,11 @@ class WorkerConfig(be_queue.Config):
         if self.APP.vault_addr and self.APP.vault_db_role:
             role, chosen = self.APP.vault_db_role, self.given('result_backend')
             settings['result_backend'] = vault_backend(self.APP, role, chosen)
-            settings['database_engine_options'] = engine_options(settings['result_backend'])
+            settings['database_engine_options'] = self._engine_options(settings['result_backend'])
         elif self.APP.is_local and self.APP.result_db_host is None:
             chosen = self.given('result_backend')
             settings['result_backend'] = chosen or local_backend(self.APP.var_dir)
-            settings['database_engine_options'] = engine_options(settings['result_backend'])
+            settings['database_engine_options'] = self._engine_options(settings['result_backend'])
         settings['broker_transport_options'] |= {
             'create_queues': self.APP.sqs_create_queues,
             # What a worker that died has held is delivered again after these seconds. A worker that
@@ -279,9 +280,21 @@ class WorkerConfig(be_queue.Config):
             'task_soft_time_limit': time_limit * SOFT_PART,
             # Seconds: a week to look at a result. result_expiry.py has the rows deleted.
             'result_expires': 7 * 24 * 3600,
-            # Outages of the database: see there.
-            'override_backends': {'db': 'app.utils.result_store:ResultStore'},
         }
+
+    @property
+    def stores_results(self) -> bool:
+        """Whether the worker needs its result backend."""
+        if self.APP.idempotency_guard:
+            return True
+        if str(vars(self)['result_backend']).startswith('disabled'):
+            return False
+        return not self.given('task_ignore_result') or bool(
+            self.given('task_store_errors_even_if_ignored')
+        )
+
+    def _engine_options(self, result_backend: str) -> dict[str, Any]:
+        return engine_options(result_backend, self.RESULT_BACKEND_TIMEOUT)
 
 
 @cache

@@ -11,12 +11,12 @@ __all__ = ['flush', 'play']
 
 
 def play(role: Role) -> None:
-    """Have a database backend behave as ``role`` must."""
+    """Have the result backend behave as ``role`` must."""
     if isinstance(current_app.backend, ResultStore):
         current_app.backend.play(role)
 
 
 def flush() -> None:
-    """Have a database backend store what is left, for the last time."""
+    """Have the result backend store what is left, for the last time."""
     if isinstance(current_app.backend, ResultStore):
         current_app.backend.flush()

@@ -7,15 +7,16 @@ from celery import Celery, states
 from kombu.asynchronous import Hub
 
 from app.utils.metrics.metrics import REGISTRY
-from app.utils.result_store import ResultStore
+from app.utils.result_store import install
 from app.utils.role import Role
+from be_queue import SettingError
 from tests.support.counted_since import Counted
 
 
-def store(url: str) -> ResultStore:
-    app = Celery('results', broker='memory://', backend=url, set_as_current=False)
-    app.conf.database_create_tables_at_setup = False
-    return ResultStore(url=url.removeprefix('db+'), app=app)
+def app(backend: str) -> Celery:
+    app = Celery('results', broker='memory://', backend=backend, set_as_current=False)
+    install(app)
+    return app
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def counted() -> Counted:
 
 
 def test_a_result_that_is_stored_is_timed(tmp_path: Path, counted: Counted) -> None:
-    results = store(f'db+sqlite:///{tmp_path / "results"}')
+    results = app(f'db+sqlite:///{tmp_path / "results"}').backend
     results.store_result('id', 3, states.SUCCESS)
     assert results.get_result('id') == 3
     assert counted('result_store_seconds_count', operation='store') == 1
@@ -33,13 +34,43 @@ def test_a_result_that_is_stored_is_timed(tmp_path: Path, counted: Counted) -> N
 
 
 def test_each_try_that_fails_is_an_error(tmp_path: Path, hub: Hub, counted: Counted) -> None:
-    results = store(f'db+sqlite:///{tmp_path / "nowhere" / "results"}')
+    results = app(f'db+sqlite:///{tmp_path / "nowhere" / "results"}').backend
     results.play(Role.CONSUMER)
     results.store_result('id', 3, states.SUCCESS)
     assert counted('result_store_errors_total', operation='store') == 1
     (tmp_path / 'nowhere').mkdir()
-    results.session_manager.prepared = False
     results.flush()
     assert results.get_result('id') == 3
     assert counted('result_store_errors_total', operation='store') == 1
     assert counted('result_store_seconds_count', operation='store') == 2
+
+
+@pytest.mark.parametrize(
+    ('backend', 'reason'),
+    [
+        ('postgresql://me:hush@db/x', "No module named 'postgresql'"),
+        ('db+postgresql://me:hush@db/x', "No module named 'psycopg2'"),
+        ('db+oracel://me:hush@db/x', 'sqlalchemy.dialects:oracel'),
+        ('db+postgresql+psycopg://me:hush@db:x/x', "'x'"),
+        ('mongodb://me:hush@db/x', 'pymongo'),
+        ('rediss://me:hush@db/0', 'ssl_cert_reqs'),
+        ('be_queue.results:NotInstalled', "pip install 'be-queue[results]'"),
+        ('app.no.such:Backend', "No module named 'app.no'"),
+        ('rpc://', 'a queue for each producer'),
+        ('cache+memory://', 'the memory of one process'),
+    ],
+)
+def test_a_backend_that_can_never_work_is_refused_in_one_line(backend: str, reason: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        app(backend)
+    line = str(refused.value)
+    assert line.startswith('CELERY_RESULT_BACKEND=')
+    assert reason in line
+    assert 'set it to db+postgresql+psycopg://' in line
+    assert '\n' not in line
+    assert 'hush' not in line
+
+
+@pytest.mark.parametrize('backend', ['disabled://', 'redis://127.0.0.1:1/0'])
+def test_a_backend_that_may_work_is_not_asked_at_the_start(backend: str) -> None:
+    app(backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from celery import Celery, chord
+from celery.exceptions import BackendGetMetaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from be_queue import BeQueueError
+from be_queue import BeQueueError, Config
 from be_queue.results import NotInstalled, ResultsExtraMissingError, default_backend
 from be_queue.testing.memory import MemoryBroker
 
@@ -101,3 +103,28 @@ print(Config(['add']).result_backend)
     )
 
     assert run.stdout.strip() == 'be_queue.results:NotInstalled'
+
+
+def test_reading_a_result_is_one_try_of_a_database_that_does_not_answer() -> None:
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        app = Celery(set_as_current=False)
+        port = silent.getsockname()[1]
+        app.config_from_object(
+            Config(['a'], RESULT_DB_HOST='127.0.0.1', RESULT_DB_PORT=port, RESULT_BACKEND_TIMEOUT=1)
+        )
+        with pytest.raises(BackendGetMetaError):
+            app.AsyncResult('id').state  # noqa: B018
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+
+
+def test_redis_has_as_long_to_answer_as_a_database() -> None:
+    app = Celery(set_as_current=False)
+    app.config_from_object(
+        Config(['a'], result_backend='redis://127.0.0.1:1/0', RESULT_BACKEND_TIMEOUT=3)
+    )
+    connection = app.backend.connparams
+    assert connection['socket_timeout'] == connection['socket_connect_timeout'] == 3
+    assert app.backend.retry_policy['timeout'] == 3

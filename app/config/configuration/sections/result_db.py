@@ -19,5 +19,9 @@ class ResultDbSettings(BaseSettings):
     result_db_host: str | None = None
     result_db_port: Annotated[int, Field(ge=1, le=65535)] = 5432
     result_db_name: str = 'cadasta'
+    #: Seconds after which a result backend that does not answer is given up, to be tried again.
+    result_backend_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+    #: Seconds that a task goes on waiting for an unavailable result backend when the worker stops.
+    result_backend_shutdown_timeout: Annotated[float, Field(ge=0, le=43_200)] = 5.0
     #: Whether a message whose task runs already or has run is skipped: app/utils/idempotency.py.
     idempotency_guard: bool = False
