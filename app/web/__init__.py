@@ -39,10 +39,9 @@ def create_app() -> Flask:
     # An app of its own: the worker's would import the tasks and whatever they load.
     celery_app = Celery(config.service_name)
     celery_app.config_from_object(worker_config)
-    servers = [
-        Check('broker', BrokerProbe(celery_app)),
-        Check('results', ResultsProbe(celery_app)),
-    ]
+    servers = [Check('broker', BrokerProbe(celery_app))]
+    if worker_config.stores_results:
+        servers.append(Check('results', ResultsProbe(celery_app)))
     collector = ProcessCollector(config.prometheus_multiproc_dir)
     queues = [*queues_by_name(worker_config), worker_config.TOPOLOGY.platform]
     depths = DepthPoller(Asker(celery_app).ask, [name for name in queues if name])

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from be_queue.outage import brief
+
 __all__ = ['Check', 'faults']
 
 #: Seconds to wait for all outcomes together.
@@ -47,7 +49,8 @@ class Check:
         if thread is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                return f'no answer for {time.monotonic() - self._started:.1f} s'
+                # The last probe's words say more.
+                return self._fault or f'no answer for {time.monotonic() - self._started:.1f} s'
         return self._fault
 
     def _run(self) -> None:
@@ -55,7 +58,7 @@ class Check:
             self._probe()
             fault = None
         except Exception as error:  # noqa: BLE001  (the fault is the answer)
-            fault = f'{type(error).__name__}: {error}'.splitlines()[0]
+            fault = brief(error)
         with self._lock:
             self._fault, self._finished, self._thread = fault, time.monotonic(), None
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from celery import Celery
 
+from be_queue.outage import CHECK_RESULT_DB, Outage
+
 __all__ = ['BrokerProbe', 'ResultsProbe']
 
 # No task has this id: asking for its result makes the backend read its table.
@@ -28,12 +30,18 @@ class BrokerProbe:
 
 
 class ResultsProbe:
-    """Asks the result backend for a task that does not exist; raises what goes wrong."""
+    """Asks the result backend for a task that does not exist; raises and logs what goes wrong."""
 
     def __init__(self, celery_app: Celery) -> None:
         self._app = celery_app
+        self._outage = Outage('the result database', hint=CHECK_RESULT_DB)
 
     def __call__(self) -> None:
-        backend = self._app.backend
-        backend.max_retries = 0  # the next probe is the retry
-        backend.get_task_meta(_NO_TASK, cache=False)
+        try:
+            backend = self._app.backend
+            backend.always_retry = False  # the next probe is the retry
+            backend.get_task_meta(_NO_TASK, cache=False)
+        except Exception as error:
+            self._outage.failed(error)
+            raise
+        self._outage.ended()

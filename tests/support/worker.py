@@ -117,7 +117,7 @@ class Site:
         """Return the name on SQS of one of the template's queues."""
         return f'{self.username}-local-python-backend-worker-template-{name}'
 
-    def producer(self) -> Celery:
+    def producer(self, **settings: Any) -> Celery:
         """Return an app that sends the template's tasks and reads their results."""
         from app.config.queues import QUEUES
 
@@ -132,7 +132,8 @@ class Site:
                 SQS_ENDPOINT_URL=env['SQS_ENDPOINT_URL'],
                 # The tests' own tasks go to the queue of Celery's.
                 ALLOW_UNMAPPED_TASKS=True,
-                **{name: value for name, value in env.items() if name.startswith('RESULT_DB_')},
+                **{name: value for name, value in env.items() if name.startswith('RESULT_DB_')}
+                | settings,
             )
         )
         return app

@@ -4,17 +4,28 @@ import threading
 import time
 
 from app.web.checks import PATIENCE, Check, faults
+from tests.support.waiting import wait_until
 
 
 def test_a_probe_that_returns_is_no_fault():
     assert faults([Check('a', lambda: 1)]) == {'a': None}
 
 
-def test_a_probe_that_raises_is_its_first_line():
-    def probe() -> None:
-        raise OSError('gone\nfor good')
+def test_a_fault_is_the_words_of_the_cause_also_while_the_next_probe_hangs():
+    release = threading.Event()
 
-    assert faults([Check('a', probe)]) == {'a': 'OSError: gone'}
+    def probe() -> None:
+        started.append(1)
+        if len(started) > 1:
+            release.wait()
+        raise RuntimeError('failed to ask') from OSError('gone\nfor good')
+
+    started = []
+    check = Check('a', probe)
+    wait_until(lambda: faults([check]) == {'a': 'OSError: gone for good'}, 'it is said')
+    wait_until(lambda: faults([check]) and len(started) > 1, 'the next probe hangs')
+    assert faults([check]) == {'a': 'OSError: gone for good'}
+    release.set()
 
 
 def test_hanging_probes_hold_nobody_up_and_are_not_started_twice():
