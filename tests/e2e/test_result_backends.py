@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,9 +82,9 @@ def drained(sqs: SqsServer, site: Site, queue: str) -> bool:
     return sqs.in_flight(name) == sqs.visible(name) == 0
 
 
-def send(site: Site, task: str, *args: object) -> str:
+def send(site: Site, task: str, *args: object, **options: object) -> str:
     """Send a task from a program that does not look at results; return its id."""
-    return str(site.producer(result_backend='disabled://').send_task(task, args).id)
+    return str(site.producer(result_backend='disabled://').send_task(task, args, **options).id)
 
 
 @contextmanager
@@ -96,7 +95,8 @@ def producing(site: Site, backend: Backend) -> Iterator[Celery]:
         yield app
     finally:
         if backend.url.startswith('redis:'):
-            gc.collect()  # its results unsubscribe
+            # Results that are deleted later unsubscribe, which takes seconds without Redis.
+            app.backend.result_consumer.subscribed_to.clear()
             app.backend.result_consumer.stop()
             app.backend.client.connection_pool.disconnect()
 
@@ -144,17 +144,15 @@ def redis_backend(tmp_path: Path, postgres: PostgresServer) -> Iterator[Backend]
 
 def test_chords_and_failures_outlast_an_outage_of_redis(site: Site, redis_backend: Backend) -> None:
     with site.server(
-        CELERY_RESULT_BACKEND=redis_backend.url,
-        CELERY_TASK_TIME_LIMIT=4,
-        CELERY_TASK_SOFT_TIME_LIMIT=0,
+        CELERY_RESULT_BACKEND=redis_backend.url, CELERY_TASK_SOFT_TIME_LIMIT=0
     ) as server:
-        killed = send(site, 'slow', 60)
+        killed = send(site, 'slow', 600, time_limit=4)
         wait_until(lambda: state(site, redis_backend, killed) == 'STARTED', 'the first runs')
         with producing(site, redis_backend) as producer:
             header = [producer.signature('slow', (1,)) for _ in range(2)]
             body = producer.signature('slow', (0,), immutable=True)
             total = chord(header, body, app=producer).apply_async().id
-        wait_until(lambda: server.metric('worker_tasks_count_total', state='STARTED') == 2, 'two')
+        wait_until(lambda: server.metric('worker_tasks_count_total', state='STARTED') >= 2, 'two')
         redis_backend.take_away()
         wait_until(lambda: 'Hard time limit' in server.log, 'the first is killed')
         assert server.health('/healthz')[0] == 200
@@ -217,7 +215,7 @@ def test_a_stop_waits_for_the_backend_as_long_as_it_is_told_to(
     with site.server(
         CELERY_RESULT_BACKEND=redis_backend.url, RESULT_BACKEND_SHUTDOWN_TIMEOUT=seconds
     ) as server:
-        task_id = send(site, 'slow', 1)
+        task_id = send(site, 'slow', 5)
         wait_until(lambda: state(site, redis_backend, task_id) == 'STARTED', 'the task runs')
         redis_backend.take_away()
         wait_until(lambda: 'task_name=slow' in server.log, 'its result cannot be stored')
