@@ -19,6 +19,8 @@ from celery.backends.database.models import TaskSet
 from sqlalchemy import Engine, String, delete, event
 from sqlalchemy.exc import DataError
 
+from be_queue.text import storable
+
 __all__ = ['DatabaseBackend']
 
 
@@ -56,7 +58,8 @@ class DatabaseBackend(database.DatabaseBackend):
         for name, length in self._texts:
             text = getattr(task, name)
             if isinstance(text, str):
-                setattr(task, name, _storable(text)[:length])
+                # For a row that is refused, Celery would store another failure instead.
+                setattr(task, name, storable(text)[:length])
 
     def _cleanup(self) -> None:
         expired = _without_zone(datetime.now(timezone.utc) - self.expires)
@@ -77,12 +80,3 @@ class DatabaseBackend(database.DatabaseBackend):
 
 def _without_zone(moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc).replace(tzinfo=None)
-
-
-def _storable(text: str) -> str:
-    """Return a text without what PostgreSQL refuses: NUL and halves of surrogate pairs.
-
-    An exception may have them from the data that it is about, and its traceback has its text. For
-    a row that is refused, Celery would store another failure in place of the task's.
-    """
-    return text.replace('\0', '\N{REPLACEMENT CHARACTER}').encode(errors='replace').decode()

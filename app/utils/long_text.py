@@ -1,8 +1,8 @@
-"""Texts that are too long for a log line or a report, or that a server cannot store."""
+"""Texts that are too long for a log line or a report."""
 
 from __future__ import annotations
 
-__all__ = ['MAX_TEXT', 'shortened', 'storable']
+__all__ = ['MAX_TEXT', 'shortened']
 
 #: Characters of a message, a traceback or a field. Collectors take lines of 256 KiB (CloudWatch
 #: Logs) and more, Sentry reports of 1 MiB.
@@ -19,11 +19,3 @@ def shortened(text: str, most: int = MAX_TEXT) -> str:
         return text
     half = most // 2
     return f'{text[:half]} ... {left_out} characters are left out ... {text[len(text) - half :]}'
-
-
-def storable(text: str) -> str:
-    """Return a text without what PostgreSQL refuses: NUL and halves of surrogate pairs.
-
-    An exception may have them from the data that it is about, and its traceback has its text.
-    """
-    return text.replace('\0', '\N{REPLACEMENT CHARACTER}').encode(errors='replace').decode()

@@ -122,7 +122,7 @@ METHODS = [
     (SessionManager, 'prepare_models'),
     # app/utils/result_store.py
     (Backend, '_ensure_retryable'),
-    (Backend, '_store_result'),
+    (DatabaseBackend, '_store_result'),
     (Backend, 'on_backend_retryable_error'),
     (Celery, 'backend_cls'),
     # be_queue/topology.py

@@ -9,8 +9,9 @@ import json
 from typing import Any
 
 from app.known_secrets import redacted
-from app.utils.long_text import MAX_TEXT, shortened, storable
+from app.utils.long_text import MAX_TEXT, shortened
 from be_queue.redact import redact
+from be_queue.text import storable
 
 __all__ = ['MAX_REPORT', 'scrub']
 
