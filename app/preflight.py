@@ -21,8 +21,8 @@ __all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
 
 logger = logging.getLogger(__name__)
 
-#: What processes keep their metrics in, dead ones' are folded into, and the heartbeat.
-STALE = ('*.db', '*.dead', '*.draft', '*.folded', 'worker.*')
+#: The files of the metrics, and the heartbeat.
+STALE = ('*.db', 'worker.*')
 #: What to do when an address cannot be had, by the system's number of the fault.
 LISTEN_HINTS = {
     errno.EADDRINUSE: 'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)',

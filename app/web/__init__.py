@@ -22,7 +22,7 @@ from app.web.health import health
 from app.web.metrics import metrics
 from app.web.overview import Gatherer, queues_by_name
 from app.web.probes import BrokerProbe, ResultsProbe
-from app.web.process_metrics import FOLD_INTERVAL, ProcessCollector
+from app.web.process_metrics import ProcessCollector
 from app.web.repeating import Repeating
 
 __all__ = ['create_app']
@@ -46,12 +46,10 @@ def create_app() -> Flask:
     queues = [*queues_by_name(worker_config), worker_config.TOPOLOGY.platform]
     depths = DepthPoller(Asker(celery_app).ask, [name for name in queues if name])
     interval = config.queue_depth_interval
-    repeated = [Repeating('folding of metrics', FOLD_INTERVAL, collector.fold)]
     if interval:
-        repeated.append(Repeating('depths of queues', interval, depths.poll))
-    for each in repeated:
-        each.start()
-        atexit.register(each.stop)
+        polling = Repeating('depths of queues', interval, depths.poll)
+        polling.start()
+        atexit.register(polling.stop)
 
     web = Flask(__name__)
     web.json.sort_keys = False  # type: ignore[attr-defined]

@@ -35,9 +35,8 @@ Made from the code by `python -m app.web.metrics_table`: do not edit.
 * `state` of a task is Celery's, as in the column `status` of the results. `worker_tasks_count`
   counts attempts, `tasks_finished` each task once: one whose message goes back to its queue has
   not finished.
-* `exception` is the class's name, of the first thirty classes that the worker's processes meet, and
-  `other` of the rest. `operation` is SQS's name for what it was asked; a request that cannot be
-  signed, for want of credentials, counts as `denied`.
+* `exception` is the class's name. `operation` is SQS's name for what it was asked; a request that
+  cannot be signed, for want of credentials, counts as `denied`.
 * `worker_heartbeat_age_seconds` and `poller_*` are there while the worker consumes: not while it
   starts, nor while it stops and waits for its last tasks.
 * `pool_processes_lost` tells apart `recycled` (after `CELERY_WORKER_MAX_TASKS_PER_CHILD` tasks),

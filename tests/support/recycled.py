@@ -1,44 +1,75 @@
-"""Processes that count and end one after the other, as those of a pool that are recycled do.
+"""A pool whose processes count, and are recycled or killed.
 
-python -m tests.support.recycled CHILDREN, with PROMETHEUS_MULTIPROC_DIR set
+python -m tests.support.recycled recycle TASKS
+python -m tests.support.recycled kill TIMES FILE
+
+``recycle`` replaces a process after each task. ``kill`` kills one with SIGKILL, again and again,
+while it counts; FILE has a byte for each count that was begun.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
+from pathlib import Path
 
-from prometheus_client import Counter, Gauge, Histogram
+import billiard
+from celery import signals
 
-#: That run side by side.
-SIDE_BY_SIDE = 4
+from app.utils.metrics.define import counter, histogram
+from tests.support.waiting import wait_until
+
 QUEUES = ('a', 'b', 'c')
+PROCESSES = 8
+#: Counts that are begun before the process is killed.
+COUNTED = 50
+
+TASKS = counter('tasks', 'Tasks.', 'queue')
+SECONDS = histogram('seconds', 'Seconds.', 'queue', buckets=(1, 5))
 
 
-def main(count: int) -> None:
-    """Fork the processes, a few at a time."""
-    tasks = Counter('tasks', 'Tasks.', ['queue'])
-    seconds = Histogram('seconds', 'Seconds.', ['queue'])
-    largest = Gauge('largest', 'Largest.', multiprocess_mode='max')
-    latest = Gauge('latest', 'Latest.', multiprocess_mode='livemostrecent')
-    running = 0
-    for number in range(count):
-        if running == SIDE_BY_SIDE:
-            os.wait()
-            running -= 1
-        if not os.fork():
-            random.seed(number)
-            for queue in QUEUES:
-                tasks.labels(queue).inc()
-                seconds.labels(queue).observe(random.uniform(0, 10))
-            largest.set(number)
-            latest.set(number)
-            os._exit(0)
-        running += 1
-    for _ in range(running):
-        os.wait()
+def _started() -> None:
+    signals.worker_process_init.send(sender=None)
+
+
+def _count(number: int) -> None:
+    random.seed(number)
+    for queue in QUEUES:
+        TASKS.labels(queue).inc()
+        SECONDS.labels(queue).observe(random.uniform(0, 10))
+
+
+def _count_for_ever(path: str) -> None:
+    with Path(path).open('ab', buffering=0) as begun:
+        while True:
+            begun.write(b'.')
+            TASKS.labels('a').inc()
+
+
+def recycle(tasks: int) -> None:
+    """Run the tasks, each in a process of its own."""
+    with billiard.Pool(PROCESSES, initializer=_started, maxtasksperchild=1) as pool:
+        pool.map(_count, range(tasks), chunksize=1)
+        pool.close()
+        pool.join()
+
+
+def kill(times: int, path: Path) -> None:
+    """Kill a process of the pool so many times."""
+    path.touch()
+    with billiard.Pool(1, initializer=_started) as pool:
+        for _ in range(times):
+            pool.apply_async(_count_for_ever, (str(path),))
+            enough = path.stat().st_size + COUNTED
+            wait_until(lambda n=enough: path.stat().st_size >= n, 'the process counts')
+            os.kill(pool._pool[0].pid, signal.SIGKILL)
 
 
 if __name__ == '__main__':
-    main(int(sys.argv[1]))
+    what, number, *rest = sys.argv[1:]
+    if what == 'recycle':
+        recycle(int(number))
+    else:
+        kill(int(number), Path(rest[0]))

@@ -7,7 +7,6 @@ that use it before the new version goes into the lock file.
 from __future__ import annotations
 
 import inspect
-import math
 
 import billiard.common
 import billiard.pool
@@ -37,9 +36,8 @@ from kombu.asynchronous import Hub
 from kombu.asynchronous.http import Request
 from kombu.asynchronous.http.curl import CurlClient
 from kombu.transport import SQS, virtual
-from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess, values
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 METHODS = [
     # be_queue/transport/clients/forks.py
@@ -148,8 +146,6 @@ METHODS = [
     (prefork.TaskPool, 'Pool'),
     (billiard.pool.TimeoutHandler, '_trywaitkill'),
     (billiard.pool, 'EX_RECYCLE'),
-    # app/web/process_metrics
-    (MmapedDict, 'read_all_values_from_file'),
 ]
 
 
@@ -288,19 +284,6 @@ def test_result_backends_can_be_replaced() -> None:
     assert SessionManager().prepared is False
 
 
-def test_prometheus_client_names_files_by_kind_and_process_and_values_by_json() -> None:
-    # app/web/process_metrics
-    source = inspect.getsource(values.MultiProcessValue)
-    assert "'{}_{}.db'.format(file_prefix, pid['value'])" in source
-    assert "file_prefix = typ + '_' + multiprocess_mode" in source
-    assert mmap_key('m', 'm_total', ['b', 'a'], ['1', '2'], 'help') == (
-        '["m", "m_total", {"a": "2", "b": "1"}, "help"]'
-    )
-    # Only gauges of which the most recent counts use the second number of a value.
-    source = inspect.getsource(multiprocess.MultiProcessCollector._accumulate_metrics)
-    assert source.count('timestamp = float(timestamp or 0)') == 1
-
-
 def test_a_pool_counts_the_tasks_of_each_process_until_it_forgets_the_process() -> None:
     # app/utils/celery_signals/pool.py
     source = inspect.getsource(billiard.pool.Pool)
@@ -309,14 +292,6 @@ def test_a_pool_counts_the_tasks_of_each_process_until_it_forgets_the_process() 
     assert 'self._timeout_handler = self.TimeoutHandler(' in source
     worker = inspect.getsource(billiard.pool.Worker.workloop)
     assert worker.count('EX_RECYCLE') == 2  # for the number of tasks and for memory
-
-
-def test_a_histogram_has_its_sum_and_its_buckets_as_values() -> None:
-    # app/utils/metrics/define.py; what is done with them is compared in its own tests
-    histogram = Histogram('unit', '', buckets=(1, 2), registry=None)
-    assert histogram._upper_bounds == [1, 2, math.inf]
-    assert len(histogram._buckets) == 3
-    assert callable(histogram._sum.inc)
 
 
 def test_metrics_know_their_labels_and_a_registry_its_metrics() -> None:

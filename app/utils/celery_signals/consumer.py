@@ -11,9 +11,8 @@ from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 from prometheus_client import Counter
 
-from app.utils.celery_signals.labels import UNKNOWN, exception_label, labels, labels_of, routes
+from app.utils.celery_signals.labels import UNKNOWN, labels, labels_of, routes
 from app.utils.metrics.metrics import CONSUMER_TASKS
-from app.utils.metrics.quick import QuickCounter
 from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED
 
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the child.
@@ -67,7 +66,7 @@ def _failure(sender: Task, task_id: str, exception: BaseException, **_: Any) -> 
     _counter(*names, states.FAILURE).inc()
     if not isinstance(exception, Reject):  # which the child has counted
         FINISHED.labels(*names, states.FAILURE).inc()
-        FAILED.labels(*names, exception_label(exception)).inc()
+        FAILED.labels(*names, type(exception).__name__).inc()
 
 
 @signals.task_retry.connect
@@ -88,8 +87,8 @@ def _ended(names: tuple[str, str], state: str) -> None:
 
 # Looking a metric up takes longer than counting.
 @lru_cache(1024)
-def _of_received(name: str, routing_key: str | None) -> QuickCounter:
-    return QuickCounter(CONSUMER_TASKS.labels(*labels_of(name, routing_key), states.RECEIVED))
+def _of_received(name: str, routing_key: str | None) -> Counter:
+    return CONSUMER_TASKS.labels(*labels_of(name, routing_key), states.RECEIVED)
 
 
 @lru_cache

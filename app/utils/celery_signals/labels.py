@@ -8,20 +8,11 @@ from typing import Any
 
 from celery import current_app
 
-from app.config.configuration import load_config
-from app.utils.metrics.shared_names import SharedNames
-
-__all__ = ['MOST_CLASSES', 'UNKNOWN', 'exception_label', 'labels', 'labels_of', 'routes']
+__all__ = ['UNKNOWN', 'labels', 'labels_of', 'routes']
 
 UNKNOWN = 'unknown'
-#: Classes of exceptions that the processes together tell apart.
-MOST_CLASSES = 30
-OTHER = 'other'
 #: Answers that are kept, since each takes longer than the count itself.
 _KEPT = 1024
-
-# Beside the heartbeat, with which it is removed before the next run.
-_classes = SharedNames(load_config().prometheus_multiproc_dir / 'worker.exceptions', MOST_CLASSES)
 
 
 def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -51,9 +42,3 @@ def routes() -> Mapping[str, Any]:
         if isinstance(router, Mapping):
             return router
     return {}
-
-
-def exception_label(error: BaseException) -> str:
-    """Return the name of an exception's class; ``other`` when the worker has seen too many."""
-    name = type(error).__name__
-    return name if _classes.admits(name) else OTHER

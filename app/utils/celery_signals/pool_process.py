@@ -13,9 +13,8 @@ from celery.exceptions import Reject
 
 from app.utils import idempotency, soft_time_limit
 from app.utils.celery_signals.consumer import RECEIVED_AT
-from app.utils.celery_signals.labels import exception_label, labels, labels_of
+from app.utils.celery_signals.labels import labels, labels_of
 from app.utils.metrics.metrics import LATENCY, RUNTIME, WORKER_TASKS
-from app.utils.metrics.quick import QuickCounter, QuickHistogram
 from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED, WAIT
 
 #: States of an attempt after which there is no other. REJECTED may be one, or not.
@@ -27,13 +26,13 @@ class _Metrics:
 
     def __init__(self, names: tuple[str, str]) -> None:
         self.names = names
-        self.started = QuickCounter(WORKER_TASKS.labels(*names, states.STARTED))
-        self.latency = QuickHistogram(LATENCY.labels(*names))
-        self.wait = QuickHistogram(WAIT.labels(*names))
-        self.runtime = QuickHistogram(RUNTIME.labels(*names))
-        self.retried = QuickCounter(RETRIED.labels(*names))
-        self.ended = lru_cache(lambda state: QuickCounter(WORKER_TASKS.labels(*names, state)))
-        self.finished = lru_cache(lambda state: QuickCounter(FINISHED.labels(*names, state)))
+        self.started = WORKER_TASKS.labels(*names, states.STARTED)
+        self.latency = LATENCY.labels(*names)
+        self.wait = WAIT.labels(*names)
+        self.runtime = RUNTIME.labels(*names)
+        self.retried = RETRIED.labels(*names)
+        self.ended = lru_cache(lambda state: WORKER_TASKS.labels(*names, state))
+        self.finished = lru_cache(lambda state: FINISHED.labels(*names, state))
 
 
 @lru_cache(1024)
@@ -73,7 +72,7 @@ def _postrun(task: Task, retval: Any, state: str | None, **_: Any) -> None:
         if state == states.FAILURE:
             if not isinstance(outcome, Exception):
                 return  # this process ends, and the consumer says what becomes of the task
-            FAILED.labels(*metrics.names, exception_label(outcome)).inc()
+            FAILED.labels(*metrics.names, type(outcome).__name__).inc()
         metrics.finished(state).inc()
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter as Tally
 from collections.abc import Sequence
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from app.config.configuration import load_config
 
-__all__ = ['counter', 'gauge', 'histogram', 'observe_all']
+__all__ = ['counter', 'gauge', 'histogram']
 
 _PREFIX = load_config().prefix
 
@@ -33,15 +31,3 @@ def histogram(name: str, what: str, *labels: str, buckets: Sequence[float]) -> H
 def gauge(name: str, what: str, *labels: str) -> Gauge:
     """Return a gauge of which the last value set by a process that lives counts."""
     return Gauge(f'{_PREFIX}_{name}', what, labels, multiprocess_mode='livemostrecent')
-
-
-def observe_all(metric: Histogram, values: Sequence[float]) -> None:
-    """Observe values together: one write for each bucket that has some, not two for each value.
-
-    Arguments:
-        metric: a histogram, with its labels.
-    """
-    if values:
-        metric._sum.inc(sum(values))
-        for index, count in Tally(bisect_left(metric._upper_bounds, v) for v in values).items():
-            metric._buckets[index].inc(count)

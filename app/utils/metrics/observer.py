@@ -8,7 +8,6 @@ from functools import lru_cache
 from prometheus_client import Counter
 
 from app.utils.metrics import transport as metrics
-from app.utils.metrics.define import observe_all
 from be_queue.transport.clients.sqs_errors import STATUSES
 from be_queue.transport.observer import Observer
 
@@ -62,7 +61,8 @@ class Counting(Observer):
     def deleted(self, queue: str, asked: int, delays: Sequence[float]) -> None:
         counted = _queue(queue)
         counted.delete_batch.observe(asked)
-        observe_all(counted.ack_delay, delays)
+        for delay in delays:
+            counted.ack_delay.observe(delay)
 
     def extended(self, queue: str, count: int, failed: int) -> None:
         counted = _queue(queue)

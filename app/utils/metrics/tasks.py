@@ -17,7 +17,7 @@ FINISHED = counter(
 RETRIED = counter('tasks_retried', 'Attempts after which the task is retried.', 'name', 'queue')
 FAILED = counter(
     'tasks_failed',
-    'Tasks that failed for good, by class of exception; other beyond thirty.',
+    'Tasks that failed for good, by class of exception.',
     'name',
     'queue',
     'exception',

@@ -8,7 +8,7 @@ from app.preflight import listen, prepare_metrics_directory
 from app.start_error import StartError
 
 EARLIER = """
-counter_7.db gauge_livemostrecent_7.db histogram_8.2.dead counter.2.folded counter.3.draft
+counter_7-0.db gauge_livemostrecent_7.db
 worker.json worker.17
 """
 
