@@ -41,8 +41,9 @@ def _count(number: int) -> None:
         SECONDS.labels(queue).observe(random.uniform(0, 10))
 
 
-def _count_for_ever(path: str) -> None:
-    with Path(path).open('ab', buffering=0) as begun:
+def _count_for_ever(path: Path) -> None:
+    path.with_suffix('.pid').write_text(str(os.getpid()))
+    with path.open('ab', buffering=0) as begun:
         while True:
             begun.write(b'.')
             TASKS.labels('a').inc()
@@ -61,10 +62,10 @@ def kill(times: int, path: Path) -> None:
     path.touch()
     with billiard.Pool(1, initializer=_started) as pool:
         for _ in range(times):
-            pool.apply_async(_count_for_ever, (str(path),))
+            pool.apply_async(_count_for_ever, (path,))
             enough = path.stat().st_size + COUNTED
             wait_until(lambda n=enough: path.stat().st_size >= n, 'the process counts')
-            os.kill(pool._pool[0].pid, signal.SIGKILL)
+            os.kill(int(path.with_suffix('.pid').read_text()), signal.SIGKILL)
 
 
 if __name__ == '__main__':
