@@ -96,7 +96,7 @@ def test_a_fork_has_a_connection_of_its_own(server: FluentServer) -> None:
         'while td._sender.socket is None: pass\n'
         'held, done = threading.Event(), threading.Event()\n'
         'def hold():\n'
-        '    with td._lock, td._sender._state:\n'
+        '    with td._lock, td._sender._state, td._sender.lock:\n'
         '        held.set()\n'
         '        done.wait()\n'
         'threading.Thread(target=hold).start()\n'

@@ -17,9 +17,14 @@ from tests.support.ports import close_listener
 from tests.support.waiting import wait_until
 
 __all__ = [
-    'Event', 'FluentServer', 'closes', 'never_reads', 'receives', 'rubbish', 'running_fluent',
-    'takes_one',
-]  # fmt: skip
+    'Event',
+    'FluentServer',
+    'closes',
+    'never_reads',
+    'receives',
+    'rubbish',
+    'running_fluent',
+]
 
 CHUNK = 65536
 #: The protocol's extension type for a time: seconds and nanoseconds, 32 bits each.
@@ -40,12 +45,7 @@ Behaviour = Callable[['FluentServer', socket.socket], None]
 
 def receives(server: FluentServer, connection: socket.socket) -> None:
     """Take events until the client hangs up."""
-    _receive(server, connection, float('inf'))
-
-
-def takes_one(server: FluentServer, connection: socket.socket) -> None:
-    """Take one event, and hang up."""
-    _receive(server, connection, 1)
+    _receive(server, connection)
 
 
 def never_reads(server: FluentServer, connection: socket.socket) -> None:
@@ -159,15 +159,12 @@ def _reset(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _receive(server: FluentServer, connection: socket.socket, most: float) -> None:
-    """Take so many messages, one at a time, or until the client hangs up."""
+def _receive(server: FluentServer, connection: socket.socket) -> None:
     unpacker = msgpack.Unpacker(ext_hook=_time)
-    taken = 0
-    while taken < most and (data := connection.recv(CHUNK)):
+    while data := connection.recv(CHUNK):
         unpacker.feed(data)
         for message in unpacker:
             server.events += _events(*message)
-            taken += 1
 
 
 def _events(tag: str, entries: Any, *rest: Any) -> list[Event]:

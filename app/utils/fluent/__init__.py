@@ -1,8 +1,8 @@
 """Event logs, by Fluentd's forward protocol, for Treasure Data: ``td.log('table', {...})``.
 
 Off until FLUENT_HOST is set; then each process has a sender of its own from its first event on,
-also one that is none of the worker's. Delivery is at most once for what is in the socket, since
-fluent-logger does not ask for acknowledgements, and not at all for a process that is killed.
+also one that is none of the worker's. What is in the connection when it breaks may be lost or
+arrive twice, since fluent-logger does not ask for acknowledgements.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ class EventLog:
     def log(self, table: str, fields: Mapping[str, Any]) -> bool:
         """Send an event with the tag ``td.{TD_DATABASE}.{table}`` and the time of this call.
 
-        Returns at once: True when the event waits to be sent, False when event logs are off, when
-        the process ends, or when the event is larger than FLUENT_BUFFER.
+        Returns at once: True when the event waits to be sent, False when event logs are off or
+        the process ends.
 
         Arguments:
             table: 3 to 128 lower-case letters, digits and ``_``.
@@ -49,7 +49,7 @@ class EventLog:
         """
         check_table(table)
         check_fields(fields)
-        sender = self._sender or self._make_sender()
+        sender = None if self._ended else self._sender or self._make_sender()
         return sender is not None and bool(sender.emit(table, dict(fields)))
 
     def open(self, count: Callable[[str, int], None]) -> None:

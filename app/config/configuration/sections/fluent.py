@@ -26,7 +26,8 @@ class FluentSettings(BaseSettings):
     fluent_port: Annotated[int, Field(ge=1, le=65535)] = 24224
     #: The Treasure Data database of the tables.
     td_database: Annotated[str | None, Field(validate_default=True)] = None
-    #: Bytes of events that wait for the server, in each process; beyond it, the oldest are dropped.
+    #: Room for events that wait for the server, in each process; beyond it, the oldest are dropped.
+    #: In bytes, of which each event counts 1,024.
     fluent_buffer: Annotated[int, Field(ge=4096)] = 4 * 1024 * 1024
 
     @field_validator('fluent_host')
