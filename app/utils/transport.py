@@ -6,8 +6,8 @@ from functools import cached_property
 
 from app.config.configuration import load_config
 from app.utils.metrics.observer import Counting
+from app.utils.ratelimit.backends import limiters
 from app.utils.ratelimit.gate import RateLimitGate
-from app.utils.ratelimit.keepers import Keepers
 from app.utils.ratelimit.plan import plan
 from be_queue import transport
 
@@ -27,8 +27,8 @@ class Channel(transport.Channel):
         """Built when the event loop consumes: producers need none."""
         config = load_config()
         limits = plan(config, self.transport_options.get('ratelimits') or {})
-        keepers = Keepers(config, limits, self.hub)
-        return RateLimitGate(keepers, self.hub, self._wake, config.ratelimit_failure_policy)
+        policy = config.ratelimit_failure_policy
+        return RateLimitGate(limiters(config, limits), self.hub, self._wake, policy)
 
 
 class Transport(transport.Transport):

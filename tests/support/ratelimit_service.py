@@ -13,27 +13,13 @@ from typing import Any
 from tests.support import faulty
 from tests.support.faulty_service import FaultyService
 
-__all__ = ['DOMAIN', 'RateLimitService', 'drip', 'running_service']
+__all__ = ['DOMAIN', 'RateLimitService', 'running_service']
 
 DOMAIN = 'tests'
 SECONDS = {'SECOND': 1, 'MINUTE': 60, 'HOUR': 3600, 'DAY': 86_400}
 
 #: What remains of a name without a limit.
 UNLIMITED = 2**32 - 1
-
-
-def drip(handler: Handler) -> None:
-    """Answer as it should, so slowly that a client whose patience is for each byte never ends."""
-    status, answer = handler.server.decide(handler.question)
-    body = json.dumps(answer).encode()
-    handler.send_response(status)
-    handler.send_header('Content-Length', str(len(body)))
-    handler.end_headers()
-    for position in range(len(body)):
-        handler.wfile.write(body[position : position + 1])
-        if handler.server.mended.wait(0.05):
-            break
-    handler.close_connection = True
 
 
 @dataclass

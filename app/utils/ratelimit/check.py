@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 
-from kombu.asynchronous import Hub
-
 from app.config.configuration import Config
-from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
-from app.utils.ratelimit.plan import Keeper, RateLimits, plan
+from app.utils.ratelimit.limiter import Fault, LimiterError
+from app.utils.ratelimit.plan import Backend, RateLimits, plan
 from app.utils.ratelimit.protocol import KEY
 from app.utils.ratelimit.service import Service
 from be_queue import SettingError
 from be_queue.redact import redact
-from be_queue.transport.clients.http import client_of
 
 __all__ = ['check', 'check_service']
 
@@ -35,7 +32,7 @@ def check(config: Config, ratelimits: RateLimits) -> None:
             'not set',
             queue,
         )
-    for limit in (limit for limit in limits if limit.keeper is Keeper.MEMORY):
+    for limit in (limit for limit in limits if limit.backend is Backend.MEMORY):
         logger.warning(
             'queue %s: each worker keeps its limit %s for itself, so that several receive more '
             'together: set RATELIMIT_REDIS_URL (or RATELIMIT_HOST) to share it',
@@ -54,11 +51,11 @@ def check_service(config: Config, ratelimits: RateLimits) -> None:
     faults = []
     queues = defaultdict(list)
     for limit in plan(config, ratelimits):
-        if limit.keeper is Keeper.SERVICE:
+        if limit.backend is Backend.SERVICE:
             queues[limit.name].append(limit.queue)
     for name in queues:
         try:
-            _ask(config, name)
+            Service(config, name, TIMEOUT).acquire(1)
         except LimiterError as error:
             if error.fault is not Fault.UNKNOWN_NAME:
                 _warn(config, queues[name][0], error)
@@ -71,23 +68,6 @@ def check_service(config: Config, ratelimits: RateLimits) -> None:
             ]
     if faults:
         raise SettingError('\n'.join(faults))
-
-
-def _ask(config: Config, name: str) -> None:
-    """Ask for one permit as the worker does, in an event loop of its own."""
-    hub = Hub()
-    outcomes: list[Grant | LimiterError] = []
-    try:
-        url, domain = config.ratelimit_url or '', config.ratelimit_domain or ''
-        service = Service(client_of(hub), url, domain, name, TIMEOUT)
-        service.ask(1, outcomes.append, outcomes.append)
-        while not outcomes:
-            hub.run_once()
-    finally:
-        hub.close()
-    (outcome,) = outcomes
-    if isinstance(outcome, LimiterError):
-        raise outcome
 
 
 def _warn(config: Config, queue: str, error: LimiterError) -> None:

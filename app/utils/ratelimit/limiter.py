@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-__all__ = ['Fault', 'Grant', 'Limiter', 'LimiterError', 'OnError', 'OnGrant']
+__all__ = ['Fault', 'Grant', 'Limiter', 'LimiterError']
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,11 @@ class LimiterError(Exception):
         self.fault = fault
 
 
-OnGrant = Callable[[Grant], object]
-OnError = Callable[[LimiterError], object]
-
-
 class Limiter(Protocol):
     """The limit of one queue."""
 
-    def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
-        """Ask for up to ``count`` permits, 1 at least; one of the two functions is called.
+    def acquire(self, count: int) -> Grant:
+        """Return up to ``count`` permits, 1 at least; blocks, for one call at a time.
 
-        Does not block: called from the event loop, it calls back there, maybe before it returns.
+        Raises `LimiterError` when there is no answer that can be used.
         """

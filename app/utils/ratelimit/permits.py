@@ -14,10 +14,13 @@ from enum import Enum
 from typing import Any
 
 from app.utils.metrics import ratelimit as metrics
-from app.utils.ratelimit.limiter import Grant, Limiter, LimiterError
+from app.utils.ratelimit.limiter import Grant, LimiterError
 from be_queue.outage import Outage
 
-__all__ = ['Permits', 'State']
+__all__ = ['OnError', 'OnGrant', 'Permits', 'State']
+
+OnGrant = Callable[[Grant], object]
+OnError = Callable[[LimiterError], object]
 
 #: Failures in a row after which the policy holds.
 PATIENCE = 3
@@ -48,17 +51,22 @@ class Permits:
 
     Arguments:
         queue: its name on SQS.
-        limiter: is asked for them.
+        ask: asks the limiter for some, and calls one of two functions in the event loop.
         hub: the event loop.
         wake: called when there may be more than were to be had before.
         policy: what holds while the limiter fails, ``open`` (no limit) or ``closed`` (no messages).
     """
 
     def __init__(
-        self, queue: str, limiter: Limiter, hub: Any, wake: Callable[[], object], policy: str
+        self,
+        queue: str,
+        ask: Callable[[int, OnGrant, OnError], object],
+        hub: Any,
+        wake: Callable[[], object],
+        policy: str,
     ) -> None:
         self._queue = queue
-        self._limiter = limiter
+        self._ask_limiter = ask
         self._hub = hub
         self._wake = wake
         self._on_failure = State.UNLIMITED if policy == 'open' else State.STOPPED
@@ -144,7 +152,7 @@ class Permits:
 
     def _ask(self, count: int) -> None:
         self._asking = True
-        self._limiter.ask(count, self._granted, self._failed)
+        self._ask_limiter(count, self._granted, self._failed)
 
     def _granted(self, grant: Grant) -> None:
         self._asking = False

@@ -1,4 +1,4 @@
-"""Which queue has which limit, and who keeps it.
+"""Which queue has which limit, and which backend counts it.
 
 | the queue has    | and the settings have | its limit is kept                     |
 |------------------|-----------------------|---------------------------------------|
@@ -17,12 +17,12 @@ from enum import Enum
 from limits import RateLimitItem, parse_many
 
 from app.config.configuration import Config
-from app.utils.ratelimit.redis import storage
+from app.utils.ratelimit.redis_storage import redis_storage
 from be_queue import SettingError
 from be_queue.naming import prefix, sqs_name
 from be_queue.redact import MASK, redact
 
-__all__ = ['Keeper', 'Limit', 'RateLimits', 'plan']
+__all__ = ['Backend', 'Limit', 'RateLimits', 'plan']
 
 DAY = 86_400
 #: Seconds of the longest window.
@@ -34,8 +34,8 @@ NO_TIME = re.compile(r'\D0+\s*[A-Za-z]')
 RateLimits = Mapping[str, Mapping[str, str | None]]
 
 
-class Keeper(Enum):
-    """Who counts."""
+class Backend(Enum):
+    """Where a limit is counted."""
 
     SERVICE = 'service'
     REDIS = 'redis'
@@ -48,13 +48,13 @@ class Limit:
 
     Arguments:
         queue: its name on SQS.
-        keeper: who counts.
-        name: what the keeper knows the limit by. Queues with the same name share it.
+        backend: counts.
+        name: the limit's name in the backend. Queues with the same name share it.
         item: messages by time; None where the service knows.
     """
 
     queue: str
-    keeper: Keeper
+    backend: Backend
     name: str
     item: RateLimitItem | None = None
 
@@ -83,15 +83,15 @@ def plan(config: Config, ratelimits: RateLimits) -> list[Limit]:
                         f'{config.ratelimit_url}, which has it in a domain: set RATELIMIT_DOMAIN, '
                         'or unset RATELIMIT_HOST'
                     )
-                limits.append(Limit(queue, Keeper.SERVICE, name))
+                limits.append(Limit(queue, Backend.SERVICE, name))
             elif item:
-                keeper = Keeper.REDIS if config.ratelimit_redis_url else Keeper.MEMORY
+                backend = Backend.REDIS if config.ratelimit_redis_url else Backend.MEMORY
                 # Environments may share a Redis.
                 full_name = sqs_name(prefix(config.env, config.username), name) if name else queue
-                limits.append(Limit(queue, keeper, full_name, item))
+                limits.append(Limit(queue, backend, full_name, item))
         except ValueError as error:
             faults.append(f'queue {queue}: {error}')
-    if any(limit.keeper is Keeper.REDIS for limit in limits):
+    if any(limit.backend is Backend.REDIS for limit in limits):
         faults += _redis_faults(config.ratelimit_redis_url or '')
     if faults:
         raise SettingError('\n'.join(faults))
@@ -118,7 +118,7 @@ def _parse(text: str) -> RateLimitItem:
 
 def _redis_faults(url: str) -> list[str]:
     try:
-        storage(url, timeout=1.0)
+        redis_storage(url, timeout=1.0)
     except ValueError as error:
         # Of what is no URL, any part may be a password.
         shown = redact(url) if '://' in url else MASK

@@ -1,17 +1,15 @@
-"""Limits that a service keeps, asked over HTTP from the event loop."""
+"""Limits of a rate-limit service, over HTTP."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
-import pycurl
+import urllib3
 from botocore.httpsession import get_cert_path
-from kombu.asynchronous.http import Request
 
-from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnGrant
+from app.config.configuration import Config
+from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
 from app.utils.ratelimit.protocol import HEADERS, Reply, question, read
-from be_queue.transport.clients.http import limit
 
 __all__ = ['Service']
 
@@ -29,102 +27,69 @@ class Service:
     much is left.
 
     Arguments:
-        http: a client of the event loop's.
-        url: where requests go.
-        domain, name: tell the limit from others.
-        timeout: seconds for each request.
+        config: says where the service is, and the domain.
+        name: the limit's.
+        timeout: seconds to connect, and for an answer.
     """
 
-    def __init__(self, http: Any, url: str, domain: str, name: str, timeout: float) -> None:
-        self._http = http
-        self._url = url
-        self._domain = domain
+    def __init__(self, config: Config, name: str, timeout: float) -> None:
+        self._url = config.ratelimit_url or ''
+        self._domain = config.ratelimit_domain or ''
         self._name = name
-        self._timeout = timeout
+        # Follows no redirect, tries once, and asks no proxy of the environment.
+        self._http = urllib3.PoolManager(
+            timeout=timeout, retries=False, ca_certs=get_cert_path(True)
+        )
         #: The last answer, when it came and when its window ends, by the monotonic clock.
         self._last: Reply | None = None
         self._answered_at = self._ends_at = 0.0
 
-    def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
+    def acquire(self, count: int) -> Grant:
         """See `Limiter`."""
         if count < 1:
-            on_error(LimiterError(Fault.ABSURD, f'{count} permits asked for: must be 1 at least'))
-            return
+            raise LimiterError(Fault.ABSURD, f'{count} permits asked for: must be 1 at least')
         last, now = self._last, time.monotonic()
         is_over = now >= self._ends_at
         if last is None:
-            self._ask_for_one(count, on_grant, on_error)
-        elif last.limit is None:
-            self._ask_for(count, 0, on_grant, on_error)
-        elif not last.remaining and not is_over:
+            return self._take_one_first(count)
+        if last.limit is None:
+            return self._take(count)
+        if not last.remaining and not is_over:
             left = self._ends_at - now
-            on_grant(Grant(0, 0, left, left, last.window))
-        else:
-            known = last.limit if is_over else last.remaining
-            is_fresh = now - self._answered_at < FRESH
-            if count <= known * SAFE_PART or (is_fresh and not is_over):
-                self._ask_for(min(count, known), 0, on_grant, on_error)
-            else:
-                self._ask_for_one(count, on_grant, on_error)
+            return Grant(0, 0, left, left, last.window)
+        known = last.limit if is_over else last.remaining
+        is_fresh = now - self._answered_at < FRESH
+        if count <= known * SAFE_PART or (is_fresh and not is_over):
+            return self._take(min(count, known))
+        return self._take_one_first(count)
 
-    def _ask_for_one(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
-        def answered(reply: Reply) -> None:
-            more = min(count - 1, reply.remaining) if reply.granted else 0
-            if more:
-                self._ask_for(more, 1, on_grant, on_error)
-            else:
-                on_grant(_grant(count, int(reply.granted), reply))
+    def _take_one_first(self, count: int) -> Grant:
+        reply = self._request(1)
+        more = min(count - 1, reply.remaining) if reply.granted else 0
+        return self._take(more, had=1) if more else _grant(count, int(reply.granted), reply)
 
-        self._request(1, answered, on_error)
+    def _take(self, count: int, had: int = 0) -> Grant:
+        reply = self._request(count)
+        if not reply.granted and count > 1:
+            # Others came first; there may be fewer.
+            self._last = None
+            return Grant(had + count, had, reply.reset_in, 0.0, reply.window)
+        return _grant(had + count, had + (count if reply.granted else 0), reply)
 
-    def _ask_for(self, count: int, had: int, on_grant: OnGrant, on_error: OnError) -> None:
-        def answered(reply: Reply) -> None:
-            if not reply.granted and count > 1:
-                # Others came first; there may be fewer.
-                self._last = None
-                on_grant(Grant(had + count, had, reply.reset_in, 0.0, reply.window))
-            else:
-                on_grant(_grant(had + count, had + (count if reply.granted else 0), reply))
-
-        self._request(count, answered, on_error)
-
-    def _request(self, hits: int, on_reply: Any, on_error: OnError) -> None:
-        def answered(response: Any) -> None:
-            try:
-                if response.error is not None and response.code == 599:
-                    raise _curl_error(response.error)
-                reply = read(response.code, response.body or b'', time.time())
-            except LimiterError as error:
-                on_error(error)
-            else:
-                self._last, self._answered_at = reply, time.monotonic()
-                self._ends_at = self._answered_at + reply.reset_in
-                on_reply(reply)
-
-        self._http.add_request(
-            Request(
-                self._url,
-                method='POST',
-                headers=HEADERS,
-                body=question(self._domain, self._name, hits),
-                ca_certs=get_cert_path(True),
-                follow_redirects=False,
-                on_prepare=self._prepare,
-                on_ready=answered,
-            )
-        )
-
-    def _prepare(self, curl: Any) -> None:
-        limit(curl, connect=self._timeout, total=self._timeout)
-        # No proxy that the environment names.
-        curl.setopt(pycurl.PROXY, '')
+    def _request(self, hits: int) -> Reply:
+        body = question(self._domain, self._name, hits)
+        try:
+            answer = self._http.request('POST', self._url, body=body, headers=HEADERS)
+        except urllib3.exceptions.TimeoutError as error:
+            raise LimiterError(Fault.TIMEOUT, str(error)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise LimiterError(Fault.UNREACHABLE, str(error)) from error
+        reply = read(answer.status, answer.data, time.time())
+        self._last, self._answered_at = reply, time.monotonic()
+        self._ends_at = self._answered_at + reply.reset_in
+        return reply
 
 
 def _grant(asked: int, permits: int, reply: Reply) -> Grant:
     retry_in = 0.0 if reply.granted and reply.remaining else reply.reset_in
     return Grant(asked, permits, reply.reset_in, retry_in, reply.window)
-
-
-def _curl_error(error: Any) -> LimiterError:
-    fault = Fault.TIMEOUT if error.errno == pycurl.E_OPERATION_TIMEDOUT else Fault.UNREACHABLE
-    return LimiterError(fault, str(error.message))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import redis
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnGrant
+from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
+from be_queue.redact import redact
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.storage import Storage
 
-__all__ = ['Memory', 'Windows']
+__all__ = ['Windows']
 
 
 class Windows:
@@ -31,39 +33,48 @@ class Windows:
         self._counter = SlidingWindowCounterRateLimiter(storage)
         self._item = item
         self._name = name
-        self.amount = item.amount
-        self.length = float(item.get_expiry())
+        self._length = float(item.get_expiry())
+        #: The last window in which this process was granted something, and how much.
+        self._had = (0, 0)
 
     def acquire(self, count: int) -> Grant:
-        """Return up to ``count`` permits; may block."""
+        """See `Limiter`."""
         if count < 1:
             # Less than none would be added to what is left.
             raise LimiterError(Fault.ABSURD, f'{count} permits asked for: must be 1 at least')
-        window = self.current()
-        asked = granted = min(count, self.amount)
+        window = int(time.time() // self._length)
+        had = self._had[1] if self._had[0] == window else 0
+        # This process's own permits need no question.
+        left = self._item.amount - had
+        if not left:
+            return self._none(window, 0)
+        try:
+            grant = self._acquire(window, min(count, left))
+        except Exception as error:
+            raise _limiter_error(error) from error
+        self._had = window, had + grant.permits
+        return grant
+
+    def _acquire(self, window: int, asked: int) -> Grant:
+        granted = asked
         if not self._hit(window, asked):
             granted = min(asked - 1, self._remaining(window)) if asked > 1 else 0
             if not granted:
-                return self.none(window, asked)
+                return self._none(window, asked)
             if not self._hit(window, granted):
                 # Others came first; there may be fewer.
-                return Grant(asked, 0, self._left(window), 0.0, self.length)
+                return Grant(asked, 0, self._left(window), 0.0, self._length)
         # Granted in part, the window is used up.
         left = self._left(window)
-        return Grant(asked, granted, left, left if granted < asked else 0.0, self.length)
+        return Grant(asked, granted, left, left if granted < asked else 0.0, self._length)
 
-    def none(self, window: int, asked: int = 0) -> Grant:
-        """Return the answer that there are no more in a window."""
+    def _none(self, window: int, asked: int) -> Grant:
         left = self._left(window)
-        return Grant(asked, 0, left, left, self.length)
-
-    def current(self) -> int:
-        """Return the number of the present window."""
-        return int(time.time() // self.length)
+        return Grant(asked, 0, left, left, self._length)
 
     def _left(self, window: int) -> float:
         # Asked for after the answer is there, which may have taken its time.
-        return max((window + 1) * self.length - time.time(), 0.0)
+        return max((window + 1) * self._length - time.time(), 0.0)
 
     def _remaining(self, window: int) -> int:
         return int(self._counter.get_window_stats(self._item, self._name, str(window)).remaining)
@@ -72,17 +83,13 @@ class Windows:
         return self._counter.hit(self._item, self._name, str(window), cost=count)
 
 
-class Memory:
-    """Counts in this process, for it alone."""
-
-    def __init__(self, windows: Windows) -> None:
-        self._windows = windows
-
-    def ask(self, count: int, on_grant: OnGrant, on_error: OnError) -> None:
-        """See `Limiter`."""
-        try:
-            grant = self._windows.acquire(count)
-        except LimiterError as error:
-            on_error(error)
-        else:
-            on_grant(grant)
+def _limiter_error(error: Exception) -> LimiterError:
+    text = str(redact(f'{type(error).__name__}: {error}'))
+    # redis-py takes a wrong password for a broken connection.
+    if isinstance(error, redis.AuthenticationError):
+        return LimiterError(Fault.REFUSED, text)
+    if isinstance(error, (TimeoutError, redis.TimeoutError)):
+        return LimiterError(Fault.TIMEOUT, text)
+    if isinstance(error, (OSError, redis.ConnectionError)):
+        return LimiterError(Fault.UNREACHABLE, text)
+    return LimiterError(Fault.REFUSED, text)

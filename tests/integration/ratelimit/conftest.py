@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
-from kombu.asynchronous import Hub
 
-from tests.integration.ratelimit.asking import Asking
 from tests.support.ratelimit_service import RateLimitService, running_service
 from tests.support.redis import RedisServer, running_redis
-
-
-@pytest.fixture
-def asking(hub: Hub) -> Iterator[Asking]:
-    """Limiters that are asked from an event loop."""
-    with ExitStack() as stack:
-        yield Asking(hub, stack)
 
 
 @pytest.fixture

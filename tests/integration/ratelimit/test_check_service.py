@@ -13,7 +13,7 @@ from be_queue import SettingError
 from tests.support import faulty
 from tests.support.faulty_service import says
 from tests.support.ports import free_port
-from tests.support.ratelimit_service import DOMAIN, RateLimitService, drip
+from tests.support.ratelimit_service import DOMAIN, RateLimitService
 
 NAMES = {'prod-mail': {'name': 'mail'}, 'prod-sms': {'name': 'sms'}}
 
@@ -87,7 +87,7 @@ def the_warning(caplog: pytest.LogCaptureFixture) -> str:
 @pytest.mark.parametrize(
     'failure',
     [
-        faulty.no_answer, drip, faulty.reset, faulty.truncated, faulty.not_json, says(200, b''),
+        faulty.no_answer, faulty.reset, faulty.truncated, faulty.not_json, says(200, b''),
         says(404, b'404 page not found'), says(500, b'<html>\nOops\n</html>'), says(99, b''),
         says(429, b'{"overallCode": "OVER_LIMIT", "statuses": [{}]}'),
     ],

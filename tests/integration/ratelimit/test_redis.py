@@ -10,9 +10,18 @@ import pytest
 from limits import parse
 
 from app.utils.ratelimit.limiter import Fault
-from app.utils.ratelimit.redis import storage
+from app.utils.ratelimit.redis_storage import redis_storage
 from app.utils.ratelimit.windows import Windows
-from tests.integration.ratelimit.asking import PATIENT, Asking, unused_name
+from tests.integration.ratelimit.asking import (
+    PATIENT,
+    error_of,
+    in_memory,
+    in_redis,
+    outlast,
+    take_all,
+    together,
+    unused_name,
+)
 from tests.support.redis import RedisServer
 from tests.support.waiting import wait_until
 
@@ -30,16 +39,16 @@ def keys(redis: RedisServer, name: str) -> dict[str, int]:
 
 @pytest.mark.parametrize('count', [1, 3, 7, 100])
 def test_workers_side_by_side_use_a_window_up_and_no_more(
-    asking: Asking, redis: RedisServer, name: str, count: int
+    redis: RedisServer, name: str, count: int
 ) -> None:
-    limiters = [asking.redis(redis.url, '40/day', name) for _ in range(5)]
-    assert asking.take_all(limiters, count) == 40
+    limiters = [in_redis(redis.url, '40/day', name) for _ in range(5)]
+    assert take_all(limiters, count) == 40
 
 
 def test_threads_that_ask_at_the_same_time_get_all_and_no_more(
     redis: RedisServer, name: str
 ) -> None:
-    windows = Windows(storage(redis.url, PATIENT), parse('2000/day'), name)
+    windows = Windows(redis_storage(redis.url, PATIENT), parse('2000/day'), name)
 
     def take(seed: int) -> int:
         permits, grant = 0, windows.acquire(1)
@@ -55,7 +64,7 @@ def test_threads_that_ask_at_the_same_time_get_all_and_no_more(
 def test_whoever_is_a_moment_late_does_not_wait_for_the_next_window(
     redis: RedisServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted, item = storage(redis.url, PATIENT), parse('10/day')
+    counted, item = redis_storage(redis.url, PATIENT), parse('10/day')
     late, early = Windows(counted, item, name), Windows(counted, item, name)
     look = counted.get_sliding_window
 
@@ -72,92 +81,84 @@ def test_whoever_is_a_moment_late_does_not_wait_for_the_next_window(
     assert late.acquire(10).permits == 3
 
 
-def test_windows_of_a_second_end_by_the_clock(
-    asking: Asking, redis: RedisServer, name: str
-) -> None:
-    limiters = [asking.redis(redis.url, '5/second', name) for _ in range(4)]
+def test_windows_of_a_second_end_by_the_clock(redis: RedisServer, name: str) -> None:
+    limiters = [in_redis(redis.url, '5/second', name) for _ in range(4)]
     began, permits = time.time(), 0
     for _ in range(3):
-        grants = asking.together(limiters, 3)
+        grants = together(limiters, 3)
         while not all(grant.retry_in for grant in grants):
             permits += sum(grant.permits for grant in grants)
-            grants = asking.together(limiters, 3)
+            grants = together(limiters, 3)
         permits += sum(grant.permits for grant in grants)
         assert all(0 < grant.retry_in <= 1 for grant in grants)
-        asking.outlast(max(grants, key=lambda grant: grant.retry_in))
+        outlast(max(grants, key=lambda grant: grant.retry_in))
     windows = int(time.time()) - int(began) + 1
     assert 3 <= permits <= 5 * windows
 
 
-def test_a_used_up_window_is_followed_by_a_whole_one(
-    asking: Asking, redis: RedisServer, name: str
-) -> None:
-    used, fresh = (asking.redis(redis.url, '5/second', name) for _ in range(2))
-    grant = asking.ask(used, 5)
+def test_a_used_up_window_is_followed_by_a_whole_one(redis: RedisServer, name: str) -> None:
+    used, fresh = (in_redis(redis.url, '5/second', name) for _ in range(2))
+    grant = used.acquire(5)
     while not grant.retry_in:
-        grant = asking.ask(used, 5)
-    asking.outlast(grant)
-    assert asking.ask(fresh, 5).permits == 5
+        grant = used.acquire(5)
+    outlast(grant)
+    assert fresh.acquire(5).permits == 5
 
 
-def test_a_grant_holds_until_the_window_ends(asking: Asking, redis: RedisServer, name: str) -> None:
-    grant = asking.ask(asking.redis(redis.url, '10 per 2 hours', name), 3)
+def test_a_grant_holds_until_the_window_ends(redis: RedisServer, name: str) -> None:
+    grant = in_redis(redis.url, '10 per 2 hours', name).acquire(3)
     assert (grant.asked, grant.permits, grant.retry_in, grant.window) == (3, 3, 0.0, 7200.0)
     assert 0 < grant.expires_in <= 7200
 
 
-def test_what_is_left_is_granted_in_part(asking: Asking, redis: RedisServer, name: str) -> None:
-    first, second = (asking.redis(redis.url, '100/day', name) for _ in range(2))
-    assert asking.ask(first, 60).permits == 60
-    grant = asking.ask(second, 60)
+def test_what_is_left_is_granted_in_part(redis: RedisServer, name: str) -> None:
+    first, second = (in_redis(redis.url, '100/day', name) for _ in range(2))
+    assert first.acquire(60).permits == 60
+    grant = second.acquire(60)
     assert (grant.asked, grant.permits) == (60, 40)
     assert grant.retry_in == grant.expires_in > 0
-    none = asking.ask(second, 60)
+    none = second.acquire(60)
     assert none.permits == 0
     assert 0 < none.retry_in <= none.window
 
 
-def test_limits_of_other_names_are_others(asking: Asking, redis: RedisServer, name: str) -> None:
-    assert asking.ask(asking.redis(redis.url, '5/day', name), 5).permits == 5
-    assert asking.ask(asking.redis(redis.url, '5/day', f'{name}-2'), 5).permits == 5
+def test_limits_of_other_names_are_others(redis: RedisServer, name: str) -> None:
+    assert in_redis(redis.url, '5/day', name).acquire(5).permits == 5
+    assert in_redis(redis.url, '5/day', f'{name}-2').acquire(5).permits == 5
 
 
-def test_very_large_limits(asking: Asking, redis: RedisServer, name: str) -> None:
-    limiter = asking.redis(redis.url, f'{10**30}/year', name)
-    assert [asking.ask(limiter, 100).permits for _ in range(3)] == [100] * 3
+def test_very_large_limits(redis: RedisServer, name: str) -> None:
+    limiter = in_redis(redis.url, f'{10**30}/year', name)
+    assert [limiter.acquire(100).permits for _ in range(3)] == [100] * 3
 
 
-def test_a_question_is_one_request_and_a_refusal_three(
-    asking: Asking, redis: RedisServer, name: str
-) -> None:
-    limiter, other = (asking.redis(redis.url, '100/day', name) for _ in range(2))
+def test_a_question_is_one_request_and_a_refusal_three(redis: RedisServer, name: str) -> None:
+    limiter, other = (in_redis(redis.url, '100/day', name) for _ in range(2))
     # Redis learns the scripts.
-    asking.ask(limiter, 50)
-    asking.ask(other, 60)
+    limiter.acquire(50)
+    other.acquire(60)
 
     def requests(asked: Any, count: int) -> int:
         before = redis.scripts_run()
-        asking.ask(asked, count)
+        asked.acquire(count)
         return redis.scripts_run() - before
 
     fresh = unused_name()
-    limiter, other = (asking.redis(redis.url, '100/day', fresh) for _ in range(2))
+    limiter, other = (in_redis(redis.url, '100/day', fresh) for _ in range(2))
     assert requests(limiter, 60) == 1
     assert requests(other, 60) == 3
     assert requests(limiter, 1) == 1
 
 
-def test_what_a_worker_has_had_itself_is_not_asked_for(
-    asking: Asking, redis: RedisServer, name: str
-) -> None:
+def test_what_a_worker_has_had_itself_is_not_asked_for(redis: RedisServer, name: str) -> None:
     # Redis learns the script.
-    asking.ask(asking.redis(redis.url, '100/day', unused_name()))
-    limiter = asking.redis(redis.url, '100/day', name)
+    in_redis(redis.url, '100/day', unused_name()).acquire(1)
+    limiter = in_redis(redis.url, '100/day', name)
     before = redis.scripts_run()
-    assert asking.take_all([limiter], 30) == 30 + 30 + 30 + 10
+    assert take_all([limiter], 30) == 30 + 30 + 30 + 10
     assert redis.scripts_run() == before + 4
     for _ in range(5):
-        grant = asking.ask(limiter, 30)
+        grant = limiter.acquire(30)
         assert (grant.asked, grant.permits) == (0, 0)
         assert 0 < grant.retry_in <= grant.window
     assert redis.scripts_run() == before + 4
@@ -165,54 +166,54 @@ def test_what_a_worker_has_had_itself_is_not_asked_for(
 
 @pytest.mark.parametrize('count', [0, -1, -100])
 def test_less_than_one_permit_is_an_error_and_adds_none(
-    asking: Asking, redis: RedisServer, name: str, count: int
+    redis: RedisServer, name: str, count: int
 ) -> None:
-    limiters = [asking.redis(redis.url, '10/day', name), *asking.memory('10/day')]
+    limiters = [in_redis(redis.url, '10/day', name), *in_memory('10/day')]
     for limiter in limiters:
-        assert asking.error(limiter, count).fault is Fault.ABSURD
-        assert asking.take_all([limiter], 7) == 10
+        assert error_of(limiter, count).fault is Fault.ABSURD
+        assert take_all([limiter], 7) == 10
 
 
-def test_every_key_ends(asking: Asking, redis: RedisServer, name: str) -> None:
+def test_every_key_ends(redis: RedisServer, name: str) -> None:
     lives = {f'{name}-s': ('3/second', 2000), f'{name}-y': ('3/year', 2 * 360 * 86_400_000)}
     for key, (text, _) in lives.items():
-        limiters = [asking.redis(redis.url, text, key) for _ in range(2)]
+        limiters = [in_redis(redis.url, text, key) for _ in range(2)]
         for _ in range(2):
-            last = asking.together(limiters, 2)
-            asking.take_all(limiters, 2)
+            last = together(limiters, 2)
+            take_all(limiters, 2)
             if text.endswith('second'):
-                asking.outlast(max(last, key=lambda grant: grant.expires_in))
+                outlast(max(last, key=lambda grant: grant.expires_in))
     assert keys(redis, f'{name}-y')
     for key, (_, longest) in lives.items():
         assert all(0 < life <= longest for life in keys(redis, key).values())
     wait_until(lambda: not keys(redis, f'{name}-s'), 'those of seconds are gone')
 
 
-def test_a_redis_that_has_lost_all(asking: Asking, redis: RedisServer, name: str) -> None:
-    limiter, other = (asking.redis(redis.url, '10/day', name) for _ in range(2))
-    assert asking.ask(limiter, 10).permits == 10
+def test_a_redis_that_has_lost_all(redis: RedisServer, name: str) -> None:
+    limiter, other = (in_redis(redis.url, '10/day', name) for _ in range(2))
+    assert limiter.acquire(10).permits == 10
     with redis.client() as client:
         client.script_flush()
         client.delete(*keys(redis, name))
-    assert asking.ask(limiter, 10).permits == 0
-    assert asking.ask(other, 10).permits == 10
+    assert limiter.acquire(10).permits == 0
+    assert other.acquire(10).permits == 10
 
 
-def test_a_worker_alone_counts_in_its_memory(asking: Asking) -> None:
-    limiters = asking.memory('40/day', '40/day')
-    assert asking.ask(limiters[0], 30).permits == 30
-    grant = asking.ask(limiters[1], 30)
+def test_a_worker_alone_counts_in_its_memory() -> None:
+    limiters = in_memory('40/day', '40/day')
+    assert limiters[0].acquire(30).permits == 30
+    grant = limiters[1].acquire(30)
     assert (grant.asked, grant.permits) == (30, 10)
     assert grant.retry_in == grant.expires_in > 0
-    assert [grant.permits for grant in asking.together(limiters, 30)] == [0, 0]
-    assert asking.ask(*asking.memory('40/day'), 30).permits == 30
+    assert [grant.permits for grant in together(limiters, 30)] == [0, 0]
+    assert in_memory('40/day')[0].acquire(30).permits == 30
 
 
-def test_in_memory_windows_end_by_the_clock(asking: Asking) -> None:
-    (limiter,) = asking.memory('5/second')
-    grant = asking.ask(limiter, 3)
+def test_in_memory_windows_end_by_the_clock() -> None:
+    (limiter,) = in_memory('5/second')
+    grant = limiter.acquire(3)
     while not grant.retry_in:
-        grant = asking.ask(limiter, 3)
+        grant = limiter.acquire(3)
     assert 0 < grant.retry_in <= 1
-    asking.outlast(grant)
-    assert asking.ask(limiter, 5).permits == 5
+    outlast(grant)
+    assert limiter.acquire(5).permits == 5

@@ -14,8 +14,8 @@ from kombu.asynchronous import Hub
 
 from app.utils.metrics.metrics import REGISTRY
 from app.utils.ratelimit import permits as module
-from app.utils.ratelimit.limiter import Fault, Grant, LimiterError, OnError, OnGrant
-from app.utils.ratelimit.permits import MOST_AHEAD, PATIENCE, Permits, State
+from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
+from app.utils.ratelimit.permits import MOST_AHEAD, PATIENCE, OnError, OnGrant, Permits, State
 from tests.support.loop import turn_until
 
 QUEUES = (f'queue-{number}' for number in itertools.count())
@@ -64,7 +64,7 @@ class Scene:
         self.queue = next(QUEUES)
         self.limiter = Limiter()
         self.woken = 0
-        self.permits = Permits(self.queue, self.limiter, hub, self._wake, policy)
+        self.permits = Permits(self.queue, self.limiter.ask, hub, self._wake, policy)
 
     def use(self, count: int = 1, room: int = ROOM) -> int:
         """Receive as many messages as are admitted."""

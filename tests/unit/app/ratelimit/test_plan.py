@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.utils.ratelimit.check import check
-from app.utils.ratelimit.plan import Keeper, Limit, plan
+from app.utils.ratelimit.plan import Backend, Limit, plan
 from be_queue import SettingError
 
 SERVICE = {'RATELIMIT_HOST': 'limits:8080', 'RATELIMIT_DOMAIN': 'shop'}
@@ -20,24 +20,24 @@ def faults_of(config, ratelimits) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def only(limits: list[Limit]) -> tuple[Keeper, str, str | None]:
+def only(limits: list[Limit]) -> tuple[Backend, str, str | None]:
     (limit,) = limits
     assert limit.queue == 'q'
-    return limit.keeper, limit.name, limit.item and str(limit.item)
+    return limit.backend, limit.name, limit.item and str(limit.item)
 
 
 @pytest.mark.parametrize(
     ('settings', 'limit', 'kept'),
     [
-        (SERVICE, entry('mail'), (Keeper.SERVICE, 'mail', None)),
-        (SERVICE, entry('mail', '5/second'), (Keeper.SERVICE, 'mail', None)),
-        (SERVICE | REDIS, entry('mail', '5/second'), (Keeper.SERVICE, 'mail', None)),
-        (SERVICE, entry(None, '5/second'), (Keeper.MEMORY, 'q', '5 per 1 second')),
-        (SERVICE | REDIS, entry(None, '5/second'), (Keeper.REDIS, 'q', '5 per 1 second')),
-        (REDIS, entry(None, '5/second'), (Keeper.REDIS, 'q', '5 per 1 second')),
-        (REDIS, entry('mail', '7 per 2 hours'), (Keeper.REDIS, 'prod-mail', '7 per 2 hour')),
-        ({}, entry('mail', '100/minute'), (Keeper.MEMORY, 'prod-mail', '100 per 1 minute')),
-        ({}, entry(None, '1/DAY'), (Keeper.MEMORY, 'q', '1 per 1 day')),
+        (SERVICE, entry('mail'), (Backend.SERVICE, 'mail', None)),
+        (SERVICE, entry('mail', '5/second'), (Backend.SERVICE, 'mail', None)),
+        (SERVICE | REDIS, entry('mail', '5/second'), (Backend.SERVICE, 'mail', None)),
+        (SERVICE, entry(None, '5/second'), (Backend.MEMORY, 'q', '5 per 1 second')),
+        (SERVICE | REDIS, entry(None, '5/second'), (Backend.REDIS, 'q', '5 per 1 second')),
+        (REDIS, entry(None, '5/second'), (Backend.REDIS, 'q', '5 per 1 second')),
+        (REDIS, entry('mail', '7 per 2 hours'), (Backend.REDIS, 'prod-mail', '7 per 2 hour')),
+        ({}, entry('mail', '100/minute'), (Backend.MEMORY, 'prod-mail', '100 per 1 minute')),
+        ({}, entry(None, '1/DAY'), (Backend.MEMORY, 'q', '1 per 1 day')),
     ],
 )
 def test_who_keeps_a_limit(configured, settings, limit, kept) -> None:
@@ -57,7 +57,7 @@ def test_queues_of_one_name_share_a_limit_and_users_do_not(configured) -> None:
 
 def test_a_domain_is_needed_for_names_only(configured) -> None:
     config = configured(RATELIMIT_HOST='limits:8080')
-    assert only(plan(config, {'q': entry(None, '5/second')}))[0] is Keeper.MEMORY
+    assert only(plan(config, {'q': entry(None, '5/second')}))[0] is Backend.MEMORY
 
 
 @pytest.mark.parametrize('text', ['4294967296000/second', '1/year', '1 per 366 days'])
@@ -120,7 +120,7 @@ def test_the_service_needs_a_domain(configured, host) -> None:
 )  # fmt: skip
 def test_urls_of_redis(configured, url) -> None:
     config = configured(RATELIMIT_REDIS_URL=url)
-    assert only(plan(config, {'q': entry(None, '5/second')}))[0] is Keeper.REDIS
+    assert only(plan(config, {'q': entry(None, '5/second')}))[0] is Backend.REDIS
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_url_that_is_none_of_redis(configured, url) -> None:
 
 def test_a_url_that_no_limit_needs_is_not_looked_at(configured) -> None:
     config = configured(RATELIMIT_REDIS_URL='nonsense', **SERVICE)
-    assert only(plan(config, {'q': entry('mail')}))[0] is Keeper.SERVICE
+    assert only(plan(config, {'q': entry('mail')}))[0] is Backend.SERVICE
 
 
 def test_all_faults_are_told_at_once_one_line_each(configured) -> None:
