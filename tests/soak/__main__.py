@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.soak import canvas, faults, holding, kills, sigterm
+from tests.soak import canvas, faults, holding, kills, rates, sigterm
 from tests.soak.table import HEAD, Row
 from tests.support.counted import Counted
 from tests.support.postgres import PostgresServer, running_postgres
@@ -76,6 +76,12 @@ class Soak:
             say(line)
         yield from ()
 
+    def rates(self) -> Iterator[Row]:
+        """Yield nothing; print how much of a rate limit is used."""
+        for line in rates.measured(self.counted().site, self.sqs):
+            say(line)
+        yield from ()
+
 
 PARTS: dict[str, Callable[[Soak], Iterator[Row]]] = {
     'kills': Soak.kills,
@@ -83,6 +89,7 @@ PARTS: dict[str, Callable[[Soak], Iterator[Row]]] = {
     'faults': Soak.faults,
     'sigterm': Soak.sigterm,
     'canvas': Soak.canvas,
+    'rates': Soak.rates,
 }
 
 
