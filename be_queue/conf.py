@@ -211,19 +211,13 @@ class Config:
         if allowed.lower() not in environment.BOOLEANS:
             raise SettingError(f'ALLOW_UNMAPPED_TASKS={allowed!r}: must be true or false')
         self.ALLOW_UNMAPPED_TASKS = environment.BOOLEANS[allowed.lower()]
-        chord_timeout = value('CHORD_TIMEOUT', '86400')
+        self.CHORD_TIMEOUT = _seconds('CHORD_TIMEOUT', value('CHORD_TIMEOUT', '86400'))
         for name, own in keywords.items():
             setattr(self, name, own)
         if not (self.RESULT_DB_PORT.isdecimal() and 0 < int(self.RESULT_DB_PORT) < 65536):
             raise SettingError(
                 f'RESULT_DB_PORT={self.RESULT_DB_PORT!r}: must be a port number, 1 to 65535'
             )
-        try:
-            self.CHORD_TIMEOUT = float(chord_timeout)
-        except ValueError:
-            self.CHORD_TIMEOUT = 0.0
-        if not 0 < self.CHORD_TIMEOUT < math.inf:
-            raise SettingError(f'CHORD_TIMEOUT={chord_timeout!r}: must be seconds, above 0')
 
     def _topology(self) -> Topology:
         if isinstance(self.QUEUES, Queues):
@@ -347,7 +341,7 @@ def _seconds(name: str, text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < math.inf:
-        raise SettingError(f'{name}={text!r}: must be a number of seconds above 0, for example 2')
+        raise SettingError(f'{name}={text!r}: must be a number of seconds above 0')
     return seconds
 
 

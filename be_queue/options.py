@@ -95,6 +95,7 @@ OPTIONS: dict[str, Rule] = {
     'copies_to': _kind('a list of queue names', str, list, tuple, set, frozenset),
     'create_queues': FLAG,
     'drain_timeout': _number(0),
+    'hand_back_seconds': _number(0, unset=False),
     'max_receives': _each(_number(1, 1000, whole=True)),
     'prefetch_seconds': _number(0, unset=False),
     'ratelimits': DICT,
