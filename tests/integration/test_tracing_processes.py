@@ -30,10 +30,8 @@ from app.utils import tracing
 from app.utils.celery_signals import spans
 from app.utils.role import Role
 
-for role in (Role.CONSUMER, Role.POOL):
-    tracing.start(load_config(), role)
-    spans._consumer_started()
-    spans._pool_process_started()
+tracing.start(load_config(), Role.CONSUMER)
+spans._consumer_started()
 modules = {'.'.join(name.split('.')[:depth]) for name in sys.modules for depth in (1, 2, 3)}
 ours = [name for name in sys.modules if name.startswith('app.utils.tracing.')]
 threads = [thread.name for thread in threading.enumerate()]

@@ -10,6 +10,7 @@ from celery.exceptions import Reject
 from celery.worker.request import Request
 
 from app.known_secrets import redacted
+from app.utils import tracing
 from app.utils.tracing import headers, spans
 from be_queue.tracing import trace_sends
 
@@ -46,6 +47,7 @@ def _lost(sender: Task, task_id: str, exception: Exception, **_: Any) -> None:
     if isinstance(exception, Reject):
         return  # the process in which it ran is there, and has reported it
     if request is not None and request.time_start:
+        tracing.ensure_started()
         spans.lost(sender.name, request.request_dict, request.time_start, exception)
 
 

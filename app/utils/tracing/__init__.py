@@ -1,54 +1,62 @@
-"""Traces: off until JAEGER_AGENT_HOST is set, or TRACING_EXPORTER=otlp with its endpoint."""
+"""Traces: off until TRACING_EXPORTER=otlp with its endpoint, or JAEGER_AGENT_HOST, is set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from app.config.configuration import Config
 from app.utils.role import Role
 
-if TYPE_CHECKING:
-    from app.utils.tracing.outbox import Outbox
+__all__ = ['ensure_started', 'is_on', 'start', 'stop', 'tracer']
 
-__all__ = ['is_on', 'start', 'stop', 'tracer']
+#: Seconds for which the end of a process waits until its last spans are sent.
+STOP_SECONDS = 2.0
 
-#: Seconds that the end of a process waits for its last spans to be sent.
-FLUSH_TIME = 2.0
-
-_outbox: Outbox | None = None
+# Starts an exporter and returns what stops it; None while tracing is off.
+_start: Callable[[], Callable[[float], None]] | None = None
+_stop: Callable[[float], None] | None = None
 
 
 def start(config: Config, role: Role) -> None:
-    """Start a tracer of this process, and make it OpenTracing's global one.
+    """Start the tracer of a pool process, and make it OpenTracing's global one.
 
-    The processes that neither run tasks nor see them fail have no spans.
+    The worker's main process starts it with its first span, see `ensure_started`: it rarely has
+    one, and is better forked without threads. No other process has spans.
     """
-    global _outbox
-    _outbox = None
+    global _start, _stop
+    _start = _stop = None
     if not config.is_traced or role not in (Role.CONSUMER, Role.POOL):
         return
-    # Only now: who does not trace does not import them.
-    import opentracing  # type: ignore[import-untyped]
-
+    # Only now, so that nothing of it is imported while tracing is off.
     if config.tracing_exporter == 'otlp':
         from app.utils.tracing import otlp as exporter
     else:
         from app.utils.tracing import jaeger as exporter  # type: ignore[no-redef]
-    made, _outbox = exporter.start(config, tells=_tells(role))
-    opentracing.set_global_tracer(made)
+    _start = partial(exporter.start, config, logs_outages=_logs_outages(role))
+    if role is Role.POOL:
+        ensure_started()
+
+
+def ensure_started() -> None:
+    """Start this process's tracer if tracing is on and it has not been started."""
+    global _stop
+    if _start is not None and _stop is None:
+        _stop = _start()
 
 
 def stop() -> None:
-    """Send the last spans, within `FLUSH_TIME`."""
-    global _outbox
-    outbox, _outbox = _outbox, None
-    if outbox is not None:
-        outbox.stop(FLUSH_TIME)
+    """Send the last spans, within `STOP_SECONDS`."""
+    global _start, _stop
+    stop_exporter, _start, _stop = _stop, None, None
+    if stop_exporter is not None:
+        stop_exporter(STOP_SECONDS)
 
 
 def is_on() -> bool:
-    """Whether this process has a tracer."""
-    return _outbox is not None
+    """Whether this process makes spans."""
+    return _start is not None
 
 
 def tracer() -> Any:
@@ -57,13 +65,13 @@ def tracer() -> Any:
     Within a task the task's span is active: ``with tracer().start_active_span('resize'):`` makes a
     child of it.
     """
-    import opentracing
+    import opentracing  # type: ignore[import-untyped]
 
     return opentracing.global_tracer()
 
 
-def _tells(role: Role) -> bool:
-    """Whether this process logs that spans do not get there: one of the pool's is enough."""
+def _logs_outages(role: Role) -> bool:
+    """Whether this process logs that spans are not taken: one of the pool's is enough."""
     from billiard import current_process
 
     return role is not Role.POOL or getattr(current_process(), 'index', 0) == 0

@@ -1,4 +1,4 @@
-"""Tracers of both exporters, and what takes their spans."""
+"""Tracers of both exporters, and servers that receive their spans."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
+from opentracing import Tracer
 
 from app.config.configuration import Config
+from app.utils import tracing
+from app.utils.role import Role
 from tests.support import spans
 from tests.support.spans import Spans
 
@@ -16,36 +19,37 @@ Traced = Callable[..., AbstractContextManager[tuple[Any, Spans]]]
 
 
 @pytest.fixture(params=['jaeger', 'otlp'])
-def traced(request: pytest.FixtureRequest, configured: Callable[..., Config]) -> Traced:
-    """Return a context manager: a tracer with these settings, and the spans that come.
+def traced(
+    request: pytest.FixtureRequest,
+    configured: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Traced:
+    """Return a context manager: a tracer with these settings, and the spans that arrive.
 
-    At its end all spans have come.
+    At its end all spans have arrived.
     """
     exporter = request.param
+    monkeypatch.setattr(tracing, 'STOP_SECONDS', 30)
 
     @contextmanager
     def trace(**variables: str) -> Iterator[tuple[Any, Spans]]:
-        from app.utils.tracing import jaeger, otlp
-
-        server, start = {
-            'jaeger': (spans.agent, jaeger.start),
-            'otlp': (spans.collector, otlp.start),
-        }[exporter]
-        with server() as received:
+        server = spans.agent if exporter == 'jaeger' else spans.collector
+        with server() as received, spans.global_tracer(Tracer()):
             config = configured(
                 TRACING_EXPORTER=exporter,
-                JAEGER_AGENT_HOST='127.0.0.1',
+                JAEGER_AGENT_HOST='localhost',
                 JAEGER_AGENT_PORT=str(received.port),
                 OTEL_EXPORTER_OTLP_ENDPOINT=received.url,
                 **variables,
             )
-            tracer, outbox = start(config, tells=True)
-            with spans.global_tracer(tracer):
-                yield tracer, received
-            last = tracer.start_span('last', ignore_active_span=True)
-            last.set_tag('sampling.priority', 1)
-            last.finish()
-            outbox.stop(30)
+            tracing.start(config, Role.POOL)
+            try:
+                yield tracing.tracer(), received
+            finally:
+                last = tracing.tracer().start_span('last', ignore_active_span=True)
+                last.set_tag('sampling.priority', 1)
+                last.finish()
+                tracing.stop()
             if exporter == 'jaeger':
                 received.wait('last')
 
