@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import threading
@@ -19,10 +18,9 @@ from jaeger_client.utils import ErrorReporter, get_local_ip_by_socket
 
 from app.config.configuration import Config
 from app.utils.tracing.masking import masked
+from be_queue.outage import Outage
 
 __all__ = ['start']
-
-logger = logging.getLogger(__name__)
 
 #: Characters kept of a text, and spans of a datagram. An agent reads no datagram of more than
 #: 65,000 bytes; five failed tasks with long stacks make 33,000.
@@ -40,31 +38,24 @@ def start(config: Config, logs_outages: bool) -> Callable[[float], None]:
     Arguments:
         logs_outages: whether to log that spans cannot be sent.
     """
-    is_const = config.jaeger_sampler_type == 'const'
-    param = config.jaeger_sampler_param
-    settings = JaegerConfig(
-        {
-            'sampler': {
-                'type': config.jaeger_sampler_type,
-                'param': bool(param) if is_const else param,
-            },
-            'tags': {
-                'service.version': config.release,
-                'deployment.environment': config.env,
-                'process.pid': os.getpid(),
-                # By default it resolves the host's name, which may take longer than Celery gives a
-                # pool process to start.
-                'ip': get_local_ip_by_socket() or '127.0.0.1',
-            },
-            # As W3C's, so that both forms of the context say the same.
-            'generate_128bit_trace_id': True,
-            # `MaskingReporter` truncates, after masking.
-            'max_tag_value_length': 1_000_000,
-            'max_traceback_length': 1_000_000,
+    kind, param = config.jaeger_sampler_type, config.jaeger_sampler_param
+    settings = {
+        'sampler': {'type': kind, 'param': bool(param) if kind == 'const' else param},
+        'tags': {
+            'service.version': config.release,
+            'deployment.environment': config.env,
+            'process.pid': os.getpid(),
+            # By default it resolves the host's name, which may take longer than Celery gives a
+            # pool process to start.
+            'ip': get_local_ip_by_socket() or '127.0.0.1',
         },
-        service_name=config.service_name,
-        validate=True,
-    )
+        # As W3C's, so that both forms of the context say the same.
+        'generate_128bit_trace_id': True,
+        # `MaskingReporter` truncates, after masking.
+        'max_tag_value_length': 1_000_000,
+        'max_traceback_length': 1_000_000,
+    }
+    jaeger = JaegerConfig(settings, service_name=config.service_name)
     sender = LocalAgentSender(
         str(config.jaeger_agent_host), sampling_port=0, reporting_port=config.jaeger_agent_port
     )
@@ -73,22 +64,20 @@ def start(config: Config, logs_outages: bool) -> Callable[[float], None]:
         queue_capacity=QUEUE_SIZE,
         batch_size=BATCH_SIZE,
         flush_interval=FLUSH_SECONDS,
-        error_reporter=FirstError(logs_outages),
+        error_reporter=OutageReporter() if logs_outages else None,
     )
-    assert settings.sampler is not None
-    tracer = settings.create_tracer(reporter, settings.sampler)
+    assert jaeger.sampler is not None
+    tracer = jaeger.create_tracer(reporter, jaeger.sampler)
     # Its own is seeded with the time and the pid, which two containers may share.
     tracer.random = random.Random()
     opentracing.set_global_tracer(tracer)
 
     def stop(timeout: float) -> None:
         closed = threading.Event()
-
-        def close() -> None:
-            reporter.close().add_done_callback(lambda _: closed.set())
-
-        # `close` needs an event loop in its thread: the reporter's has one.
-        reporter.io_loop.add_callback(close)
+        # In the reporter's thread, as `close` needs an event loop in its own.
+        reporter.io_loop.add_callback(
+            lambda: reporter.close().add_done_callback(lambda _: closed.set())
+        )
         closed.wait(timeout)
         sender.close()
 
@@ -105,21 +94,12 @@ class MaskingReporter(Reporter):
         super().report_span(span)
 
 
-class FirstError(ErrorReporter):
-    """Logs the first batch that cannot be sent: the agent's name does not resolve, most likely.
+class OutageReporter(ErrorReporter):
+    """Logs the first error at once; jaeger-client's own is silent for its first 15 minutes."""
 
-    jaeger-client's own reporter of errors is silent for the first 15 minutes of a process.
-    """
-
-    def __init__(self, is_logged: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(Metrics())
-        self._is_logged = is_logged
+        self._outage = Outage('the Jaeger agent', hint='JAEGER_AGENT_HOST and JAEGER_AGENT_PORT')
 
     def error(self, *args: Any) -> None:
-        if self._is_logged:
-            self._is_logged = False
-            logger.warning(
-                'spans cannot be sent to the Jaeger agent: %r: check JAEGER_AGENT_HOST and '
-                'JAEGER_AGENT_PORT',
-                args[-1],
-            )
+        self._outage.failed(args[-1])

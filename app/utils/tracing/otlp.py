@@ -13,30 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import opentracing  # type: ignore[import-untyped]
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry import trace
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
-    ALWAYS_ON,
-    Decision,
-    ParentBased,
-    Sampler,
-    SamplingResult,
-    TraceIdRatioBased,
-)
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanKind,
-    Status,
-    StatusCode,
-    get_current_span,
-    set_span_in_context,
-)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app.config.configuration import Config
@@ -60,13 +42,7 @@ BATCH_SIZE = 200
 #: Milliseconds for which a batch is collected: a process that is killed loses that much.
 FLUSH_MILLISECONDS = 500
 CHECK = 'OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS'
-KINDS = {
-    'producer': SpanKind.PRODUCER,
-    'consumer': SpanKind.CONSUMER,
-    'client': SpanKind.CLIENT,
-    'server': SpanKind.SERVER,
-}
-W3C = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
+W3C = TraceContextTextMapPropagator()
 
 
 def start(config: Config, logs_outages: bool) -> Callable[[float], None]:
@@ -75,18 +51,13 @@ def start(config: Config, logs_outages: bool) -> Callable[[float], None]:
     Arguments:
         logs_outages: whether to log that the collector does not take spans.
     """
-    provider = TracerProvider(
-        sampler=_sampler(config),
-        resource=Resource.create(
-            {
-                'service.name': config.service_name,
-                'service.version': config.release,
-                'deployment.environment.name': config.env,
-                'process.pid': os.getpid(),
-            }
-        ),
-        shutdown_on_exit=False,
-    )
+    resource: dict[str, Any] = {
+        'service.name': config.service_name,
+        'service.version': config.release,
+        'deployment.environment.name': config.env,
+        'process.pid': os.getpid(),
+    }
+    provider = TracerProvider(_sampler(config), Resource.create(resource), shutdown_on_exit=False)
     exporter = MaskingExporter(str(config.otel_exporter_otlp_endpoint), logs_outages)
     provider.add_span_processor(
         BatchSpanProcessor(exporter, QUEUE_SIZE, FLUSH_MILLISECONDS, BATCH_SIZE)
@@ -94,7 +65,7 @@ def start(config: Config, logs_outages: bool) -> Callable[[float], None]:
     opentracing.set_global_tracer(Tracer(provider.get_tracer(__name__)))
 
     def stop(timeout: float) -> None:
-        # It would wait for the collector up to 30 s.
+        # By itself it waits up to 30 s for the collector.
         thread = threading.Thread(target=provider.shutdown, daemon=True)
         thread.start()
         thread.join(timeout)
@@ -109,56 +80,51 @@ class Tracer(TracerShim):
         if format != opentracing.Format.TEXT_MAP:
             super().inject(span_context, format, carrier)
             return
-        W3C.inject(carrier, set_span_in_context(NonRecordingSpan(span_context.unwrap())))
+        span = trace.NonRecordingSpan(span_context.unwrap())
+        W3C.inject(carrier, trace.set_span_in_context(span))
 
     def extract(self, format: object, carrier: Any) -> SpanContextShim:
         if format != opentracing.Format.TEXT_MAP:
             return super().extract(format, carrier)  # type: ignore[no-any-return]
-        return SpanContextShim(get_current_span(W3C.extract(carrier)).get_span_context())
+        return SpanContextShim(trace.get_current_span(W3C.extract(carrier)).get_span_context())
 
 
 class MaskingExporter(OTLPSpanExporter):
-    """Masks secrets on each span, and logs an outage of the collector once."""
+    """Masks secrets on each span, and logs once when the collector becomes unavailable."""
 
     def __init__(self, endpoint: str, logs_outages: bool) -> None:
         super().__init__(endpoint=f'{endpoint.rstrip("/")}/v1/traces')
         self._outage = Outage('the OTLP endpoint', hint=CHECK) if logs_outages else None
-        self._last_line = LastLine()
+        self._log = LastLine()
+        # It logs every attempt.
+        logger = logging.getLogger('opentelemetry.exporter.otlp')
+        logger.handlers, logger.propagate = [self._log], False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = super().export([_as_sent(span) for span in spans])
+        result = super().export([_masked(span) for span in spans])
         if self._outage is not None:
             if result is SpanExportResult.SUCCESS:
                 self._outage.ended()
             else:
-                self._outage.failed(ConnectionError(self._last_line.text))
+                self._outage.failed(ConnectionError(self._log.text))
         return result
 
 
 class LastLine(logging.Handler):
-    """Keeps the exporter's last log line: it writes one for each of its tries."""
+    """Keeps the message of the last log record."""
 
     text = ''
-
-    def __init__(self) -> None:
-        super().__init__()
-        logger = logging.getLogger('opentelemetry.exporter.otlp')
-        logger.handlers[:] = [self]
-        logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
         self.text = record.getMessage()
 
 
-def _as_sent(span: ReadableSpan) -> ReadableSpan:
-    attributes = masked(span.attributes or {}, TEXT_LENGTH)
-    status = span.status
-    # The shim leaves OpenTracing's tags for these two as tags.
-    kind = KINDS.get(attributes.get('span.kind', ''), span.kind)
-    if attributes.get('error') is True and status.status_code is StatusCode.UNSET:
-        status = Status(StatusCode.ERROR)
-    elif status.description:
-        status = Status(status.status_code, masked(status.description, TEXT_LENGTH))
+def _masked(span: ReadableSpan) -> ReadableSpan:
+    attributes, status = masked(span.attributes or {}, TEXT_LENGTH), span.status
+    # The shim leaves the kind and the error as the tags that they are in OpenTracing.
+    kind = getattr(trace.SpanKind, str(attributes.get('span.kind')).upper(), span.kind)
+    if attributes.get('error') is True and status.is_unset:
+        status = trace.Status(trace.StatusCode.ERROR)
     return ReadableSpan(
         name=masked(span.name, TEXT_LENGTH),
         context=span.context,
@@ -168,58 +134,46 @@ def _as_sent(span: ReadableSpan) -> ReadableSpan:
         events=[
             Event(
                 masked(event.name, TEXT_LENGTH),
-                masked(event.attributes or {}, TEXT_LENGTH),
+                masked(event.attributes, TEXT_LENGTH),
                 event.timestamp,
             )
             for event in span.events
         ],
         links=span.links,
         kind=kind,
-        status=status,
+        status=trace.Status(status.status_code, masked(status.description, TEXT_LENGTH)),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
 
 
-class RateLimited(Sampler):
+class RateLimited(sampling.Sampler):
     """Samples a number of traces per second, and at most one second's worth at once."""
 
     def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._most = max(1.0, per_second)
-        self._left = self._most
-        self._at = time.monotonic()
-        self._lock = threading.Lock()
+        self._per_second, self._most = per_second, max(1.0, per_second)
+        self._left, self._at = self._most, time.monotonic()
 
-    def should_sample(
-        self,
-        parent_context: Any,
-        trace_id: int,
-        name: str,
-        kind: Any = None,
-        attributes: Any = None,
-        links: Any = None,
-        trace_state: Any = None,
-    ) -> SamplingResult:
-        with self._lock:
-            now = time.monotonic()
-            self._left = min(self._most, self._left + (now - self._at) * self._per_second)
-            self._at = now
-            is_sampled = self._left >= 1
-            self._left -= is_sampled
-        decision = Decision.RECORD_AND_SAMPLE if is_sampled else Decision.DROP
-        return SamplingResult(decision, attributes)
+    def should_sample(self, *_: Any, **given: Any) -> sampling.SamplingResult:
+        now = time.monotonic()
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return sampling.SamplingResult(sampling.Decision.DROP)
+        self._left -= 1
+        return sampling.SamplingResult(sampling.Decision.RECORD_AND_SAMPLE, given.get('attributes'))
 
     def get_description(self) -> str:
         return f'RateLimited({self._per_second:g})'
 
 
-def _sampler(config: Config) -> Sampler:
-    # Where the sender of a task has decided, that holds.
+def _sampler(config: Config) -> sampling.Sampler:
     param = config.jaeger_sampler_param
+    root: sampling.Sampler = RateLimited(param)
     if config.jaeger_sampler_type == 'const':
-        return ParentBased(ALWAYS_ON if param else ALWAYS_OFF)
-    if config.jaeger_sampler_type == 'probabilistic':
-        return ParentBased(TraceIdRatioBased(param))
-    return ParentBased(RateLimited(param))
+        root = sampling.ALWAYS_ON if param else sampling.ALWAYS_OFF
+    elif config.jaeger_sampler_type == 'probabilistic':
+        root = sampling.TraceIdRatioBased(param)
+    # Where the sender of a task has decided, that holds.
+    return sampling.ParentBased(root)

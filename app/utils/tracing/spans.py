@@ -1,4 +1,4 @@
-"""The spans of a task: one for waiting, from its sending to its start, and one for running.
+"""The spans of a task: `wait`, from its sending to its start, and `run`.
 
 send (be_queue/tracing.py) -> wait -> run -> send ... of the tasks that it sends
 """
@@ -18,11 +18,8 @@ from be_queue.tracing import mark_failed
 
 __all__ = ['ended', 'failed', 'lost', 'started']
 
-#: Attributes of a request: the scope in which its span is the active one, and the one around that.
+#: Attribute of a request: the scope in which its span is the active one.
 _SCOPE = '_trace_scope'
-_OUTER = '_trace_outer_scope'
-#: Scopes that a task may leave open.
-_MOST_LEFT = 1_000
 
 
 def started(name: str, request: Any) -> None:
@@ -36,13 +33,12 @@ def started(name: str, request: Any) -> None:
         span = tracer.start_span(f'run {name}', tags=tags)
     else:
         span = _begun(tracer, name, vars(request), tags, time.time())
-    setattr(request, _OUTER, tracer.scope_manager.active)
-    setattr(request, _SCOPE, tracer.scope_manager.activate(span, finish_on_close=True))
+    setattr(request, _SCOPE, tracer.scope_manager.activate(span, finish_on_close=False))
     request.trace_id = _trace_id(span)
 
 
 def failed(request: Any, error: BaseException) -> None:
-    """Put on the task's span what an attempt ended with."""
+    """Put the error of an attempt on the task's span."""
     scope = getattr(request, _SCOPE, None)
     if scope is not None:
         mark_failed(scope.span, error, redacted)
@@ -52,9 +48,9 @@ def ended(request: Any, state: str | None) -> None:
     """End the span of a task.
 
     Arguments:
-        state: Celery's; None when it ended in an error of Celery's own.
+        state: Celery's; None when the task ended in an error inside Celery.
     """
-    outer, scope = (request.__dict__.pop(name, None) for name in (_OUTER, _SCOPE))
+    scope = request.__dict__.pop(_SCOPE, None)
     if scope is None:
         return
     error = sys.exc_info()[1] if state is None else None
@@ -63,12 +59,13 @@ def ended(request: Any, state: str | None) -> None:
     scope.span.set_tag('celery.state', state or 'FAILURE')
     if error is not None:
         mark_failed(scope.span, error, redacted)
-    _close_inner(scope, outer)
     scope.close()
+    # Not by the scope, which jaeger-client does not close while the task has left one open in it.
+    scope.span.finish()
 
 
 def lost(name: str, message_headers: Mapping[str, Any], began: float, error: Exception) -> None:
-    """Report the run of a task that failed with its process, which has reported its wait alone.
+    """Report the run of a task whose process is gone; that process has reported the wait.
 
     Arguments:
         began: when it started, in seconds since 1970.
@@ -84,16 +81,6 @@ def lost(name: str, message_headers: Mapping[str, Any], began: float, error: Exc
     span.set_tag('celery.state', 'FAILURE')
     mark_failed(span, error, redacted)
     span.finish()
-
-
-def _close_inner(scope: Any, outer: Any) -> None:
-    """Close the scopes that the task has left open: under them its own would stay open too."""
-    manager = opentracing.global_tracer().scope_manager
-    for _ in range(_MOST_LEFT):
-        active = manager.active
-        if active in (None, scope, outer):
-            return
-        active.close()
 
 
 def _begun(
