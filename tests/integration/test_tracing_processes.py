@@ -74,7 +74,10 @@ def test_switched_on_it_imports_what_its_exporter_needs(tmp_path: Path) -> None:
     assert threads == ['MainThread']
 
     modules, _, threads = started(
-        tmp_path, TRACING_EXPORTER='otlp', OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:1'
+        tmp_path,
+        TRACING_EXPORTER='otlp',
+        OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:1',
+        OTEL_PROPAGATORS='one-that-is-not-installed',
     )
     assert modules & (JAEGER | OTLP) == OTLP
     assert threads == ['MainThread']

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from celery.app.task import Context
+from opentracing import Format
 
 from app.utils.tracing import headers
 from be_queue.tracing import SENT_AT, W3C
@@ -192,3 +194,39 @@ def test_a_span_that_a_task_leaves_active_costs_neither_it_nor_the_next_its_own(
         (ran,) = received.of(task_id)
         own = received.wait(f'own of {task_id}')
         assert (own.trace, own.parent) == (ran.trace, ran.id)
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        ({SENT_AT: 5.5, headers.TAKEN_AT: 7}, 5.5),
+        ({SENT_AT: 'yesterday', headers.TAKEN_AT: 7}, 7.0),
+        ({SENT_AT: -3}, None),
+        ({}, None),
+        # The sender's clock is ahead.
+        ({SENT_AT: 200}, 100.0),
+    ],
+)
+def test_the_time_of_sending_is_the_senders_or_that_of_sqs(
+    given: dict[str, Any], expected: float | None
+) -> None:
+    assert headers.sent_at(given, 100.0) == expected
+
+
+@pytest.mark.parametrize('traced', ['otlp'], indirect=True)
+def test_the_context_is_w3cs_whatever_propagator_is_global(traced: Traced) -> None:
+    from opentelemetry import propagate
+    from opentelemetry.propagators.composite import CompositePropagator
+
+    carrier: dict[str, str] = {}
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(CompositePropagator([]))
+    try:
+        with traced() as (tracer, received):
+            run(request(**{W3C: SENDER}))
+            tracer.inject(headers.context(tracer, {W3C: SENDER}), Format.TEXT_MAP, carrier)
+    finally:
+        propagate.set_global_textmap(before)
+    (ran,) = received.of('an-id')
+    assert (ran.trace, ran.parent) == (10, 11)
+    assert carrier == {W3C: SENDER}
