@@ -50,9 +50,8 @@ class Spans:
     def __init__(self, port: int) -> None:
         self.port = port
         self.received: list[Span] = []
-        #: Each message as it came, and its bytes.
+        #: The bytes of each message.
         self.messages: list[bytes] = []
-        self.sizes: list[int] = []
         #: Of an OTLP collector: what it answers, and after how many seconds.
         self.status = 200
         self.delay = 0.0
@@ -112,7 +111,6 @@ def agent() -> Iterator[Spans]:
                 except TimeoutError:
                     continue
                 spans.messages.append(data)
-                spans.sizes.append(len(data))
                 spans.received += from_datagram(data)
 
         thread = threading.Thread(target=receive)
@@ -136,7 +134,6 @@ def collector() -> Iterator[Spans]:
                 stopping.wait(spans.delay)
             if spans.status == 200 and self.path == '/v1/traces':
                 spans.messages.append(body)
-                spans.sizes.append(len(body))
                 spans.received += from_otlp(body)
             try:
                 self.send_response(spans.status if self.path == '/v1/traces' else 404)

@@ -27,6 +27,7 @@ EXAMPLES = {
     'RATELIMIT_HOST',
     'RATELIMIT_DOMAIN',
     'RATELIMIT_REDIS_URL',
+    'TRACING_EXPORTER',
 }
 RATELIMIT = ROOT / 'deploy' / 'ratelimit'
 RATELIMIT_PAGE = (RATELIMIT / 'README.md').read_text()
