@@ -10,28 +10,23 @@ import pytest
 from app.config.configuration import Config, ConfigError
 
 Configured = Callable[..., Config]
+OTLP = 'http://localhost:4318'
 
 
-def test_tracing_is_off_by_default(configured: Configured) -> None:
-    assert not configured().is_traced
-
-
-def test_an_agent_switches_it_on(configured: Configured) -> None:
-    config = configured(JAEGER_AGENT_HOST='jaeger')
-    assert config.is_traced
-    assert (config.jaeger_agent_host, config.jaeger_agent_port) == ('jaeger', 6831)
-
-
-def test_an_otlp_endpoint_alone_leaves_it_off(configured: Configured) -> None:
-    # Platforms set it for all that runs on them.
-    assert not configured(OTEL_EXPORTER_OTLP_ENDPOINT='http://localhost:4318').is_traced
-
-
-def test_otlp_switches_it_on(configured: Configured) -> None:
-    config = configured(
-        TRACING_EXPORTER='otlp', OTEL_EXPORTER_OTLP_ENDPOINT='http://localhost:4318'
-    )
-    assert config.is_traced
+@pytest.mark.parametrize(
+    ('variables', 'is_traced'),
+    [
+        ({}, False),
+        ({'JAEGER_AGENT_HOST': 'jaeger'}, True),
+        # Platforms set it for all that runs on them.
+        ({'OTEL_EXPORTER_OTLP_ENDPOINT': OTLP}, False),
+        ({'TRACING_EXPORTER': 'otlp', 'OTEL_EXPORTER_OTLP_ENDPOINT': OTLP}, True),
+    ],
+)
+def test_an_agent_or_an_exporter_with_its_endpoint_switches_it_on(
+    configured: Configured, variables: dict[str, str], is_traced: bool
+) -> None:
+    assert configured(**variables).is_traced == is_traced
 
 
 @pytest.mark.parametrize(
@@ -97,10 +92,7 @@ def test_names_and_addresses_are_hosts(configured: Configured, host: str) -> Non
     [
         (
             'opentelemetry-sdk',
-            {
-                'TRACING_EXPORTER': 'otlp',
-                'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://localhost:4318',
-            },
+            {'TRACING_EXPORTER': 'otlp', 'OTEL_EXPORTER_OTLP_ENDPOINT': OTLP},
             'poetry install --with otlp',
         ),
         ('jaeger-client', {'JAEGER_AGENT_HOST': 'localhost'}, 'pip install -r'),

@@ -61,18 +61,12 @@ def test_without_a_senders_trace_the_wait_begins_one(traced: Traced) -> None:
     assert (ran.parent, ran.trace) == (wait.id, wait.trace)
 
 
-def test_without_a_time_of_sending_the_run_is_a_child_of_the_sending(traced: Traced) -> None:
+def test_without_a_time_of_sending_there_is_no_wait(traced: Traced) -> None:
     with traced() as (_, received):
-        run(request(**{W3C: SENDER}))
-    (ran,) = received.of('an-id')
-    assert (ran.trace, ran.parent) == (10, 11)
-
-
-def test_a_broken_context_begins_a_trace_of_its_own(traced: Traced) -> None:
-    with traced() as (_, received):
-        run(request(**{W3C: 'broken', SENT_AT: 'never'}))
-    (ran,) = received.of('an-id')
-    assert ran.parent == 0
+        run(request(id='sent', **{W3C: SENDER}))
+        run(request(id='broken', **{W3C: 'broken', SENT_AT: 'never'}))
+    (sent,), (broken,) = received.of('sent'), received.of('broken')
+    assert (sent.trace, sent.parent, broken.parent) == (10, 11, 0)
 
 
 def test_the_request_has_the_traces_id_sampled_or_not(traced: Traced) -> None:
