@@ -38,7 +38,7 @@ def test_a_stopped_worker_loses_nothing_and_repeats_nothing(counted: Counted) ->
 
 
 # A long task is in test_visibility.py.
-@pytest.mark.parametrize('name', ['long eta', 'prefetched', 'rate limited'])
+@pytest.mark.parametrize('name', ['long eta', 'prefetched'])
 def test_what_is_held_longer_than_its_visibility_timeout_runs_once(
     counted: Counted, name: str
 ) -> None:

@@ -175,7 +175,8 @@ def test_an_outage_passes(site: Site, proxy: FaultySqs, monkeypatch: pytest.Monk
 
     def seen() -> bool:
         poller.poll()
-        return poller.waiting(site.name) == 1
+        depth = poller.depth(site.name)
+        return depth is not None and depth.visible == 1
 
     wait_until(seen, 'the depth is known again')
     assert poller.figures()[site.name].errors == 2

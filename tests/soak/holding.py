@@ -47,17 +47,12 @@ def _prefetched(counted: Counted, timeout: float) -> None:
     counted.send(LONG + 1, timeout)
 
 
-def _rate_limited(counted: Counted, timeout: float) -> None:
-    counted.send(LONG + 1)
-
-
 FORMS: dict[str, Form] = {
     'long task': Form('task of 4 x the visibility timeout', _long_task),
     'long eta': Form('countdown of 4 x the visibility timeout', _long_eta),
     'prefetched': Form(
         'waiting for a child as long', _prefetched, {'CELERY_WORKER_CONCURRENCY': 1}
     ),
-    'rate limited': Form('waiting for a rate limit as long', _rate_limited),
 }
 
 
@@ -70,12 +65,6 @@ def held(counted: Counted, form: Form, timeout: int, *, others: bool = True) -> 
     """
     variables = {
         'CELERY_BROKER_TRANSPORT_OPTIONS': {'visibility_timeout': timeout, 'wait_time_seconds': 1},
-        # One task in as many seconds as the timeout has.
-        'CELERY_TASK_ANNOTATIONS': (
-            {'tests.count': {'rate_limit': f'{60 / timeout:.0f}/m'}}
-            if form is FORMS['rate limited']
-            else {}
-        ),
         **form.variables,
     }
     with counted.server(**variables):

@@ -2,6 +2,7 @@
 
 import ctypes  # noqa: F401  (looks at sys.platform itself, for the system that is really there)
 import fcntl
+import importlib.util
 import os
 import select
 import signal
@@ -27,10 +28,11 @@ for module, names in MISSING.items():
         if hasattr(module, name):
             delattr(module, name)
 
-# Not for longer: libraries would load what macOS alone has.
+# `app.linux` decides once, and alone: libraries would load what only macOS has.
+path = Path(__file__).resolve().parents[3] / 'app' / 'linux.py'
+spec = importlib.util.spec_from_file_location('app.linux', path)
+linux = importlib.util.module_from_spec(spec)
 platform, sys.platform = sys.platform, 'darwin'
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-import app.linux  # noqa: E402, F401  (decides once)
-
+spec.loader.exec_module(linux)
 sys.platform = platform
-del sys.path[0]
+sys.modules['app.linux'] = linux
