@@ -77,7 +77,9 @@ class Consumer(consumer.Consumer):
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
         if self._is_prefork:
-            hub.on_tick.add(self._start_waiting)
+            # The pool has its turn after us, so that it sends what we give it at once.
+            hub.on_tick.discard(self.pool._pool.on_poll_start)
+            hub.on_tick.add(self._on_tick)
             hub.call_repeatedly(LOOK_INTERVAL, self._hand_back_overdue)
 
     def on_close(self) -> None:
@@ -95,7 +97,10 @@ class Consumer(consumer.Consumer):
 
     def _add_waiting(self, request: Any) -> None:
         self._waiting.append((time.monotonic(), request))
+
+    def _on_tick(self) -> None:
         self._start_waiting()
+        self.pool._pool.on_poll_start()
 
     def _start_waiting(self) -> None:
         """Give the oldest tasks to the children that are free, or about to replace another.
@@ -110,8 +115,6 @@ class Consumer(consumer.Consumer):
         for _ in range(min(free, len(self._waiting))):
             with suppress(TaskRevokedError):
                 self._waiting.popleft()[1].execute_using_pool(self.pool)
-        if pool.outbound_buffer:
-            pool.on_poll_start()  # the pool may have had its turn before us
 
     def _hand_back_overdue(self) -> None:
         receiving = self._receiving
