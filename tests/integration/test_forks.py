@@ -116,7 +116,14 @@ ended(pids)
 )
 def test_a_forked_process_loses_and_doubles_no_task(site: Site, program: str) -> None:
     run = subprocess.run(
-        [sys.executable, '-c', PROGRAM.format(url=site.sqs.url, env=site.env) + program],
+        # Python 3.12 warns of a fork beside threads, which is what this is about.
+        [
+            sys.executable,
+            '-W',
+            'ignore::DeprecationWarning',
+            '-c',
+            PROGRAM.format(url=site.sqs.url, env=site.env) + program,
+        ],
         capture_output=True,
         text=True,
         timeout=120,
