@@ -80,10 +80,13 @@ class Service:
         body = question(self._domain, self._name, hits)
         try:
             answer = self._http.request('POST', self._url, body=body, headers=HEADERS)
-        except urllib3.exceptions.TimeoutError as error:
-            raise LimiterError(Fault.TIMEOUT, str(error)) from error
         except urllib3.exceptions.HTTPError as error:
-            raise LimiterError(Fault.UNREACHABLE, str(error)) from error
+            # To urllib3 a refused connection is a time-out too.
+            timed_out = isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(
+                error, urllib3.exceptions.NewConnectionError
+            )
+            fault = Fault.TIMEOUT if timed_out else Fault.UNREACHABLE
+            raise LimiterError(fault, str(error)) from error
         reply = read(answer.status, answer.data, time.time())
         self._last, self._answered_at = reply, time.monotonic()
         self._ends_at = self._answered_at + reply.reset_in
