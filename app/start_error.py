@@ -1,4 +1,4 @@
-"""What keeps a process of the worker from starting."""
+"""Errors that keep a process of the worker from starting."""
 
 from __future__ import annotations
 

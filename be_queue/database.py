@@ -41,7 +41,7 @@ class SessionManager(session.SessionManager):
 class DatabaseBackend(database.DatabaseBackend):
     """Celery's own, with the differences that this module names."""
 
-    #: What the database will never hold, such as an id that is too long.
+    #: Errors of values that the database can never store, such as an id that is too long.
     refusals = (DataError,)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Rule(NamedTuple):
-    """What an option takes.
+    """The values that an option takes.
 
     Arguments:
         words: after "must be".

@@ -34,7 +34,7 @@ class Backend:
     url: str
     take_away: Callable[[], None]
     bring_back: Callable[[], None]
-    #: What the log says about it.
+    #: The text of its log line.
     words: str = 'Connection refused'
 
 

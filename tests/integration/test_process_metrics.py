@@ -60,7 +60,7 @@ def test_recycled_processes_lose_no_count_and_leave_no_files(tmp_path: Path) -> 
             random.seed(number)
             expected += [random.uniform(0, 10) for _ in QUEUES][place]
         assert found[f'seconds_sum{label}'] == pytest.approx(expected)
-    # Of each slot of the pool, and of the process that made the metrics.
+    # One for each slot of the pool, and one for the process that made the metrics.
     assert len(list(folder.glob('counter_*.db'))) <= PROCESSES + 1
 
 
@@ -68,5 +68,5 @@ def test_processes_that_are_killed_while_they_count_lose_no_count(tmp_path: Path
     begun = tmp_path / 'begun'
     found = watched(tmp_path / 'metrics', 'kill', str(KILLS), str(begun))
     total = begun.stat().st_size
-    # What was begun when the kill came is counted or not.
+    # A count that was begun when the kill came may be missing.
     assert total - KILLS <= found["tasks_total{'queue': 'a'}"] <= total

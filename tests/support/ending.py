@@ -164,7 +164,7 @@ def _signalled(number: signal.Signals) -> Callable[[], None]:
     return way
 
 
-#: What may be done to a worker by a task's end.
+#: Ways in which a task may end.
 WAYS: dict[str, Callable[[], Any]] = {
     'memory': _raises(lambda: MemoryError('too much')),
     'allocation': _raises(lambda: AllocationError(5, 'float64')),

@@ -29,7 +29,7 @@ def local_backend(folder: Path) -> str:
         fault = os.strerror(error.errno or 0)
     if fault:
         raise ConfigError(
-            f'cannot keep local results in {folder}: {fault}: mend its permissions, or set '
+            f'cannot keep local results in {folder}: {fault}: fix its permissions, or set '
             'RESULT_DB_HOST to a PostgreSQL, or CELERY_RESULT_BACKEND'
         )
     return f'db+sqlite:///{folder / "results.sqlite"}'

@@ -12,7 +12,7 @@ from redis.retry import Retry
 
 __all__ = ['redis_storage']
 
-#: Of the storages that `limits` knows, those that workers share and that connect when first used.
+#: The storages of `limits` that workers share and that connect when first used.
 SCHEMES = ('redis', 'rediss', 'redis+unix')
 
 

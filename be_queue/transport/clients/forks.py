@@ -21,8 +21,8 @@ __all__ = ['channels']
 #: The channels that have clients of boto3.
 channels: WeakSet[Any] = WeakSet()
 
-#: What the parent uses. Its threads may have held locks of it at the fork: whatever closes it here,
-#: the garbage collector included, could wait for them forever.
+#: Keeps the parent's objects. Its threads may have held their locks at the fork: what closes them,
+#: the garbage collector included, could wait for those forever.
 _of_parent: list[Any] = []
 
 

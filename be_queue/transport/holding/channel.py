@@ -28,7 +28,7 @@ class HoldingChannel(GuardedChannel):
     _loop_turns = False
     #: The thread that consumes, which is that of the event loop if there is one.
     _thread = 0
-    #: What other threads have left for it to do.
+    #: Calls that other threads have handed over to the loop.
     _handed_over: deque[Callable[[], object]]
     _closing = False
 
@@ -39,7 +39,7 @@ class HoldingChannel(GuardedChannel):
 
     @cached_property
     def hand_back(self) -> HandBack:
-        """What returns messages that wait too long for a child."""
+        """Returns messages that wait too long for a child."""
         return HandBack(self)
 
     @cached_property

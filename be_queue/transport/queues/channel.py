@@ -62,7 +62,7 @@ class DeclaringChannel(ClientChannel):
         return waiting
 
     def exchange_declare(self, exchange: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        # Of kombu's pidbox: a command to all workers, and where it asks for their replies.
+        # kombu's pidbox: a command to all workers, and the exchange of their replies.
         if exchange is not None and exchange.endswith('.pidbox'):
             raise NoRemoteControlError
         return super().exchange_declare(exchange, *args, **kwargs)
