@@ -57,14 +57,14 @@ class Sender(asyncsender.FluentSender):
             queue_circular=True,
             queue_overflow_handler=self._drop,
         )
+        # fluent-logger's close waits without a limit. Python 3.12 starts no thread at exit.
+        self._closing = threading.Thread(target=self._close_at_end, daemon=True)
+        self._closing.start()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> int:
         """Send what waits, for ``timeout`` seconds at most; return how many events are lost."""
         self._ending.set()
-        # fluent-logger waits without a limit.
-        closing = threading.Thread(target=super().close, daemon=True)
-        closing.start()
-        closing.join(timeout)
+        self._closing.join(timeout)
         with self._state:
             self._gave_up = True
             left, self._waiting = self._waiting, 0
@@ -76,6 +76,10 @@ class Sender(asyncsender.FluentSender):
                 left,
             )
         return left
+
+    def _close_at_end(self) -> None:
+        self._ending.wait()
+        super().close()
 
     def _send(self, event: bytes) -> bool:
         taken = bool(super()._send(event))
