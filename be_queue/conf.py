@@ -204,14 +204,14 @@ class Config:
         self.RESULT_DB_PORT = value('RESULT_DB_PORT', '5432')
         self.RESULT_DB_NAME = value('RESULT_DB_NAME', 'cadasta')
         timeout = value('RESULT_BACKEND_TIMEOUT', '2')
-        self.RESULT_BACKEND_TIMEOUT = _seconds('RESULT_BACKEND_TIMEOUT', timeout)
+        self.RESULT_BACKEND_TIMEOUT = environment.seconds('RESULT_BACKEND_TIMEOUT', timeout)
         self.AWS_REGION = value('AWS_REGION', 'us-west-2', 'AWS_REGION', 'AWS_DEFAULT_REGION')
         self.SQS_ENDPOINT_URL = value('SQS_ENDPOINT_URL', '')
         allowed = value('ALLOW_UNMAPPED_TASKS', 'false')
         if allowed.lower() not in environment.BOOLEANS:
             raise SettingError(f'ALLOW_UNMAPPED_TASKS={allowed!r}: must be true or false')
         self.ALLOW_UNMAPPED_TASKS = environment.BOOLEANS[allowed.lower()]
-        self.CHORD_TIMEOUT = _seconds('CHORD_TIMEOUT', value('CHORD_TIMEOUT', '86400'))
+        self.CHORD_TIMEOUT = environment.seconds('CHORD_TIMEOUT', value('CHORD_TIMEOUT', '86400'))
         for name, own in keywords.items():
             setattr(self, name, own)
         if not (self.RESULT_DB_PORT.isdecimal() and 0 < int(self.RESULT_DB_PORT) < 65536):
@@ -333,16 +333,6 @@ def _warn_of_what_celery_prefers(variables: dict[str, Any], keywords: dict[str, 
                 name,
                 name.upper(),
             )
-
-
-def _seconds(name: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
-        raise SettingError(f'{name}={text!r}: must be a number of seconds above 0')
-    return seconds
 
 
 def _check_keyword(name: str) -> None:
