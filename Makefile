@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.requirements-installed
+TESTS_READY := $(VENV)/.test-requirements-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak bench lint format lock clean
@@ -18,10 +19,15 @@ $(READY): dev-requirements.txt
 	@test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+$(TESTS_READY): $(READY) test-requirements.txt
+	@echo "Installing test-requirements.txt too: a Vault server of 175 MB, for the tests"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r test-requirements.txt
+	@touch $@
+
 run: $(READY)  ## Start the web server, the worker and, locally, an embedded SQS
 	@exec $(BIN)/python app/server.py
 
-test: $(READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
+test: $(TESTS_READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 soak: $(READY)  ## Kill, stop and starve workers for an hour, and count every task (ARGS='--rounds 5 kills')
@@ -45,6 +51,7 @@ lock:  ## Resolve dependencies anew and export the requirements files (needs Poe
 	poetry export --quiet --only main,app --output pip-requirements.txt
 	poetry export --quiet --only main,app,otlp --output otlp-requirements.txt
 	poetry export --quiet --only main,app,dev --output dev-requirements.txt
+	poetry export --quiet --only main,app,dev,test --output test-requirements.txt
 
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var
