@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT, Site
+from tests.support.worker import ROOT, Server, Site
 
 LINE = re.compile(r'^(add|retry_demo) +([0-9a-f-]{36})  (\w+)  (\d+\.\d\d) s  (.*)$', re.MULTILINE)
 COMMAND = [sys.executable, '-m', 'examples.client']
@@ -36,14 +36,9 @@ def client(site: Site, *arguments: str, **variables: str) -> subprocess.Complete
     )
 
 
-def test_results_come_from_postgresql(site: Site, postgres: PostgresServer) -> None:
-    with site.server() as server:
-        one_of_each = client(site)
-        many = client(site, '--count', '50')
-        wait_until(
-            lambda: server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == 51,
-            'every success is counted',
-        )
+def test_results_come_from_postgresql(server: Server, postgres: PostgresServer) -> None:
+    one_of_each = client(server.site)
+    many = client(server.site, '--count', '50')
 
     assert (one_of_each.returncode, one_of_each.stderr) == (0, '')
     found = {task: (state, value) for task, _, state, _, value in LINE.findall(one_of_each.stdout)}
@@ -65,29 +60,28 @@ def test_results_come_from_postgresql(site: Site, postgres: PostgresServer) -> N
 
 def test_it_reads_the_local_worker_s_file(tmp_path: Path, sqs: SqsServer) -> None:
     site = Site(tmp_path, sqs.url, database={})
-    with site.server():
+    with site.worker():
         ended = client(site)
     assert (ended.returncode, ended.stderr) == (0, '')
     assert [task for task, *_ in LINE.findall(ended.stdout)] == ['add', 'retry_demo']
 
 
-def test_a_copy_needs_only_the_wheel(site: Site, tmp_path: Path) -> None:
+def test_a_copy_needs_only_the_wheel(server: Server, tmp_path: Path) -> None:
     shutil.copytree(ROOT / 'examples' / 'client', tmp_path / 'client')
     shutil.copytree(ROOT / 'be_queue', tmp_path / 'wheel' / 'be_queue')
-    with site.server():
-        ended = subprocess.run(
-            [sys.executable, 'client'],
-            cwd=tmp_path,
-            env=site.environment | {'PYTHONPATH': str(tmp_path / 'wheel')},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    ended = subprocess.run(
+        [sys.executable, 'client'],
+        cwd=tmp_path,
+        env=server.site.environment | {'PYTHONPATH': str(tmp_path / 'wheel')},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (ended.returncode, ended.stderr) == (0, '')
     assert len(LINE.findall(ended.stdout)) == 2
 
 
-def test_the_wheel_s_page_is_right(site: Site, sqs: SqsServer, tmp_path: Path) -> None:
+def test_the_wheel_s_page_is_right(server: Server, sqs: SqsServer, tmp_path: Path) -> None:
     (tmp_path / 'shop').mkdir()
     page = (ROOT / 'be_queue' / 'README.md').read_text()
     for path, code in re.findall(
@@ -96,7 +90,7 @@ def test_the_wheel_s_page_is_right(site: Site, sqs: SqsServer, tmp_path: Path) -
         (tmp_path / path).write_text(code)
 
     prefix = f'page-{uuid.uuid4().hex[:10]}'
-    environment = site.environment | {'PYTHONPATH': f'{ROOT}', 'QUEUE_PREFIX': prefix}
+    environment = server.site.environment | {'PYTHONPATH': f'{ROOT}', 'QUEUE_PREFIX': prefix}
 
     def python(*arguments: str) -> str:
         return subprocess.run(
@@ -108,8 +102,7 @@ def test_the_wheel_s_page_is_right(site: Site, sqs: SqsServer, tmp_path: Path) -
             check=True,
         ).stdout
 
-    with site.server():
-        assert python('-m', 'shop.send').split()[1:] == ['5']
+    assert python('-m', 'shop.send').split()[1:] == ['5']
     assert python('-m', 'shop.send_many') == '100 sent\n'
     python('-m', 'shop.by_name')
     assert sqs.visible(f'{prefix}-billing') == 1

@@ -17,11 +17,10 @@ import pytest
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
 from tests.support.ports import free_port
-from tests.support.process import running
 from tests.support.sqs import SqsServer
 from tests.support.tree import alive, as_process_1, listening_addresses, with_read_only
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT, Site
+from tests.support.worker import ROOT, Server, Site
 
 
 def wait_started(site: Site, seconds: float, count: int = 1) -> list:
@@ -37,15 +36,20 @@ def assert_all_gone(pids: list[int]) -> None:
     wait_until(lambda: not any(map(alive, pids)), f'the processes {pids} are gone', timeout=10)
 
 
-def test_each_queue_has_a_poller_that_can_be_seen(site: Site) -> None:
-    consumed = {site.queue(name) for name in ('add', 'retry-demo', 'slow')}
-    consumed.add(f'{site.username}-local-celery')
-    with site.server() as server:
-        wait_until(lambda: server.metric('poller_state', state='receiving') == 4, 'all receive')
-        for path in ('/healthz', '/readyz'):
-            pollers = json.loads(server.get(path)[1])['pollers']
-            assert pollers.keys() == consumed
-        assert server.metric('poller_state') == 4  # one state each
+def test_each_queue_has_a_poller_that_can_be_seen(server: Server) -> None:
+    consumed = {server.site.queue(name) for name in ('add', 'retry-demo', 'slow')}
+    consumed.add(f'{server.site.username}-local-celery')
+    wait_until(lambda: server.metric('poller_state', state='receiving') == 4, 'all receive')
+    for path in ('/healthz', '/readyz'):
+        assert json.loads(server.get(path)[1])['pollers'].keys() == consumed
+    assert server.metric('poller_state') == 4  # one state each
+
+
+@pytest.mark.parametrize('path', ['/nowhere', '/healthz/'])
+def test_errors_of_the_web_server_are_json(server: Server, path: str) -> None:
+    status, body = server.get(path)
+    assert status == 404
+    assert json.loads(body) == {'status': 404, 'error': 'Not Found', 'path': path}
 
 
 def test_a_worker_may_consume_some_queues_only(site: Site, sqs: SqsServer) -> None:
@@ -105,28 +109,6 @@ def test_sigterm_lets_running_tasks_finish(site: Site, sqs: SqsServer) -> None:
         assert_all_gone(pids)
 
 
-def test_errors_of_the_web_server_are_json(site: Site) -> None:
-    with site.server() as server:
-        for path, status, error in (
-            ('/nowhere', 404, 'Not Found'),
-            ('/healthz/', 404, 'Not Found'),
-        ):
-            found, body = server.get(path)
-            assert found == status
-            assert json.loads(body) == {'status': status, 'error': error, 'path': path}
-
-
-def test_waiting_messages_are_left_to_other_workers(site: Site) -> None:
-    # Stock kombu hands a prefetched message back for wait_time_seconds to pass.
-    options = {'CELERY_BROKER_TRANSPORT_OPTIONS': "{'wait_time_seconds': 1}"}
-    with site.server(**options) as first:
-        results = wait_started(site, 1, count=8)
-        first.signal(signal.SIGTERM)
-        assert first.wait_ended() == 0
-    with site.server(**options):
-        assert [result.get(timeout=60) for result in results] == [1] * 8
-
-
 def test_ctrl_c_twice_stops_at_once(site: Site) -> None:
     with site.server() as server:
         pids = list(server.processes())
@@ -152,15 +134,13 @@ def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown(
     assert (sqs.visible(site.queue('slow')), sqs.in_flight(site.queue('slow'))) == (2, 0)
 
 
-@pytest.mark.parametrize(('what', 'name'), [('celery', 'worker'), ('gunicorn', 'web')])
-def test_a_child_that_dies_takes_the_rest_down(site: Site, what: str, name: str) -> None:
+def test_a_child_that_dies_takes_the_rest_down(site: Site) -> None:
     with site.server() as server:
         pids = list(server.processes())
-        os.kill(server.pid_of(what), signal.SIGKILL)
+        os.kill(server.pid_of('celery'), signal.SIGKILL)
         assert server.wait_ended() == 1
-        lines = [line for line in server.log.splitlines() if 'stopping the rest' in line]
-        assert len(lines) == 1
-        assert f'{name} was killed by SIGKILL: stopping the rest; unless' in lines[0]
+        (line,) = (line for line in server.log.splitlines() if 'stopping the rest' in line)
+        assert 'worker was killed by SIGKILL: stopping the rest; unless' in line
         assert_all_gone(pids)
 
 
@@ -172,65 +152,46 @@ def test_nothing_outlives_a_killed_supervisor(site: Site) -> None:
         assert_all_gone(pids)
 
 
-def test_metrics_of_an_earlier_run_are_removed(site: Site, tmp_path: Path) -> None:
-    folder = tmp_path / 'metrics'
-    with site.server(PROMETHEUS_MULTIPROC_DIR=folder) as server:
-        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
-        server.signal(signal.SIGKILL)
-        server.wait_ended()
-    assert list(folder.glob('*.db'))
-    with site.server(PROMETHEUS_MULTIPROC_DIR=folder) as server:
-        assert server.metric('worker_tasks_count_total') == 0
+def test_as_in_a_container_it_needs_no_file_of_its_own_and_obeys_sigterm(
+    site: Site, sqs: SqsServer, tmp_path: Path
+) -> None:
+    folder, here = tmp_path / 'metrics', f'http://127.0.0.1:{sqs.port}'
+    variables = {
+        # As prometheus_client's own documentation has it.
+        'PROMETHEUS_MULTIPROC_DIR': '',
+        'prometheus_multiproc_dir': folder,
+        # As boto3's has it.
+        'SQS_ENDPOINT_URL': '',
+        'AWS_ENDPOINT_URL': here,
+        'AWS_ACCESS_KEY_ID': 'test',
+        'AWS_SECRET_ACCESS_KEY': 'test',
+    }
 
+    def wrap(command: list[str]) -> list[str]:
+        return as_process_1(with_read_only(ROOT, command))
 
-def test_the_code_need_not_be_writable(site: Site) -> None:
-    with site.server(wrap=lambda command: with_read_only(ROOT, command)) as server:
-        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
-        wait_until(lambda: 'ready: dashboard' in server.log, 'the log says that it is ready')
-        assert 'Read-only' not in server.log
-
-
-def test_the_lower_case_name_of_the_metrics_directory_works(site: Site, tmp_path: Path) -> None:
-    folder = tmp_path / 'metrics'
-    variables = {'PROMETHEUS_MULTIPROC_DIR': '', 'prometheus_multiproc_dir': folder}
-    with site.server(**variables) as server:
-        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
-        wait_until(
-            lambda: server.metric('worker_tasks_count_total', state='SUCCESS') == 1,
-            'the task is counted',
-        )
-    assert list(folder.glob('*.db'))
-
-
-def test_as_process_1_it_obeys_sigterm(site: Site) -> None:
-    with site.server(wrap=as_process_1) as server:
+    with site.server(wrap=wrap, **variables) as server:
         (supervisor,) = (pid for pid, line in server.processes().items() if is_server(line))
-        result = wait_started(site, 2)[0]
+        (result,) = wait_started(site, 2)
         os.kill(supervisor, signal.SIGTERM)
         assert result.get(timeout=30) == 2
         assert server.wait_ended() == 0
-
-
-def test_the_log_says_where_boto3_has_the_queues(site: Site, sqs: SqsServer) -> None:
-    here = f'http://127.0.0.1:{sqs.port}'
-    login = {'AWS_ACCESS_KEY_ID': 'test', 'AWS_SECRET_ACCESS_KEY': 'test'}
-    with site.server(SQS_ENDPOINT_URL='', AWS_ENDPOINT_URL=here, **login) as server:
-        wait_until(lambda: 'the queues are on ' in server.log, 'the log says it')
         assert f'the queues are on {here}\n' in server.log
+        assert 'Read-only' not in server.log
+    assert list(folder.glob('*.db'))
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site, number: signal.Signals) -> None:
+def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site) -> None:
     with socket.create_server(('127.0.0.1', 0)) as silent:
         silent.settimeout(30)
         url = f'http://test:test@127.0.0.1:{silent.getsockname()[1]}'
         with site.server(wait=False, SQS_ENDPOINT_URL=url) as server:
             asking, _ = silent.accept()
             with asking:
-                server.signal(number)
+                server.signal(signal.SIGTERM)
                 # Unanswered, requests go on for a minute.
                 assert server.wait_ended(timeout=20) == 0
-            assert f'{number.name}: stopping' in server.log
+            assert 'SIGTERM: stopping' in server.log
             assert 'Traceback' not in server.log
 
 
@@ -247,6 +208,20 @@ def copied(folder: Path, path: Path, old: str, new: str) -> Path:
     assert old in text
     (copy / path).write_text(text.replace(old, new))
     return copy
+
+
+def ran(
+    arguments: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 STRAY = """return x + y
@@ -270,11 +245,6 @@ class TestRefusesToStart:
             assert not server.processes()
             return lines[0]
 
-    def test_when_the_port_is_in_use(self, site: Site) -> None:
-        with socket.create_server(('127.0.0.1', 0)) as taken:
-            port = taken.getsockname()[1]
-            assert f'cannot listen on 127.0.0.1:{port}' in self.refused(site, SERVER_PORT=port)
-
     def test_when_the_metrics_directory_cannot_be_written(self, site: Site) -> None:
         line = self.refused(site, PROMETHEUS_MULTIPROC_DIR='/proc/metrics')
         assert 'cannot write to the metrics directory /proc/metrics' in line
@@ -295,23 +265,13 @@ class TestRefusesToStart:
     @pytest.mark.parametrize(
         ('variable', 'value'),
         [
-            ('SERVER_PORT', 'eighty'),
             ('ENV', 'a b'),
-            ('LOG_LEVEL', 'LOUD'),
             ('CELERY_TASK_ACKS_LATE', 'maybe'),
-            ('CELERY_WORKER_CONCURRENCY', 'four'),
-            ('SQS_ENDPOINT_URL', 'ftp://nowhere'),
-            ('CELERY_WORKER_POOL', 'threads'),
             ('CELERY_TASK_DEFAULT_RATE_LIMIT', '6/m'),
         ],
     )
     def test_when_a_setting_is_bad(self, site: Site, variable: str, value: str) -> None:
         assert f"{variable}='{value}'" in self.refused(site, **{variable: value})
-
-    def test_when_a_task_has_a_rate_limit_of_celerys(self, site: Site) -> None:
-        line = self.refused(site, CELERY_TASK_ANNOTATIONS={'add': {'rate_limit': '6/m'}})
-        assert "task add: rate_limit='6/m'" in line
-        assert 'Queue(..., ratelimit=...)' in line
 
     @pytest.mark.parametrize(
         ('flags', 'fault'),
@@ -324,39 +284,18 @@ class TestRefusesToStart:
     def test_when_celery_s_command_asks_for_what_there_is_not(
         self, site: Site, flags: list[str], fault: str
     ) -> None:
-        command = ['-m', 'celery', '--quiet', '-A', 'app.worker', 'worker', *flags]
-        variables = site.environment | {
-            'PROMETHEUS_MULTIPROC_DIR': str(site.folder),
-            'CELERY_IMPORTS': "('tests.support.rate_limited',)",
-        }
-        with running(command, variables, site.folder / 'log') as worker:
-            assert worker.ends(timeout=60) == 1
-            assert worker.log.startswith(f'cannot start: {fault}')
-            assert len(worker.log.splitlines()) == 1
+        own_task = {'CELERY_IMPORTS': ('tests.support.rate_limited',)}
+        with site.worker(*flags, wait=False, **own_task) as worker:
+            assert worker.wait_ended(timeout=60) == 1
+            (line,) = worker.log.splitlines()
+            assert line.startswith(f'cannot start: {fault}')
 
-    @pytest.mark.parametrize(
-        ('old', 'new', 'fault'),
-        [
-            ("name='slow'", "name='slower'", "maps task 'slow', which this worker does not"),
-            ('return x + y\n', STRAY, "task 'stray' is registered, but no queue carries it"),
-        ],
-        ids=['mapped, not registered', 'registered, not mapped'],
-    )
-    def test_when_tasks_and_mapping_differ(
-        self, site: Site, tmp_path: Path, old: str, new: str, fault: str
-    ) -> None:
-        copy = copied(tmp_path, Path('app/tasks/tasks.py'), old, new)
-        ended = subprocess.run(
-            [sys.executable, str(copy / 'app' / 'server.py')],
-            env=site.environment | {'SERVER_PORT': '0'},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    def test_when_no_queue_carries_a_task(self, site: Site, tmp_path: Path) -> None:
+        copy = copied(tmp_path, Path('app/tasks/tasks.py'), 'return x + y\n', STRAY)
+        ended = ran(['app/server.py'], copy, site.environment)
         assert ended.returncode == 1
-        assert fault in ended.stderr
-        assert all(line.startswith('cannot start: ') for line in ended.stderr.splitlines())
+        (line,) = ended.stderr.splitlines()
+        assert "cannot start: task 'stray' is registered, but no queue carries it" in line
 
 
 PROGRAMS = {
@@ -380,28 +319,20 @@ def same_queue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.mark.parametrize('fault', ['mapping', 'setting', 'celery setting'])
-@pytest.mark.parametrize('name', PROGRAMS)
+@pytest.mark.parametrize(
+    ('name', 'fault'),
+    [*((name, 'setting') for name in PROGRAMS), ('server', 'mapping'), ('client', 'mapping')],
+)
 def test_every_program_says_in_one_line_what_is_wrong(
     site: Site, same_queue: Path, tmp_path: Path, name: str, fault: str
 ) -> None:
-    variables, words = {
-        'mapping': ({}, "queue_name 'python-backend-worker-template-add' is taken by Queue("),
-        'setting': ({'ENV': 'a b'}, "='a b'"),
-        'celery setting': ({'CELERY_TASK_ACKS_LATE': 'maybe'}, "CELERY_TASK_ACKS_LATE='maybe'"),
+    folder, env, words = {
+        'mapping': (same_queue, 'local', "'python-backend-worker-template-add' is taken by Queue("),
+        'setting': (ROOT, 'a b', "='a b'"),
     }[fault]
-    ended = subprocess.run(
-        [sys.executable, *PROGRAMS[name]],
-        cwd=same_queue if fault == 'mapping' else ROOT,
-        env=site.environment
-        | {'LOG_FORMAT': 'console', 'PROMETHEUS_MULTIPROC_DIR': str(tmp_path)}
-        | variables,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode not in (0, None)
+    variables = {'ENV': env, 'LOG_FORMAT': 'console', 'PROMETHEUS_MULTIPROC_DIR': str(tmp_path)}
+    ended = ran(PROGRAMS[name], folder, site.environment | variables)
+    assert ended.returncode != 0
     (line,) = (line for line in ended.stderr.splitlines() if words in line)
     if name != 'client':
         assert line.startswith('cannot start: ')
@@ -413,19 +344,15 @@ def test_every_program_says_in_one_line_what_is_wrong(
 class TestEmbeddedServer:
     """Locally the server brings its own SQS and keeps results in a file."""
 
-    @pytest.mark.parametrize(
-        'system',
-        [{}, {'PYTHONPATH': ROOT / 'tests' / 'support' / 'not_linux'}],
-        ids=['here', 'macOS'],
-    )
-    def test_needs_nothing_from_outside_and_listens_on_loopback_only(
-        self, tmp_path: Path, system: dict[str, Path]
+    def test_needs_nothing_from_outside_nor_of_linux_and_listens_on_loopback_only(
+        self, tmp_path: Path
     ) -> None:
+        macos = {'PYTHONPATH': ROOT / 'tests' / 'support' / 'not_linux'}
         port = free_port()
         site = Site(tmp_path, f'http://test:test@127.0.0.1:{port}', {})
         # MiniStack's MQTT listener, were it on, would not fail for a port that is taken.
         mqtt = {'IOT_MTLS_PORT': free_port()}
-        with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **system, **mqtt) as server:
+        with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **macos, **mqtt) as server:
             assert 'WARNING' not in server.log
             pids = list(server.processes())
             listeners = listening_addresses(server.process.pid, *pids)

@@ -75,6 +75,10 @@ def running_postgres() -> Iterator[PostgresServer]:
             # Far from UTC, so that a local time is seen where there should be none.
             server.psql("ALTER ROLE cadasta SET timezone = 'Asia/Tokyo'")
             server.psql('CREATE DATABASE cadasta OWNER cadasta')
+            # Nothing of it outlives the tests.
+            for setting in ('fsync', 'synchronous_commit', 'full_page_writes'):
+                server.psql(f'ALTER SYSTEM SET {setting} = off')
+            server.psql('SELECT pg_reload_conf()')
             socket_folder = server.get_postmaster_info().socket_dir
             postgres = PostgresServer(str(Path(str(socket_folder)) / '.s.PGSQL.5432'))
             yield postgres

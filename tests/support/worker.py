@@ -1,22 +1,24 @@
-"""The whole server, as a user starts it: supervisor, web server, prefork worker."""
+"""The template's programs, started as a user starts them: the whole server, or the worker alone."""
 
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import Celery
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
+from app.web.process_metrics import ProcessCollector
 from be_queue import Config, Queue, Queues
 from tests.support.ports import free_port
 from tests.support.process import bare_environment
@@ -24,21 +26,75 @@ from tests.support.tree import children, command_line, descendants, kill
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-METRIC = re.compile(r'^(\w+)\{(.*)\} (\S+)$')
+PREFIX = 'python_backend_worker_template_'
+WORKER = ('-m', 'celery', '--quiet', '--app', 'app.worker', 'worker', '--loglevel=INFO')
+WORKER_FLAGS = ('--without-gossip', '--without-mingle', '--without-heartbeat')
+
+T = TypeVar('T', bound='Worker')
 
 
-class Server:
-    """A running ``app/server.py``."""
+class Worker:
+    """A running ``celery -A app.worker worker``; a quarter of a whole server's start."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log_path: Path) -> None:
+    def __init__(self, site: Site, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.site = site
         self.process = process
-        self.url = url
-        self._log_path = log_path
+        self.folder = folder
 
     @property
     def log(self) -> str:
         """What all its processes have written so far."""
-        return self._log_path.read_text()
+        return (self.folder / 'log').read_text()
+
+    def wait_ready(self) -> None:
+        """Wait until it consumes."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f'it ended:\n{self.log}'
+            return self._is_ready()
+
+        wait_until(ready, f'it is ready; its log is in {self.folder}', timeout=60)
+
+    def metric(self, name: str, /, **labels: str) -> float:
+        """Return the sum of a metric's values over all samples that have these labels."""
+        return _total(self._metrics(), name, labels)
+
+    def counts_from_now(self) -> Callable[..., float]:
+        """Return a function like `metric` that leaves out what has been counted before."""
+        before = list(self._metrics())
+        return lambda name, /, **labels: self.metric(name, **labels) - _total(before, name, labels)
+
+    def processes(self) -> dict[int, str]:
+        """Return pid and command line of every process below the one started."""
+        return descendants(self.process.pid)
+
+    def pool_pids(self) -> list[int]:
+        """Return the pids of the pool's processes."""
+        return children(self.process.pid)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process started."""
+        self.process.send_signal(number)
+
+    def wait_ended(self, timeout: float = 30.0) -> int:
+        """Wait until the process started has ended; return its exit status."""
+        return self.process.wait(timeout)
+
+    def _is_ready(self) -> bool:
+        return ' ready.' in self.log
+
+    def _metrics(self) -> Iterable[Metric]:
+        return ProcessCollector(self.folder / 'metrics').collect()
+
+
+class Server(Worker):
+    """A running ``app/server.py``: supervisor, web server, monitor and worker."""
+
+    def __init__(
+        self, site: Site, process: subprocess.Popen[bytes], folder: Path, port: int
+    ) -> None:
+        super().__init__(site, process, folder)
+        self.url = f'http://127.0.0.1:{port}'
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a GET request; 0 and the reason when nobody answers."""
@@ -55,46 +111,19 @@ class Server:
         status, body = self.get(path)
         return status, json.loads(body)['checks'] if status else {}
 
-    def wait_ready(self) -> None:
-        """Wait until it consumes."""
-
-        def ready() -> bool:
-            assert self.process.poll() is None, f'the server ended:\n{self.log}'
-            return self.get('/readyz')[0] == 200
-
-        wait_until(ready, f'the server is ready; its log is in {self._log_path}')
-
-    def metric(self, name: str, /, **labels: str) -> float:
-        """Return the sum of a metric's values over all samples that have these labels."""
-        total = 0.0
-        for line in self.get('/metrics')[1].splitlines():
-            sample = METRIC.match(line)
-            if sample and sample[1] == f'python_backend_worker_template_{name}':
-                found = dict(pair.split('=', 1) for pair in sample[2].split(','))
-                if all(found[label] == f'"{value}"' for label, value in labels.items()):
-                    total += float(sample[3])
-        return total
-
-    def processes(self) -> dict[int, str]:
-        """Return pid and command line of every process below the server."""
-        return descendants(self.process.pid)
-
     def pid_of(self, what: str) -> int:
         """Return the pid of the one child of the server whose command line holds ``what``."""
         (pid,) = (pid for pid in children(self.process.pid) if what in command_line(pid))
         return pid
 
     def pool_pids(self) -> list[int]:
-        """Return the pids of the pool's processes."""
         return children(self.pid_of('celery'))
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the supervisor."""
-        self.process.send_signal(number)
+    def _is_ready(self) -> bool:
+        return self.get('/readyz')[0] == 200
 
-    def wait_ended(self, timeout: float = 30.0) -> int:
-        """Wait until the supervisor has ended; return its exit status."""
-        return self.process.wait(timeout)
+    def _metrics(self) -> Iterable[Metric]:
+        return text_string_to_metric_families(self.get('/metrics')[1])
 
 
 class Site:
@@ -111,7 +140,7 @@ class Site:
             'CELERY_WORKER_CONCURRENCY': '2',
             **database,
         }
-        self._servers = 0
+        self._started = 0
 
     def queue(self, name: str) -> str:
         """Return the name on SQS of one of the template's queues."""
@@ -153,32 +182,66 @@ class Site:
             wrap: turns its command into another that runs it.
             variables: more environment variables.
         """
-        self._servers += 1
-        folder = self.folder / f'server-{self._servers}'
-        folder.mkdir()
-        port = free_port()
-        environment = {
-            **self.environment,
-            'SERVER_PORT': str(port),
-            'PROMETHEUS_MULTIPROC_DIR': str(folder / 'metrics'),
-            **{name: str(value) for name, value in variables.items()},
-        }
-        log_path = folder / 'log'
+        folder, port = self._new_folder(), free_port()
         command = wrap([sys.executable, str(ROOT / 'app' / 'server.py')])
-        with log_path.open('wb') as log:
-            process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
-        server = Server(process, f'http://127.0.0.1:{port}', log_path)
-        try:
-            if wait:
-                server.wait_ready()
+        process = self._start(command, folder, folder, {'SERVER_PORT': port, **variables})
+        with _ended(Server(self, process, folder, port), wait) as server:
             yield server
-        except BaseException:
-            print(server.log)  # noqa: T201  (pytest shows it with the failure)
-            raise
-        finally:
-            left = list(server.processes())
-            for pid in (process.pid, *left):
-                kill(pid)
-            process.wait()
+
+    @contextmanager
+    def worker(self, *flags: str, wait: bool = True, **variables: Any) -> Iterator[Worker]:
+        """Start a worker without the rest of the server; leave the block to kill it.
+
+        Arguments:
+            flags: more arguments of ``celery worker``.
+            wait: wait until it is ready.
+            variables: more environment variables.
+        """
+        folder = self._new_folder()
+        (folder / 'metrics').mkdir()
+        command = [sys.executable, *WORKER, *WORKER_FLAGS, *flags]
+        process = self._start(command, ROOT, folder, variables)
+        with _ended(Worker(self, process, folder), wait) as worker:
+            yield worker
+
+    def _new_folder(self) -> Path:
+        self._started += 1
+        folder = self.folder / f'started-{self._started}'
+        folder.mkdir()
+        return folder
+
+    def _start(
+        self, command: list[str], where: Path, folder: Path, variables: Mapping[str, Any]
+    ) -> subprocess.Popen[bytes]:
+        environment = self.environment | {'PROMETHEUS_MULTIPROC_DIR': str(folder / 'metrics')}
+        environment |= {name: str(value) for name, value in variables.items()}
+        with (folder / 'log').open('wb') as log:
+            return subprocess.Popen(
+                command, cwd=where, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+
+def _total(metrics: Iterable[Metric], name: str, labels: Mapping[str, str]) -> float:
+    samples = (sample for metric in metrics for sample in metric.samples)
+    return sum(
+        sample.value
+        for sample in samples
+        if sample.name == f'{PREFIX}{name}' and labels.items() <= sample.labels.items()
+    )
+
+
+@contextmanager
+def _ended(started: T, wait: bool) -> Iterator[T]:
+    """Kill what is left of it at the end of the block; show its log on failure."""
+    try:
+        if wait:
+            started.wait_ready()
+        yield started
+    except BaseException:
+        print(started.log)  # noqa: T201  (pytest shows it with the failure)
+        raise
+    finally:
+        left = list(started.processes())
+        for pid in (started.process.pid, *left):
+            kill(pid)
+        started.process.wait()

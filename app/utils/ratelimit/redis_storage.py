@@ -7,8 +7,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from limits.storage import Storage, storage_from_string
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 __all__ = ['redis_storage']
 
@@ -25,6 +23,10 @@ def redis_storage(url: str, timeout: float) -> Storage:
 
     Raises ValueError for a URL that cannot be used; its text shows no part of it.
     """
+    # Here: redis takes as long to import as Celery, and few workers have limits in it.
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     # The libraries' own messages show what they take for a port, which may be half of a password.
     try:
         parts = urlsplit(url)
