@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from be_queue.naming import dead_letter_name
 from tests.support.dashboard import dashboard, expressions, filled_in
+from tests.support.postgres import PostgresServer
 from tests.support.prometheus import PrometheusServer, running_prometheus
 from tests.support.promql import PREFIX
 from tests.support.sqs import SqsServer
@@ -38,22 +38,27 @@ QUIET_SERIES = {
 FAILING = 40
 
 
-@pytest.fixture
-def worker(site: Site) -> Iterator[Server]:
+@pytest.fixture(scope='module')
+def worker(
+    tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
+) -> Iterator[Server]:
+    site = Site(tmp_path_factory.mktemp('scraped'), sqs.url, postgres.environment)
     with site.server(QUEUE_DEPTH_INTERVAL=1) as server:
         yield server
 
 
-@pytest.fixture
-def prometheus(worker: Server, tmp_path: Path) -> Iterator[PrometheusServer]:
-    folder = tmp_path / 'prometheus'
+@pytest.fixture(scope='module')
+def prometheus(
+    worker: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrometheusServer]:
+    folder = tmp_path_factory.mktemp('prometheus') / 'shipped'
     with running_prometheus(folder, worker.url.removeprefix('http://')) as server:
         wait_until(lambda: server.value('up') == 1, 'Prometheus scrapes the worker')
         yield server
 
 
-def test_alerts_fire_and_end(prometheus: PrometheusServer, site: Site, sqs: SqsServer) -> None:
-    producer, queue = site.producer(), site.queue('slow')
+def test_alerts_fire_and_end(prometheus: PrometheusServer, worker: Server, sqs: SqsServer) -> None:
+    producer, queue = worker.site.producer(), worker.site.queue('slow')
     failed = f'sum({PREFIX}tasks_finished_total{{state="FAILURE"}})'
     # An increase has a beginning: the first failure must have been seen.
     producer.send_task('slow', ('not a number',))
@@ -86,8 +91,8 @@ def test_alerts_fire_and_end(prometheus: PrometheusServer, site: Site, sqs: SqsS
     wait_until(lambda: 'WorkerDeadLetters' not in prometheus.firing(), 'there are none any more')
 
 
-def test_the_dashboard_shows_a_running_worker(prometheus: PrometheusServer, site: Site) -> None:
-    producer = site.producer()
+def test_the_dashboard_shows_a_running_worker(prometheus: PrometheusServer, worker: Server) -> None:
+    producer = worker.site.producer()
     finished = f'sum({PREFIX}tasks_finished_total)'
     for _ in range(2):
         # Rates need two samples: a task before the first of them and one after.
