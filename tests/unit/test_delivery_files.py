@@ -67,19 +67,6 @@ def test_every_python_version_is_the_same_everywhere(gitlab):
     assert f'supported=({" ".join(tested)})' in (ROOT / '.ci' / 'run').read_text()
 
 
-def test_jobs_call_make_targets_that_exist(gitlab):
-    makefile = (ROOT / 'Makefile').read_text()
-    lines = [line for job in ('lint', 'test') for line in gitlab[job]['script']]
-    called = re.findall(r'make (\w+)', '\n'.join(lines))
-    assert called == ['lint', 'test']
-    assert all(re.search(f'^{target}:', makefile, re.MULTILINE) for target in called)
-
-
-def test_every_stage_of_the_pipeline_has_a_job(gitlab):
-    stages = [job['stage'] for job in gitlab.values() if isinstance(job, dict) and 'stage' in job]
-    assert stages == gitlab['stages']
-
-
 def test_the_image_copies_what_exists():
     lines = re.findall(r'^COPY (?!--from)(?:--\S+ )*(.+) \S+$', DOCKERFILE, re.MULTILINE)
     copied = ' '.join(lines).split()
@@ -103,10 +90,49 @@ def test_compose_builds_stages_that_exist(compose):
     assert targets <= STAGES.keys()
 
 
-def test_compose_listens_on_loopback_only(compose):
-    ports = [port for service in compose['services'].values() for port in service.get('ports', ())]
+def test_compose_listens_on_loopback_only_and_gives_each_port_to_one_service(compose):
+    published = [p for service in compose['services'].values() for p in service.get('ports', ())]
+    ports = [re.sub(r'\$\{\w+:-(\d+)\}', r'\1', port.rpartition(':')[0]) for port in published]
     assert ports
     assert [port for port in ports if not port.startswith('127.0.0.1:')] == []
+    assert len(set(ports)) == len(ports)
+
+
+def test_every_image_of_compose_is_of_a_version(compose):
+    images = [s['image'] for s in compose['services'].values() if 'build' not in s]
+    assert images
+    assert [image for image in images if not re.search(r':v?\w*\d[\w.-]*$', image)] == []
+
+
+def test_compose_mounts_what_prometheus_reads_and_runs_what_it_scrapes(compose):
+    service = compose['services']['prometheus']
+    mounted = dict(volume.split(':')[:2] for volume in service['volumes'])
+    path = PurePosixPath(mounted['./deploy/prometheus/prometheus.yml'])
+    assert f'--config.file={path}' in service['command']
+    config = yaml.safe_load((ROOT / 'deploy' / 'prometheus' / 'prometheus.yml').read_text())
+    (rules,) = (PurePosixPath(rules).parent for rules in config['rule_files'])
+    assert mounted[f'./deploy/prometheus/{rules}'] == str(path.parent / rules)
+    (job,) = config['scrape_configs']
+    assert job['job_name'] == Config(service_name='').service_name
+    ((target,),) = (group['targets'] for group in job['static_configs'])
+    name, _, port = target.partition(':')
+    assert any(published.endswith(f':{port}') for published in compose['services'][name]['ports'])
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        'docker-compose --profile observability up --build',
+        'docker-compose --profile ratelimit up --build',
+    ],
+)
+def test_compose_has_the_profiles_that_its_first_lines_tell_of(compose, command):
+    assert f'{command}\n' in (ROOT / 'docker-compose.yml').read_text().partition('x-worker')[0]
+    profile = command.split()[2]
+    chosen = {n for n, s in compose['services'].items() if s.get('profiles') == [profile]}
+    assert chosen
+    others = [s for name, s in compose['services'].items() if name not in chosen]
+    assert not any(chosen & service.get('depends_on', {}).keys() for service in others)
 
 
 def test_compose_waits_for_services_that_have_a_health_check(compose):
@@ -121,13 +147,6 @@ def test_compose_sets_variables_that_the_app_reads(compose):
     known = {name.upper() for name in Config.model_fields}
     known |= {'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'}
     assert compose['services']['worker']['environment'].keys() <= known
-
-
-def test_compose_gives_each_port_of_this_machine_to_one_service(compose):
-    services = compose['services'].values()
-    ports = [port.rpartition(':')[0] for s in services for port in s.get('ports', ())]
-    ports = [re.sub(r'\$\{\w+:-(\d+)\}', r'\1', port) for port in ports]
-    assert len(set(ports)) == len(ports)
 
 
 def test_the_rate_limit_service_has_a_limit_for_each_name_of_the_mapping(ratelimits):
@@ -152,41 +171,6 @@ def test_the_rate_limit_service_reads_the_folder_that_compose_mounts(compose):
     folder = PurePosixPath(*(environment[part] for part in parts))
     assert service['volumes'] == [f'./deploy/ratelimit/config:{folder}:ro']
     assert f'mounted at `{folder}`' in RATELIMIT_PAGE
-
-
-def test_the_rate_limit_service_and_its_redis_run_in_a_profile_that_no_other_needs(compose):
-    services = compose['services']
-    profile = {name for name, s in services.items() if s.get('profiles') == ['ratelimit']}
-    assert profile == {'ratelimit', 'redis'}
-    assert services['ratelimit']['environment']['REDIS_URL'] == 'redis:6379'
-    assert services['ratelimit']['depends_on'].keys() == {'redis'}
-    others = [s for name, s in services.items() if name not in profile]
-    assert not any(profile & s.get('depends_on', {}).keys() for s in others)
-
-
-def test_variables_of_the_shell_are_all_that_a_worker_of_compose_needs_for_limits(
-    compose, ratelimits
-):
-    environment = compose['services']['worker']['environment']
-    for name in ('RATELIMIT_HOST', 'RATELIMIT_DOMAIN'):
-        assert environment[name] == f'${{{name}:-}}'
-    assert Config(ratelimit_host='', ratelimit_domain='').ratelimit_url is None
-
-    header = (ROOT / 'docker-compose.yml').read_text().partition('x-worker')[0]
-    for page in (RATELIMIT_PAGE, header):
-        host, domain = re.search(
-            r'RATELIMIT_HOST=(\S+:\d+) RATELIMIT_DOMAIN=(\S+)\n', page
-        ).groups()
-        assert domain == ratelimits['domain']
-        name, _, port = host.partition(':')
-        assert any(p.endswith(f':{port}') for p in compose['services'][name]['ports'])
-
-
-def test_the_rate_limit_service_is_documented_as_compose_runs_it(compose, ratelimits, example):
-    published = {port.rpartition(':')[0] for port in compose['services']['ratelimit']['ports']}
-    assert set(re.findall(r'127\.0\.0\.1:\d+', RATELIMIT_PAGE)) == published
-    assert example['RATELIMIT_HOST'].replace('localhost', '127.0.0.1') in published
-    assert example['RATELIMIT_DOMAIN'] == ratelimits['domain']
 
 
 def test_the_question_that_the_rate_limit_page_asks_is_a_worker_s(ratelimits):

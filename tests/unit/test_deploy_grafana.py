@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +17,6 @@ from tests.support.metrics_page import documented
 ROOT = FOLDER.parents[1]
 DASHBOARD = dashboard()
 PANELS = [panel for panel in DASHBOARD['panels'] if panel['type'] != 'row']
-ROWS = [panel for panel in DASHBOARD['panels'] if panel['type'] == 'row']
 #: Units as Grafana calls them: seconds, a number, a share of 1, operations and requests a second.
 UNITS = {'s', 'short', 'percentunit', 'ops', 'reqps'}
 #: Labels that Prometheus adds to what it scrapes.
@@ -63,8 +61,13 @@ def test_an_expression_names_metrics_and_labels_that_exist(expression: str) -> N
 
 
 @each_panel
-def test_a_legend_uses_labels_that_its_series_have(panel: dict[str, Any]) -> None:
+def test_a_panel_is_explained_and_its_legends_use_labels_that_its_series_have(
+    panel: dict[str, Any],
+) -> None:
+    assert panel['fieldConfig']['defaults']['unit'] in UNITS
+    assert panel['description'].endswith('.')
     for target in panel['targets']:
+        assert target['legendFormat']
         used = set(re.findall(r'\{\{(\w+)\}\}', target['legendFormat']))
         assert used <= promql.grouped(target['expr'])
 
@@ -83,82 +86,21 @@ def test_a_counter_is_shown_by_its_rate_and_a_histogram_by_its_quantiles(
             assert re.search(r'sum by \(le\b', target['expr'])
 
 
-@each_panel
-def test_a_panel_has_a_unit_a_legend_and_a_description(panel: dict[str, Any]) -> None:
-    assert panel['fieldConfig']['defaults']['unit'] in UNITS
-    assert panel['description'].endswith('.')
-    assert all(target['legendFormat'] for target in panel['targets'])
-
-
-@each_panel
-def test_a_panel_has_the_unit_of_everything_in_it(panel: dict[str, Any]) -> None:
-    unit = panel['fieldConfig']['defaults']['unit']
-    assert [t['expr'] for t in panel['targets'] if unit not in units(t['expr'])] == []
-
-
-def units(expression: str) -> set[str]:
-    """Return the units that an expression may be shown in."""
-    if 'histogram_quantile(' in expression or re.search(
-        r'_seconds(?:_since_receive)?\{', expression
-    ):
-        return {'s'}
-    if 'throttled_seconds_total' in expression:
-        return {'percentunit'}
-    if ' / ' in expression:
-        return {'percentunit', 'short'}
-    return {'ops', 'reqps'} if 'rate(' in expression else {'short'}
-
-
-def test_the_age_of_messages_is_the_one_that_its_alert_goes_by() -> None:
-    rules = yaml.safe_load((ROOT / 'deploy/prometheus/rules/queues.yml').read_text())['groups'][0]
-    (alert,) = (rule for rule in rules['rules'] if rule['alert'] == 'WorkerQueueOld')
-    age = plain(alert['expr'].partition('>')[0])
-    shown = [plain(e) for e in expressions() if 'oldest_message_age' in e]
-    assert len(shown) == 2
-    assert [expression for expression in shown if age not in expression] == []
-
-
-def plain(expression: str) -> str:
-    """Return an expression without what a panel's variables choose, and without spaces."""
-    return re.sub(r'\{[^}]*\}|\s', '', expression)
-
-
-def test_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
-    numbers = [panel['id'] for panel in DASHBOARD['panels']]
-    assert len(set(numbers)) == len(numbers)
-    taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARD['panels']:
-        cells = set(_cells(panel['gridPos']))
-        assert cells
-        assert not cells & taken, panel['title']
-        assert panel['gridPos']['x'] + panel['gridPos']['w'] <= WIDTH
-        taken |= cells
-    # Nor is there a hole.
-    height = max(y for _, y in taken) + 1
-    assert len(taken) == WIDTH * height
-    rows = [row['gridPos']['y'] for row in ROWS]
-    assert rows == sorted(rows)
-    assert len({panel['title'] for panel in PANELS}) == len(PANELS)
-
-
-def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
-    for x in range(place['x'], place['x'] + place['w']):
-        for y in range(place['y'], place['y'] + place['h']):
-            yield x, y
+def test_panels_do_not_overlap() -> None:
+    taken = [
+        (x, y)
+        for place in (panel['gridPos'] for panel in DASHBOARD['panels'])
+        for x in range(place['x'], place['x'] + place['w'])
+        for y in range(place['y'], place['y'] + place['h'])
+    ]
+    assert len(set(taken)) == len(taken)
+    assert max(x for x, _ in taken) < WIDTH
 
 
 def test_the_rows_are_those_that_the_page_lists() -> None:
-    assert [row['title'] for row in ROWS] == [
-        'Overview',
-        'Queues',
-        'Tasks',
-        'Transport',
-        'Rate limits',
-    ]
     page = (FOLDER / 'README.md').read_text()
-    assert re.findall(r'^\| ([A-Z]\w+(?: \w+)?) \|', page, re.MULTILINE) == [
-        row['title'] for row in ROWS
-    ]
+    rows = [panel['title'] for panel in DASHBOARD['panels'] if panel['type'] == 'row']
+    assert re.findall(r'^\| ([A-Z]\w+(?: \w+)?) \|', page, re.MULTILINE) == rows
 
 
 def test_the_data_source_is_a_variable_whose_value_is_provisioned(sources: dict[str, Any]) -> None:
@@ -169,12 +111,6 @@ def test_the_data_source_is_a_variable_whose_value_is_provisioned(sources: dict[
     assert used == {'${datasource}', '-- Grafana --', DASHBOARD['uid']}
     named = set(re.findall(r'\$\{?(\w+)', json.dumps(DASHBOARD))) - {'__rate_interval', '__all'}
     assert named == set(variables)
-
-
-def test_a_rate_covers_several_scrapes(sources: dict[str, Any]) -> None:
-    config = yaml.safe_load((ROOT / 'deploy' / 'prometheus' / 'prometheus.yml').read_text())
-    scraped = config['global']['scrape_interval']
-    assert sources['prometheus']['jsonData']['timeInterval'] == scraped
 
 
 def test_compose_mounts_what_grafana_is_told_to_read(

@@ -48,21 +48,8 @@ def test_an_alert_says_what_it_means_and_what_to_do(path: Any, rule: dict[str, A
     assert rule['labels'].keys() == {'severity'}
     assert rule['labels']['severity'] in {'critical', 'warning'}
     assert rule['annotations'].keys() == {'summary', 'description', 'runbook'}
-    assert rule['annotations']['runbook'].startswith('1. ')
     assert f'\n| {rule["alert"]} | {rule["labels"]["severity"]} | ' in PAGE
 
-
-@each_rule
-def test_an_alert_says_why_its_threshold_is_what_it_is(path: Any, rule: dict[str, Any]) -> None:
-    block = re.search(rf'- alert: {rule["alert"]}\n(.*?)labels:', path.read_text(), re.DOTALL)
-    assert block is not None
-    comments = re.findall(r'# (.*)', block[1])
-    # What has no threshold has a time to wait for.
-    assert comments or re.search(r'(?:== 0|> 0)\n', block[1])
-
-
-@each_rule
-def test_the_texts_of_an_alert_use_labels_that_it_has(path: Any, rule: dict[str, Any]) -> None:
     used = set(re.findall(r'\$labels\.(\w+)', str(rule['annotations'])))
     aggregated = re.match(r'[(\s]*(?:max|min|sum) by \(([^)]*)\)', rule['expr'])
     if aggregated:
@@ -86,8 +73,3 @@ def test_every_alert_has_a_name_of_its_own_and_is_tested_to_fire_and_to_end() ->
                 seen |= set(found)
             fired |= seen
     assert fired == ended == set(names)
-
-
-def test_the_page_lists_no_other_alerts() -> None:
-    listed = re.findall(r'^\| (Worker\w+) \|', PAGE, re.MULTILINE)
-    assert sorted(listed) == sorted(rule['alert'] for _, rule in RULES)
