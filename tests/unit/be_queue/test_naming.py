@@ -19,26 +19,22 @@ ANYTHING = st.text(st.sampled_from('ab9_-. /:é*#\n') | st.characters(), max_siz
 FIFO = st.sampled_from(['', '.fifo'])
 
 
-def test_the_prefix_is_the_environment() -> None:
-    assert naming.prefix('prod') == 'prod'
-
-
-def test_a_user_name_changes_nothing_outside_local() -> None:
-    assert naming.prefix('prod', username='alice') == 'prod'
-
-
-def test_the_local_prefix_starts_with_the_user_name() -> None:
-    assert naming.prefix('local', username='alice') == 'alice-local'
-
-
-def test_the_user_name_defaults_to_the_login_name(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ('env', 'username', 'prefix'),
+    [
+        ('prod', None, 'prod'),
+        ('prod', 'alice', 'prod'),
+        ('local', 'alice', 'alice-local'),
+        ('local', 'alice.o@corp', 'alice-o-corp-local'),
+        ('local', None, 'bob-local'),  # the login name
+    ],
+)
+def test_the_prefix_is_the_environment_and_locally_the_user_too(
+    env: str, username: str | None, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv('LOGNAME', 'bob')
 
-    assert naming.prefix('local') == 'bob-local'
-
-
-def test_characters_of_a_user_name_that_sqs_does_not_know_become_dashes() -> None:
-    assert naming.prefix('local', username='alice.o@corp') == 'alice-o-corp-local'
+    assert naming.prefix(env, username=username) == prefix
 
 
 def test_a_process_without_a_login_name_is_told_what_to_set(
@@ -63,32 +59,6 @@ def test_a_user_name_that_leaves_nothing_is_refused(username: str) -> None:
 def test_an_illegal_environment_is_refused(env: object) -> None:
     with pytest.raises(MappingError, match=f"env={re.escape(repr(env))}.*for example 'prod'"):
         naming.prefix(env)  # type: ignore[arg-type]
-
-
-def test_names_are_put_together_with_fifo_last() -> None:
-    full_name = naming.sqs_name('alice-local', 'add.fifo')
-
-    assert full_name == 'alice-local-add.fifo'
-    assert naming.dead_letter_name(full_name) == 'err-alice-local-add.fifo'
-
-
-@pytest.mark.parametrize('name', ['add', 'A_b-9', 'add.fifo', '-', 'a' * 80])
-def test_a_legal_short_name_is_accepted(name: str) -> None:
-    naming.check_queue_name(name, 'entry')
-
-
-@pytest.mark.parametrize(
-    'name', ['a b', 'a.b', 'a/b', 'é', 'add\n', '.fifo', 'a.fifo.fifo', 'a.FIFO', 'a*', '#']
-)
-def test_an_illegal_short_name_is_refused_with_entry_and_rule(name: str) -> None:
-    with pytest.raises(MappingError, match=r"^entry: queue_name .* letters, digits, '-' and '_'"):
-        naming.check_queue_name(name, 'entry')
-
-
-@pytest.mark.parametrize('name', ['', None, 7, b'add'])
-def test_an_empty_short_name_is_refused_with_entry_and_rule(name: object) -> None:
-    with pytest.raises(MappingError, match=r'^entry: queue_name must be a non-empty text'):
-        naming.check_queue_name(name, 'entry')  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize('suffix', ['', '.fifo'])
