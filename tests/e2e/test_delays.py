@@ -63,7 +63,7 @@ def prefetch_counts(server: Server) -> list[int]:
 
 def test_tasks_for_later_wait_on_sqs_and_start_on_time(counted: Counted, sqs: SqsServer) -> None:
     app = counted.app()
-    with counted.server(**WORKER) as server:
+    with counted.worker(**WORKER) as server:
         latencies = []
         for number in range(100, 105):
             sent_at = time.time()
@@ -101,7 +101,7 @@ def test_tasks_of_stock_producers_hop_and_survive_killed_workers(
     stock = counted.app()
     stock.conf.broker_transport = 'sqs'
     numbers = range(10)
-    with counted.server(LONGEST_DELAY=2, **WORKER) as first:
+    with counted.worker(LONGEST_DELAY=2, **WORKER) as first:
         eta = time.time() + 8
         for number in numbers:
             send_for(stock, eta, number)
@@ -111,7 +111,7 @@ def test_tasks_of_stock_producers_hop_and_survive_killed_workers(
         for pid in (first.process.pid, *first.processes()):
             kill(pid)
         first.wait_ended()
-    with counted.server(LONGEST_DELAY=2, **WORKER):
+    with counted.worker(LONGEST_DELAY=2, **WORKER):
         wait_until(lambda: counted.runs.ends.keys() == set(numbers), 'all have run')
         wait_until(
             lambda: sqs.in_flight(counted.queue) == sqs.visible(counted.queue) == 0,
@@ -123,7 +123,7 @@ def test_tasks_of_stock_producers_hop_and_survive_killed_workers(
 
 
 def test_retries_wait_on_sqs_too(counted: Counted, sqs: SqsServer) -> None:
-    with counted.server(**WORKER):
+    with counted.worker(**WORKER):
         sent_at = time.time()
         counted.app().send_task(RETRIED, (1,), queue=counted.queue)
         wait_until(lambda: delayed(sqs, counted.queue) == 1, 'the retry waits on SQS')

@@ -23,7 +23,7 @@ def test_a_copy_that_is_lost_neither_repeats_nor_fails_a_task(
         else:
             handler.answer(*handler.forward())
 
-    with site.server(SQS_ENDPOINT_URL=proxy.url) as server:
+    with site.worker(SQS_ENDPOINT_URL=proxy.url) as server:
         proxy.fail('SendMessage', no_copies)
         producer = site.producer()
         retried = producer.send_task('retry_demo', (2,))

@@ -52,7 +52,7 @@ def test_no_end_of_a_task_ends_more_than_the_task(
     queue = f'{site.username}-local-celery'
     options = {'wait_time_seconds': 1, 'max_receives': {queue: 2}}
     settings = {'CELERY_WORKER_CONCURRENCY': 4, 'CELERY_BROKER_TRANSPORT_OPTIONS': options}
-    with site.server(**settings, **ending.IMPORTS) as server:
+    with site.worker(**settings, **ending.IMPORTS) as server:
         producer = site.producer()
         main = server.pid_of('celery')
         marks, end = tmp_path / 'marks', tmp_path / 'end'

@@ -106,7 +106,7 @@ def test_poison_goes_to_the_dead_letter_queue_at_once_and_untouched(
     name = site.queue('add')
     # Longer than the test may take: nothing waits for it.
     options = {'wait_time_seconds': 1, 'visibility_timeout': 600}
-    with site.server(
+    with site.worker(
         SQS_ENDPOINT_URL=proxy.url,
         PLATFORM_QUEUE_NAME='',
         CELERY_BROKER_TRANSPORT_OPTIONS=options,
@@ -146,7 +146,7 @@ def test_old_and_foreign_forms_of_task_messages_are_run(site: Site, sqs: SqsServ
         envelope(headers={}, body=json.dumps(call | {'id': 'v1'})),
         envelope(headers={'task': 'add', 'id': 'both'}, body=json.dumps(call)),
     ]
-    with site.server(**OPTIONS):
+    with site.worker(**OPTIONS):
         for body in sound:
             send(sqs, name, body)
         producer = site.producer()
@@ -161,7 +161,7 @@ def test_poison_comes_back_until_the_dead_letter_queue_takes_it(
 ) -> None:
     name = site.queue('add')
     options = {'wait_time_seconds': 1, 'visibility_timeout': 1}
-    with site.server(
+    with site.worker(
         SQS_ENDPOINT_URL=proxy.url,
         PLATFORM_QUEUE_NAME='',
         CELERY_BROKER_TRANSPORT_OPTIONS=options,
@@ -183,7 +183,7 @@ def test_without_a_dead_letter_queue_poison_is_left_alone(site: Site, sqs: SqsSe
     urls = [sqs.client().create_queue(QueueName=queue)['QueueUrl'] for queue in names]
     entries = {n: {'url': u, 'dead_letter_url': ''} for n, u in zip(names, urls, strict=True)}
     options = {'wait_time_seconds': 1, 'visibility_timeout': 1, 'predefined_queues': entries}
-    with site.server(PLATFORM_QUEUE_NAME='', CELERY_BROKER_TRANSPORT_OPTIONS=options) as server:
+    with site.worker(PLATFORM_QUEUE_NAME='', CELERY_BROKER_TRANSPORT_OPTIONS=options) as server:
         for body in ('hello', envelope(headers=HEADERS | {'task': 'nobody.knows'})):
             send(sqs, name, body)
         assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
@@ -219,7 +219,7 @@ def test_on_a_fifo_queue_poison_does_not_hold_up_its_group(
 
 def test_a_task_that_rejects_its_message_sends_it_there(site: Site, sqs: SqsServer) -> None:
     name = site.queue('add')
-    with site.server(CELERY_IMPORTS=('tests.support.rejecting',), **OPTIONS):
+    with site.worker(CELERY_IMPORTS=('tests.support.rejecting',), **OPTIONS):
         send(sqs, name, envelope(headers={'task': rejecting.TASK, 'id': 'x'}, body='[[], {}, {}]'))
         wait_until(lambda: sqs.visible(f'err-{name}') == 1, 'it is a dead letter')
         wait_settled(sqs, name)
@@ -232,7 +232,7 @@ def test_a_task_that_kills_its_child_is_tried_as_often_as_said_and_no_more(
 ) -> None:
     name = site.queue('slow')
     options = {'wait_time_seconds': 1, 'max_receives': {name: 2}}
-    with site.server(
+    with site.worker(
         CELERY_WORKER_CONCURRENCY=1,
         PLATFORM_QUEUE_NAME='',
         CELERY_BROKER_TRANSPORT_OPTIONS=options,
@@ -261,7 +261,7 @@ def test_what_is_not_acknowledged_on_failure_runs_until_it_is_a_dead_letter(
 ) -> None:
     name = f'{site.username}-local-celery'
     runs = {rejecting.FAILS: 2, rejecting.OUTLASTS: 2, rejecting.REJECTS: 1}
-    with site.server(
+    with site.worker(
         CELERY_IMPORTS=('tests.support.rejecting',),
         CELERY_BROKER_TRANSPORT_OPTIONS=SHORT | {'max_receives': {name: 2}},
         # Its result does not keep it from running again.

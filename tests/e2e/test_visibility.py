@@ -21,10 +21,10 @@ def times_started(server: Server) -> float:
 
 
 def test_a_task_that_outlasts_sigterm_runs_once(site: Site, sqs: SqsServer) -> None:
-    with site.server(CELERY_WORKER_CONCURRENCY=1, **OPTIONS) as first:
+    with site.worker(CELERY_WORKER_CONCURRENCY=1, **OPTIONS) as first:
         result = site.producer().send_task('slow', (SECONDS,))
         wait_until(lambda: result.state == 'STARTED', 'the task runs')
-        with site.server(**OPTIONS) as second:
+        with site.worker(**OPTIONS) as second:
             first.signal(signal.SIGTERM)
             assert first.wait_ended() == 0
             assert result.get(timeout=5) == SECONDS
@@ -39,7 +39,7 @@ def test_a_task_that_ends_after_sigterm_is_deleted_when_sqs_can(
     once = {'client-config': {'retries': {'mode': 'standard', 'total_max_attempts': 1}}}
     options = OPTIONS | {'CELERY_BROKER_TRANSPORT_OPTIONS': SHORT | once}
     name = site.queue('slow')
-    with site.server(SQS_ENDPOINT_URL=proxy.url, **options) as server:
+    with site.worker(SQS_ENDPOINT_URL=proxy.url, **options) as server:
         results = [site.producer().send_task('slow', (seconds,)) for seconds in (4, 8)]
         wait_until(lambda: {r.state for r in results} == {'STARTED'}, 'both tasks run')
         for operation in DELETE:

@@ -67,11 +67,11 @@ def held(counted: Counted, form: Form, timeout: int, *, others: bool = True) -> 
         'CELERY_BROKER_TRANSPORT_OPTIONS': {'visibility_timeout': timeout, 'wait_time_seconds': 1},
         **form.variables,
     }
-    with counted.server(**variables):
+    with counted.worker(**variables):
         form.send(counted, timeout)
         wait_until(lambda: counted.sqs.visible(counted.queue) == 0, 'the worker has them')
         if others:
-            with counted.server(**variables):
+            with counted.worker(**variables):
                 counted.wait_all_run(timeout=60 + 3 * LONG * timeout)
         else:
             counted.wait_all_run(timeout=60 + 3 * LONG * timeout)

@@ -16,7 +16,7 @@ from be_queue.naming import dead_letter_name
 from tests.support.counting import TASK, Runs
 from tests.support.sqs import SqsServer
 from tests.support.waiting import POLL_INTERVAL, wait_until
-from tests.support.worker import Server, Site
+from tests.support.worker import Server, Site, Worker
 
 __all__ = ['TRANSPORT', 'Counted', 'Tally']
 
@@ -68,12 +68,19 @@ class Counted:
 
     def server(self, *, wait: bool = True, **variables: Any) -> AbstractContextManager[Server]:
         """Start the server with the counting task; arguments are those of `Site.server`."""
-        own = {
+        return self.site.server(wait=wait, **self._variables | variables)
+
+    def worker(self, **variables: Any) -> AbstractContextManager[Worker]:
+        """Start the worker alone, with the counting task; arguments are those of `Site.worker`."""
+        return self.site.worker(**self._variables | variables)
+
+    @property
+    def _variables(self) -> dict[str, Any]:
+        return {
             'CELERY_IMPORTS': ('tests.support.counting',),
             'RUNS_FILE': self.runs.path,
             'PLATFORM_QUEUE_NAME': '',
         }
-        return self.site.server(wait=wait, **own | variables)
 
     def app(self, sqs_url: str = '') -> Celery:
         """Return a producer's app with the transport that is tested."""

@@ -72,6 +72,11 @@ class Worker:
         """Return the pids of the pool's processes."""
         return children(self.process.pid)
 
+    def pid_of(self, what: str) -> int:
+        """Return the worker's own pid: ``what`` is of its command line."""
+        assert what in command_line(self.process.pid)
+        return self.process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process started."""
         self.process.send_signal(number)
