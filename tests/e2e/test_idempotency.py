@@ -103,7 +103,7 @@ def worker(
     visibility_timeout: int = VISIBILITY_TIMEOUT,
 ) -> Iterator[Duplicates]:
     duplicates = Duplicates(Site(folder, sqs.url, postgres.environment), sqs)
-    with duplicates.site.server(**settings(guard, visibility_timeout)) as duplicates.server:
+    with duplicates.site.worker(**settings(guard, visibility_timeout)) as duplicates.server:
         yield duplicates
 
 
@@ -252,7 +252,7 @@ def test_a_message_that_a_worker_could_not_keep_hidden_is_run_once(
         # Its pool process goes on, but nobody tells SQS so.
         consumer = first.server.pid_of('celery')
         os.kill(consumer, signal.SIGSTOP)
-        with first.site.server(**settings(guard=True, visibility_timeout=2)) as second:
+        with first.site.worker(**settings(guard=True, visibility_timeout=2)) as second:
             wait_until(lambda: 'skipped, it is SUCCESS' in second.log, 'the other worker skips it')
             assert 'succeeded in' not in second.log
         os.kill(consumer, signal.SIGCONT)

@@ -88,7 +88,7 @@ def test_the_worker_starts_without_the_database(
 def test_a_success_is_not_turned_into_a_time_out_by_waiting_for_the_database(
     site: Site, database: PostgresServer, postgres: PostgresServer
 ) -> None:
-    with site.server(CELERY_TASK_TIME_LIMIT=20, CELERY_TASK_SOFT_TIME_LIMIT=2) as server:
+    with site.worker(CELERY_TASK_TIME_LIMIT=20, CELERY_TASK_SOFT_TIME_LIMIT=2) as server:
         result = site.producer().send_task('slow', (1,))
         wait_until(lambda: stored(postgres, [result.id]), 'the task runs')
         database.proxy.cut()
@@ -139,7 +139,7 @@ def test_a_failure_that_the_parent_must_store_is_stored_later(
 
 
 def test_expired_results_are_deleted(site: Site, postgres: PostgresServer) -> None:
-    with site.server(CELERY_RESULT_EXPIRES=3600):
+    with site.worker(CELERY_RESULT_EXPIRES=3600):
         producer = site.producer()
         old, new = (producer.send_task('add', (1, 1)) for _ in range(2))
         assert [old.get(timeout=30), new.get(timeout=30)] == [2, 2]

@@ -74,6 +74,7 @@ class Worker:
 
     def pid_of(self, what: str) -> int:
         """Return the worker's own pid: ``what`` is of its command line."""
+        assert self.process.poll() is None, f'it ended:\n{self.log}'
         assert what in command_line(self.process.pid)
         return self.process.pid
 
