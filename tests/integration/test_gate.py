@@ -18,7 +18,6 @@ from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
 from be_queue.transport import Channel, Transport
-from be_queue.transport.receiving.dispatching import Receiving
 from be_queue.transport.receiving.gate import Gate
 from be_queue.transport.sending import delays
 from tests.integration.scene import Scene
@@ -26,7 +25,7 @@ from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
 
-HELD, FREE, LATE = 'held', 'free', 'late'
+HELD, FREE = 'held', 'free'
 
 
 class Counting(Gate):
@@ -75,7 +74,7 @@ class Site:
         class GatedTransport(Transport):
             Channel = GatedChannel
 
-        queues = Queues([Queue(queue_name=name, task=name) for name in (HELD, FREE, LATE)])
+        queues = Queues([Queue(queue_name=name, task=name) for name in (HELD, FREE)])
         queues.build_celery('local', username=scene.prefix, platform_queue_name='')
         self.app = Celery(set_as_current=False)
         self.app.config_from_object(
@@ -88,7 +87,7 @@ class Site:
                 broker_transport_options={'wait_time_seconds': 0, 'polling_interval': 0.02},
             )
         )
-        self.names = {name: f'{scene.prefix}-local-{name}' for name in (HELD, FREE, LATE)}
+        self.names = {name: f'{scene.prefix}-local-{name}' for name in (HELD, FREE)}
         gate.queue = self.names[HELD]
         scene.declare(self.app)
 
@@ -177,71 +176,3 @@ def test_a_receive_that_fails_uses_nothing_up(scene: Scene, proxy: FaultySqs, hu
         site.run_until(lambda: (1, 0) in site.gate.settled, 'it is settled')
         proxy.mend()
         site.run_until(lambda: site.received[HELD] == 1, 'the message comes')
-
-
-@pytest.fixture
-def lagging(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, Any]]:
-    """A queue with a backlog is held back, while another is served."""
-    # Messages are counted, however long the machine takes for one.
-    monkeypatch.setattr(Receiving, 'price', lambda self, queue: 1.0)
-    site.send(HELD, 40)
-    with site.consuming() as channel:
-        site.admit(channel, 3)
-        site.run_until(lambda: site.received[HELD] == 3, 'some are let through')
-        site.send(FREE, 300)
-        before = site.received[FREE]
-        site.run_until(lambda: site.received[FREE] >= before + 100, 'the other is served alone')
-        pollers = channel.receiving.pollers
-        assert pollers[site.names[HELD]].backlog
-        assert pollers[site.names[HELD]].used == 3
-        assert pollers[site.names[FREE]].used >= 100
-        yield site, channel
-
-
-@pytest.mark.parametrize('other', ['has more', 'is empty by then'])
-def test_time_held_back_is_not_saved_up(lagging: tuple[Site, Any], other: str) -> None:
-    site, channel = lagging
-    pollers = channel.receiving.pollers
-    if other == 'is empty by then':
-        site.run_until(lambda: not pollers[site.names[FREE]].backlog, 'the other is served')
-    level = pollers[site.names[FREE]].used
-    site.admit(channel, 1)
-    site.run_until(lambda: site.received[HELD] == 4, 'the queue is served again')
-    assert pollers[site.names[HELD]].used > level
-
-
-def test_a_queue_that_gets_work_is_not_put_level_with_one_that_is_held_back(
-    lagging: tuple[Site, Any],
-) -> None:
-    site, channel = lagging
-    pollers = channel.receiving.pollers
-    level = pollers[site.names[FREE]].used
-    site.send(LATE, 5)
-    site.run_until(lambda: site.received[LATE] > 0, 'it is served')
-    assert pollers[site.names[LATE]].used > level
-
-
-def test_a_queue_that_is_held_back_keeps_no_room(
-    lagging: tuple[Site, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site, channel = lagging
-    monkeypatch.setattr(
-        channel.capacity, 'room', lambda queue: 0 if queue == site.names[HELD] else 10
-    )
-    before = site.received[FREE]
-    site.run_until(lambda: site.received[FREE] > before + 50, 'the other goes on')
-
-
-def test_time_held_back_is_not_saved_up_while_there_is_no_room_either(
-    lagging: tuple[Site, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site, channel = lagging
-    pollers = channel.receiving.pollers
-    level = pollers[site.names[FREE]].used
-    with monkeypatch.context() as full:
-        full.setattr(channel.capacity, 'room', lambda queue: 0)
-        site.admit(channel, 1)
-        site.run_until(lambda: pollers[site.names[HELD]].state.value == 'full', 'it has no room')
-    channel.receiving.wake()
-    site.run_until(lambda: site.received[HELD] == 4, 'the queue is served again')
-    assert pollers[site.names[HELD]].used > level
