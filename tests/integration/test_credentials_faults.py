@@ -14,15 +14,13 @@ import pytest
 from botocore.config import Config
 from kombu.asynchronous import Hub
 
-from be_queue.transport.clients import credentials
-from be_queue.transport.clients.credentials import heal
-from be_queue.transport.clients.requests import AsyncSqs
-from be_queue.transport.clients.watching import watch
-from be_queue.transport.holding.release import release
+from be_queue.transport import credentials
+from be_queue.transport.credentials import renew_when_expired
+from be_queue.transport.observer import watch_requests
 from tests.integration.scene import Scene
 from tests.support.faulty import FaultySqs, serving
 from tests.support.login import Gate, key
-from tests.support.loop import turn_until
+from tests.support.loop import requests_in_loop, turn_until
 from tests.support.noting import Noting
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
@@ -82,8 +80,8 @@ def ask(hub: Hub, client: Any, observer: Noting) -> tuple[list[Any], list[Except
     """Ask SQS from the event loop; return the answers and the errors."""
     answers: list[Any] = []
     errors: list[Exception] = []
-    sqs = AsyncSqs(hub, lambda: client, observer)
-    sqs.call('ListQueues', {}, answers.append, errors.append)
+    requests = requests_in_loop(hub, client, observer)
+    requests.call('', 'ListQueues', {}, answers.append, errors.append)
     turn_until(hub, lambda: answers or errors, 'the request has ended')
     return answers, errors
 
@@ -96,7 +94,7 @@ def test_a_request_has_an_outcome_when_a_login_process_fails(
         monkeypatch.setenv(name, value)
     client, noted = client_of(proxy), Noting()
     blocking = Noting()
-    watch(client, blocking)
+    watch_requests(client, blocking)
     text, name = BAD[fault]
     login.write(text)
     _, errors = ask(hub, client, noted)
@@ -171,12 +169,12 @@ def web_identity(folder: Path, environment: pytest.MonkeyPatch) -> Iterator[Sts]
 def test_a_request_has_an_outcome_when_sts_refuses_to_renew_its_credentials(
     tmp_path: Path, proxy: FaultySqs, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, 'INTERVAL', 0.0)
+    monkeypatch.setattr(credentials, 'INTERVAL_SECONDS', 0.0)
     gate = Gate()
     proxy.fail('*', gate)
     with web_identity(tmp_path, monkeypatch) as sts:
         client, noted = client_of(proxy), Noting()
-        heal(client)
+        renew_when_expired(client)
         assert ask(hub, client, noted)[0]
         gate.revoked.add(sts.key)
         sts.refuses = True
@@ -217,8 +215,8 @@ def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
         assert BAD[fault][1] in caplog.text
         wait_until(lambda: (0, 1) in noted.extensions, 'the other cannot be extended')
         info = held[1].delivery_info
-        release(channel, [(scene.work, info['sqs_queue'], held[1].delivery_tag)])
-        assert noted.releases == [(scene.work, 0)]
+        channel.hand_back.release_handles(scene.work, info['sqs_queue'], [held[1].delivery_tag])
+        assert 'messages were not handed back' in caplog.text
         before = len(noted.extensions)
         login.write(GOOD)
         wait_until(lambda: any(n for n, _ in noted.extensions[before:]), 'it is extended again')

@@ -9,7 +9,7 @@ import kombu
 import pytest
 from celery import Celery
 
-from be_queue.transport.dead_letters.moving import MESSAGE_ID, REASON, SOURCE
+from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs

@@ -20,7 +20,7 @@ from celery import Celery
 from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
-from be_queue.transport.sending import delays
+from be_queue.transport import delays
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
@@ -156,7 +156,7 @@ def test_messages_of_one_receive_are_sent_and_deleted_together(work: Work) -> No
 def test_the_copy_is_the_message_and_no_attempt_is_used_up(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delays, 'LONGEST', 1)
+    monkeypatch.setattr(delays, 'MAX_DELAY_SECONDS', 1)
     attributes: dict[str, dict[str, Any]] = {
         'text': {'DataType': 'String', 'StringValue': 'h\u00e9 \U0001f40d'},
         'number': {'DataType': 'Number.int', 'StringValue': '007'},
@@ -164,7 +164,7 @@ def test_the_copy_is_the_message_and_no_attempt_is_used_up(
     }
     body = work.send(100, MessageAttributes=attributes, MessageGroupId='customer-7')
     with work.consumed():
-        work.run_until(lambda: work.proxy.requests['DeleteMessageBatch'] > 0, 'it hops')
+        work.run_until(lambda: work.proxy.requests['DeleteMessageBatch'] > 0, 'it is sent again')
     copy = work.receive()
     assert copy['Body'] == body
     for name, value in attributes.items():
@@ -176,7 +176,7 @@ def test_the_copy_is_the_message_and_no_attempt_is_used_up(
 def test_a_delay_longer_than_sqs_has_is_made_of_several(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delays, 'LONGEST', 1)
+    monkeypatch.setattr(delays, 'MAX_DELAY_SECONDS', 1)
     body = work.send(8)
     with work.consumed():
         work.run_until(lambda: bool(work.received), 'it arrives')
@@ -233,8 +233,9 @@ def test_without_an_answer_no_second_copy_is_made(work: Work, fault: faulty.Faul
         # Connections to use again: on these curl repeats what is not answered.
         answers: list[Any] = []
         for _ in range(3):
-            call, params = channel.async_sqs(work.name).call, {'QueueUrl': work.url}
-            call('GetQueueAttributes', params, answers.append, answers.append)
+            params = {'QueueUrl': work.url}
+            call = channel.requests.call
+            call(work.name, 'GetQueueAttributes', params, answers.append, answers.append)
         work.run_until(lambda: len(answers) == 3, 'they are open')
         work.send(100)
         hides = 'ChangeMessageVisibilityBatch'

@@ -17,9 +17,8 @@ from celery import Celery
 from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
-from be_queue.transport import Channel, Transport
-from be_queue.transport.receiving.gate import Gate
-from be_queue.transport.sending import delays
+from be_queue.transport import Channel, Transport, delays
+from be_queue.transport.gate import Gate
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
@@ -155,13 +154,12 @@ def test_what_a_receive_did_not_use_is_told(site: Site) -> None:
 def test_a_message_for_later_uses_nothing_up(
     scene: Scene, proxy: FaultySqs, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delays, 'LONGEST', 1)
+    monkeypatch.setattr(delays, 'MAX_DELAY_SECONDS', 1)
     site = Site(scene, hub, proxy.url)
     site.send(HELD, 3, countdown=100)
     with site.consuming() as channel:
         site.admit(channel, 1)
-        hops = 'SendMessageBatch'
-        site.run_until(lambda: proxy.requests[hops] >= 4, 'they are received, and hop')
+        site.run_until(lambda: proxy.requests['SendMessageBatch'] >= 4, 'they are sent again')
         assert channel.receiving.pollers[site.names[HELD]].used == 0
     assert site.received[HELD] == 0
     assert not any(taken for _, taken in site.gate.settled)

@@ -18,6 +18,7 @@ from celery import Celery
 from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
+from be_queue.transport.visibility import CHANGE
 from tests.support.sqs import SqsServer
 
 
@@ -151,7 +152,7 @@ def test_what_waits_is_handed_back_as_far_as_order_and_receives_allow(
         tags = channel.hand_back([held[i] for i in waiting])
         assert sorted(map(order.index, tags)) == returned
         assert [tag for tag, _ in channel.held()] == [tag for tag in order if tag not in tags]
-        worker.run_until(lambda: not channel.hand_back.in_flight)
+        worker.run_until(lambda: not channel.requests.in_flight[CHANGE])
         assert sqs.visible(name) == len(returned)
         assert sqs.in_flight(name) == 3 - len(returned)
         assert channel.capacity.room(name) == 0

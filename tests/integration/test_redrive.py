@@ -8,7 +8,7 @@ import pytest
 from celery import Celery
 
 from be_queue import Config
-from be_queue.transport.queues.redrive import RETENTION, RedriveError
+from be_queue.transport.redrive import RETENTION_SECONDS, RedriveError
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
@@ -23,7 +23,7 @@ def test_each_queue_is_made_with_its_dead_letter_queue_and_policy(scene: Scene) 
     for name, receives in ((scene.work, 3), (celery, 10), (platform, 10)):
         assert scene.redrive(name) == (f'err-{name}', receives)
         dead = scene.attributes(f'err-{name}')
-        assert dead['MessageRetentionPeriod'] == str(RETENTION)
+        assert dead['MessageRetentionPeriod'] == str(RETENTION_SECONDS)
         assert dead.get('FifoQueue') == ('true' if name == platform else None)
         assert 'RedrivePolicy' not in dead
     assert len(scene.names()) == 6

@@ -16,7 +16,7 @@ from celery import group
 from kombu.exceptions import OperationalError
 
 from be_queue import MessageTooLargeError, NotSentError, send_batch
-from be_queue.transport.sending import batch
+from be_queue.transport import batch
 from tests.integration.sending import (
     Site,
     before_each_publish,
@@ -78,7 +78,7 @@ def test_what_cannot_be_sent_stops_no_other(site: Site) -> None:
 def test_a_message_that_sqs_fails_is_sent_again(
     site: Site, proxy: FaultySqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, 'FIRST_PAUSE', 0.01)
+    monkeypatch.setattr(batch, 'FIRST_PAUSE_SECONDS', 0.01)
     fault = {'SenderFault': False, 'Code': 'InternalError', 'Message': 'on purpose'}
     proxy.fail('SendMessageBatch', failing(2, fault, times=3))
     app = site.app(proxy.url, platform=False)
@@ -87,7 +87,7 @@ def test_a_message_that_sqs_fails_is_sent_again(
     assert sorted(site.args(site.work)) == [[number] for number in range(6)]
 
 
-@pytest.mark.parametrize(('sender_fault', 'tries'), [(True, 1), (False, batch.TRIES)])
+@pytest.mark.parametrize(('sender_fault', 'tries'), [(True, 1), (False, batch.ATTEMPTS)])
 def test_what_sqs_does_not_take_is_an_error_with_its_reason(
     site: Site,
     proxy: FaultySqs,
@@ -95,7 +95,7 @@ def test_what_sqs_does_not_take_is_an_error_with_its_reason(
     sender_fault: bool,
     tries: int,
 ) -> None:
-    monkeypatch.setattr(batch, 'FIRST_PAUSE', 0.01)
+    monkeypatch.setattr(batch, 'FIRST_PAUSE_SECONDS', 0.01)
     fault = {'SenderFault': sender_fault, 'Code': 'InvalidMessage', 'Message': 'on purpose'}
     proxy.fail('SendMessageBatch', failing(1, fault, times=tries))
     app = site.app(proxy.url, platform=False)
@@ -186,7 +186,7 @@ def test_a_stop_while_the_last_requests_are_awaited_ends_all_threads(
     stopper.start()
     try:
         # As many as the lanes take: each has one request in flight, and its queue is full.
-        full = batch.LANES * (1 + batch.WAITING) * batch.BATCH
+        full = batch.LANES * (1 + batch.WAITING) * batch.BATCH_SIZE
         with pytest.raises(SoftTimeLimitExceeded):
             send_batch(app, calls(app, 'work', full))
     finally:

@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError
 from kombu.exceptions import OperationalError
 
 from be_queue import NotSentError, send_batch
-from be_queue.transport.sending.batch import LANES
-from be_queue.transport.sending.reach import MOST_UNREACHED
+from be_queue.transport.batch import LANES
+from be_queue.transport.circuit_breaker import MAX_FAILURES
 from tests.integration.sending import (
     Site,
     asks_for,
@@ -77,7 +77,7 @@ def test_a_batch_gives_up_when_sqs_is_lost_on_the_way(site: Site, proxy: FaultyS
 
     assert len(errors(outcomes)) == 1000
     # Each lane may have one in flight when the third fails.
-    assert proxy.requests['SendMessageBatch'] - before <= MOST_UNREACHED + LANES
+    assert proxy.requests['SendMessageBatch'] - before <= MAX_FAILURES + LANES
     assert isinstance(outcomes[0].error, NotSentError)
     assert isinstance(outcomes[-1].error, OperationalError)
     assert outcomes[-1].result is None
@@ -89,7 +89,7 @@ def test_a_batch_goes_on_while_sqs_answers_now_and_then(site: Site, proxy: Fault
 
     def two_of_three(handler: Handler) -> None:
         seen.append(1)
-        if len(seen) % MOST_UNREACHED:
+        if len(seen) % MAX_FAILURES:
             reset(handler)
         else:
             handler.answer(*handler.forward())
@@ -119,7 +119,7 @@ def test_a_server_that_is_lost_keeps_nothing_from_another(site: Site, proxy: Fau
     outcomes = send_batch(app, calls(app, 'work', 300))
 
     assert len(site.messages(site.work)) == 300
-    assert len(copies) <= MOST_UNREACHED + LANES
+    assert len(copies) <= MAX_FAILURES + LANES
     for error in errors(outcomes):
         assert isinstance(error, NotSentError)
         assert (list(error.sent), list(error.failed)) == ([site.work], [site.platform])

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from be_queue.transport.capacity import Capacity
+from be_queue.transport.gate import Gate
 from be_queue.transport.observer import Observer
-from be_queue.transport.receiving.capacity import Capacity
-from be_queue.transport.receiving.dispatching import Receiving
-from be_queue.transport.receiving.gate import Gate
+from be_queue.transport.receiving import Receiving
 
 __all__ = ['SimulatedGate', 'SimulatedHub', 'SimulatedWorker']
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from be_queue.transport.receiving import capacity
-from be_queue.transport.receiving.capacity import MOST_PER_CHILD, Capacity
+from be_queue.transport import capacity
+from be_queue.transport.capacity import MAX_PER_CHILD, Capacity
 
 Work = Callable[[str, float], None]
 
@@ -72,8 +72,8 @@ def test_short_tasks_get_a_second_of_work(clock):
 def test_there_is_a_most_for_the_shortest(clock):
     held = four_children()
     learn(held, clock, 'short', 0.0001)
-    assert held.room('short') == 4 * MOST_PER_CHILD
-    fill(held, 'short', 4 * MOST_PER_CHILD)
+    assert held.room('short') == 4 * MAX_PER_CHILD
+    fill(held, 'short', 4 * MAX_PER_CHILD)
     assert held.room('short') == 0
 
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.message import Message
 
-from be_queue.transport.holding import hops
-from be_queue.transport.sending.copies import copy_of, with_what_a_copy_needs
-from be_queue.transport.sending.delays import LONGEST, delay_seconds, seconds_left
+from be_queue.transport import redelivery
+from be_queue.transport.delays import MAX_DELAY_SECONDS, delay_seconds, seconds_left
+from be_queue.transport.message_copy import copy_of, with_copied_attributes
 
 NOW = datetime.datetime(2026, 3, 29, 0, 59, 30, tzinfo=datetime.timezone.utc)
 
@@ -73,8 +73,8 @@ def test_a_message_without_headers_is_not_delayed(headers: object) -> None:
 def test_a_message_is_never_delayed_beyond_its_time(seconds: float) -> None:
     eta = NOW + datetime.timedelta(seconds=seconds)
     left = seconds_left(message(eta.isoformat()), NOW.timestamp())
-    assert delay(eta.isoformat()) <= min(left, LONGEST)
-    assert delay(eta.isoformat()) > min(left, LONGEST) - 1
+    assert delay(eta.isoformat()) <= min(left, MAX_DELAY_SECONDS)
+    assert delay(eta.isoformat()) > min(left, MAX_DELAY_SECONDS) - 1
 
 
 @pytest.mark.parametrize('enable_utc', [True, False])
@@ -130,7 +130,7 @@ def test_a_copy_has_no_more_than_the_message_had() -> None:
 
 
 def test_attributes_that_the_user_asks_for_are_received_too() -> None:
-    asked = with_what_a_copy_needs({'MessageSystemAttributeNames': ['SentTimestamp']})
+    asked = with_copied_attributes({'MessageSystemAttributeNames': ['SentTimestamp']})
     assert asked == {
         'MessageAttributeNames': ['All'],
         'MessageSystemAttributeNames': ['AWSTraceHeader', 'MessageGroupId', 'SentTimestamp'],
@@ -139,12 +139,13 @@ def test_attributes_that_the_user_asks_for_are_received_too() -> None:
 
 @given(st.lists(st.integers(0, 300_000), max_size=40))
 def test_requests_with_copies_keep_to_the_limits_of_sqs(sizes: list[int]) -> None:
-    all_hops = [
-        hops.Hop('q', 'u', {'Body': 'x' * size, 'ReceiptHandle': 'r'}, {}) for size in sizes
+    waiting = [
+        redelivery.Waiting('q', 'u', {'Body': 'x' * size, 'ReceiptHandle': 'r'}, {})
+        for size in sizes
     ]
-    batches = hops._batches(all_hops)
-    assert [hop for batch in batches for hop, _ in batch] == all_hops
-    for batch in batches:
-        assert 1 <= len(batch) <= 10
-        total = sum(len(entry['MessageBody']) for _, entry in batch)
-        assert len(batch) == 1 or total <= hops.BATCH_BYTES
+    batches = redelivery.batches(waiting)
+    assert [each for messages, _ in batches for each in messages] == waiting
+    for messages, entries in batches:
+        assert 1 <= len(messages) == len(entries) <= 10
+        total = sum(len(entry['MessageBody']) for entry in entries)
+        assert len(entries) == 1 or total <= redelivery.BATCH_BYTES

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from be_queue.transport.receiving.polling import State
+from be_queue.transport.poller import State
 from tests.support.simulation import SimulatedHub, SimulatedWorker
 
 MANY = 10**6
