@@ -10,7 +10,7 @@ Producers and workers on kombu's own transport read its messages, and it reads t
 * sending: `publishing`, `batch`, `delays`, `fifo`, `message_size`, `circuit_breaker`
 * receiving: `receiving`, `poller`, `capacity`, `gate`, `message_check`
 * holding: `acks`, `visibility`, `hand_back`, `redelivery`, `shutdown`
-* queues: `redrive`, `redrive_policy`, `dead_letters`, `dead_letter_queue`
+* queues: `redrive`, `redrive_policy`, `dead_letters`
 * requests to SQS: `requests`, `http_client`, `credentials`, `forks`, `observer`, `sqs_errors`
 """
 

@@ -99,13 +99,29 @@ class Channel(SQS.Channel):
     QoS = QoS
     #: Text goes as it is, unless the option of this name says otherwise.
     body_encoding = None
-    #: The pollers, once the event loop consumes.
-    receiving: Receiving | None = None
-    _is_closing = False
-    #: The thread that consumes, which is that of the event loop if there is one.
-    _thread = 0
 
-    # The parts.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        #: The pollers, once the event loop consumes.
+        self.receiving: Receiving | None = None
+        #: Send messages for later again, by the queue's URL.
+        self.redeliveries: dict[str, Redelivery] = {}
+        self._acks: dict[str, Acks] = {}
+        #: By consumer tag, and by queue.
+        self._consumed: dict[str, Consumer] = {}
+        self._checks: dict[str, MessageCheck] = {}
+        #: Calls that other threads have handed over to the event loop.
+        self._handed_over: deque[Callable[[], object]] = deque()
+        #: The thread that consumes, which is that of the event loop if there is one.
+        self._thread = 0
+        self._is_closing = False
+        self._sts_session: dict[str, Any] = {}
+        super().__init__(*args, **kwargs)
+        self.requests = Requests(self.hub, self.blocking_sqs, self.observer)
+        seconds = self.transport_options.get('prefetch_seconds', capacity.DEFAULT_SECONDS)
+        self.capacity = Capacity(float(seconds))
+        self.visibility = Visibility(self)
+        self.hand_back = HandBack(self)
+        self.dead_letters = DeadLetters(self)
 
     @cached_property
     def observer(self) -> Observer:
@@ -118,59 +134,9 @@ class Channel(SQS.Channel):
         return Gate()
 
     @cached_property
-    def requests(self) -> Requests:
-        """Sends requests to SQS."""
-        return Requests(self.hub, self.blocking_sqs, self.observer)
-
-    @cached_property
     def redrive(self) -> Redrive:
         """Creates and repairs dead-letter queues."""
         return Redrive(self)
-
-    @cached_property
-    def dead_letters(self) -> DeadLetters:
-        """Moves messages to their dead-letter queue."""
-        return DeadLetters(self)
-
-    @cached_property
-    def capacity(self) -> Capacity:
-        """How much is held, and may be."""
-        return Capacity(
-            float(self.transport_options.get('prefetch_seconds', capacity.DEFAULT_SECONDS))
-        )
-
-    @cached_property
-    def visibility(self) -> Visibility:
-        """Keeps held messages hidden."""
-        return Visibility(self)
-
-    @cached_property
-    def hand_back(self) -> HandBack:
-        """Returns messages to SQS."""
-        return HandBack(self)
-
-    @cached_property
-    def redeliveries(self) -> dict[str, Redelivery]:
-        """Send messages for later again, by the queue's URL."""
-        return {}
-
-    @cached_property
-    def _acks(self) -> dict[str, Acks]:
-        return {}
-
-    @cached_property
-    def _checks(self) -> dict[str, MessageCheck]:
-        return {}
-
-    @cached_property
-    def _consumed(self) -> dict[str, Consumer]:
-        """By consumer tag."""
-        return {}
-
-    @cached_property
-    def _handed_over(self) -> deque[Callable[[], object]]:
-        """Calls that other threads have handed over to the event loop."""
-        return deque()
 
     # Clients.
 
@@ -181,10 +147,6 @@ class Channel(SQS.Channel):
         given: dict[str, Any] = super().transport_options
         client = defaults['client-config'] | (given.get('client-config') or {})
         return defaults | given | {'client-config': client}
-
-    @cached_property
-    def _sts_session(self) -> dict[str, Any]:
-        return {}
 
     def blocking_sqs(self, queue: str) -> Any:
         """Return the boto3 client for the queue."""
@@ -467,19 +429,13 @@ class Channel(SQS.Channel):
         kombu routes it anew, and by its exchange to the platform queue as well. There SQS refuses
         its receipt handle, and the refusal would end the worker.
         """
-        info = message.delivery_info
-        self.hand_back.restore(message, self._pause_before_retry(info))
-
-    def _pause_before_retry(self, info: dict[str, Any]) -> int:
-        """Return for how many seconds a message that was handed back stays hidden.
-
-        A worker does not retry a message that kills its process in a tight loop. A consumer without
-        an event loop paces itself.
-        """
-        if self._is_closing or self.receiving is None:
-            return 0
-        pause = max(self.wait_time_seconds, 1) * 2 ** min(receive_count(info) - 1, 10)
-        return int(min(pause, self.visibility_timeout))
+        pause = 0.0
+        # A worker does not retry a message that kills its process in a tight loop; a consumer
+        # without an event loop paces itself.
+        if self.receiving is not None and not self._is_closing:
+            receives = receive_count(message.delivery_info)
+            pause = max(self.wait_time_seconds, 1) * 2 ** min(receives - 1, 10)
+        self.hand_back.restore(message, int(min(pause, self.visibility_timeout)))
 
     # Threads: neither the event loop nor its HTTP client may be used by two.
 

@@ -1,8 +1,8 @@
 """Moves messages that nobody can run to the dead-letter queue, at once and unchanged.
 
-    message -> queue known -> sent -> confirmed, and the original deleted
-                   ^            |
-               looked up        +-> failed: it comes back after its visibility timeout
+    message -> its queue's policy known -> sent -> confirmed, and the original deleted
+                                             |
+                                             +-> failed: it comes back after its visibility timeout
 
 SQS itself moves messages that were received ``max_receives`` times; this is for those that another
 receive would not make better. The original is held until the copy is confirmed, and comes back when
@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from celery import current_app
 
-from be_queue.naming import FIFO_SUFFIX
+from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.dead_letter_queue import DeadLetterQueue, find_dead_letter_queue
 from be_queue.transport.message_copy import copy_of
-from be_queue.transport.redrive_policy import name_of
-from be_queue.transport.sqs_errors import is_missing
+from be_queue.transport.redrive_policy import Policy, name_of, url_beside
+from be_queue.transport.sqs_errors import is_denied, is_missing
 
 __all__ = ['MESSAGE_ID', 'REASON', 'SOURCE', 'DeadLetter', 'DeadLetters']
 
@@ -97,28 +95,46 @@ class DeadLetters:
         #: Receipt handles of messages on their way.
         self.moving: set[str] = set()
         self._channel = channel
-        #: By the URL of their queue.
-        self._dead_letter_urls: dict[str, str] = {}
-        #: Those that wait for their queue to be looked up, by its URL.
-        self._waiting: defaultdict[str, list[DeadLetter]] = defaultdict(list)
         self._outages: dict[str, Outage] = {}
         self._warned: set[str] = set()
 
     def move(self, tag: str, reason: str, is_disposable: bool = False) -> None:
-        """Move a message that is held; wait for it where no event loop runs."""
+        """Move a message that is held; wait for it where no event loop runs.
+
+        It goes to the ``dead_letter_url`` of a predefined queue, else where the queue's redrive
+        policy says, else to the dead-letter queue of the usual name.
+        """
         info = self._channel.qos.get(tag).delivery_info
         queue, url = info['received_from'], info['sqs_queue']
         reason = ''.join(c if c.isprintable() else '?' for c in reason)[:MAX_REASON_LENGTH]
         letter = DeadLetter(queue, url, info['sqs_message'], reason, is_disposable)
         self.moving.add(tag)
-        if url in self._dead_letter_urls:
-            self._send(letter, self._dead_letter_urls[url])
-            return
-        self._waiting[url].append(letter)
-        if len(self._waiting[url]) == 1:
-            find_dead_letter_queue(
-                self._channel, queue, url, lambda target: self._found(url, target)
-            )
+
+        def known(answer: dict[str, Any]) -> None:
+            policy = Policy.parsed(answer.get('Attributes', {}).get('RedrivePolicy'))
+            if policy is None:
+                self._send(letter, url_beside(url, dead_letter_name(name_of(url))), False)
+            else:
+                policies[url] = policy
+                self._send(letter, url_beside(url, name_of(policy.target)), True)
+
+        def unknown(error: Exception) -> None:
+            if is_denied(error):
+                # There may be a policy: nothing must be deleted that SQS would move.
+                self._send(letter, url_beside(url, dead_letter_name(name_of(url))), True)
+            else:
+                self._let_go(letter)
+
+        policies = self._channel.redrive.policies
+        name = self._channel.canonical_queue_name(queue)
+        given = self._channel.predefined_queues.get(name, {}).get('dead_letter_url')
+        if given is not None:
+            self._send(letter, given, bool(given))
+        elif url in policies:
+            self._send(letter, url_beside(url, name_of(policies[url].target)), True)
+        else:
+            params = {'QueueUrl': url, 'AttributeNames': ['RedrivePolicy']}
+            self._channel.requests.call(queue, 'GetQueueAttributes', params, known, unknown)
 
     def not_delivered(
         self, queue: str, url: str, message: dict[str, Any], error: Exception
@@ -169,28 +185,11 @@ class DeadLetters:
             self.move(tag, f'unknown task: {task}')
         return True
 
-    def _found(self, url: str, target: DeadLetterQueue) -> None:
-        letters = self._waiting.pop(url)
-        if target.url:
-            self._dead_letter_urls[url] = target.url
-        elif target.is_certain and url not in self._warned:
-            self._warned.add(url)
-            logger.warning(
-                'a queue has no dead-letter queue that can be used: queue=%s; what cannot be run '
-                'comes back after its visibility timeout, again and again: give the queue a '
-                'redrive policy, and this worker sqs:GetQueueUrl and SendMessage on the '
-                'dead-letter queue',
-                name_of(url),
-            )
-        for letter in letters:
-            if target.url:
-                self._send(letter, target.url)
-            elif letter.is_disposable and target.is_certain and not target.has_policy:
-                self._delete(letter)
-            else:
-                self._let_go(letter)
-
-    def _send(self, letter: DeadLetter, dead_letter_url: str) -> None:
+    def _send(self, letter: DeadLetter, dead_letter_url: str, has_policy: bool) -> None:
+        """Send a message to a dead-letter queue; '' is none."""
+        if not dead_letter_url:
+            self._without_queue(letter, has_policy)
+            return
         name = name_of(dead_letter_url)
         outage = self._outages.setdefault(
             name, Outage(f'sending to dead-letter queue {name}', hint=CHECK_SQS)
@@ -210,13 +209,29 @@ class DeadLetters:
             self._delete(letter)
 
         def failed(error: Exception) -> None:
-            outage.failed(error, asked_at)
             if is_missing(error):
-                self._dead_letter_urls.pop(letter.url, None)
+                self._channel.redrive.policies.pop(letter.url, None)
+                self._without_queue(letter, has_policy)
+                return
+            outage.failed(error, asked_at)
             self._let_go(letter)
 
         params = letter.params(dead_letter_url)
         self._channel.requests.call(letter.queue, 'SendMessage', params, sent, failed)
+
+    def _without_queue(self, letter: DeadLetter, has_policy: bool) -> None:
+        if letter.url not in self._warned:
+            self._warned.add(letter.url)
+            logger.warning(
+                'a queue has no dead-letter queue that can be used: queue=%s; what cannot be run '
+                'comes back after its visibility timeout, again and again: give the queue a '
+                'redrive policy, and this worker sqs:SendMessage on the dead-letter queue',
+                name_of(letter.url),
+            )
+        if letter.is_disposable and not has_policy:
+            self._delete(letter)
+        else:
+            self._let_go(letter)
 
     def _delete(self, letter: DeadLetter) -> None:
         self._channel.acks(letter.queue, letter.url).add(letter.handle)

@@ -70,7 +70,6 @@ class Poller:
         self._serial = 0
         #: Receives that may be in flight at a time.
         self._at_once = 1
-        self._retry: Any = None
         self._outage = Outage(f'SQS queue {queue}', max_wait=MAX_WAIT_SECONDS, hint=CHECK_SQS)
 
     @property
@@ -101,9 +100,7 @@ class Poller:
             self._ended(serial)
             messages = answer.get('Messages') or []
             self._receiving.channel.observer.received(self.queue, len(messages))
-            if self._outage.lasts:
-                self._outage.ended()
-                self._receiving.retry_all()
+            self._outage.ended()
             self._deliver(messages, count, asked_at)
 
         def failed(error: Exception) -> None:
@@ -115,15 +112,9 @@ class Poller:
                 self._at_once = 1
                 self._set_backlog(False)  # it gets nothing for now, as if it were empty
                 wait = self._outage.failed(error, asked_at)
-                self._retry = self._receiving.hub.call_later(wait, self._try_again)
+                self._receiving.hub.call_later(wait, self._try_again)
 
         self._receiving.channel.receive(self.queue, count, waits, received, failed)
-
-    def retry(self) -> None:
-        """Wait no longer after a failed receive: SQS answers others."""
-        if self.state is State.BACKING_OFF:
-            self._retry.cancel()
-            self._try_again()
 
     def full(self) -> None:
         """There is no room for the messages of another receive."""

@@ -10,9 +10,8 @@ import base64
 import contextvars
 import logging
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from kombu.exceptions import OperationalError
@@ -25,7 +24,7 @@ from be_queue.transport.delays import delay_seconds
 from be_queue.transport.message_size import attributes_size, limit_of, read_limit
 from be_queue.transport.sqs_errors import ERRORS
 
-__all__ = ['Copies', 'SendRequest', 'Task', 'collector', 'publish']
+__all__ = ['SendRequest', 'Task', 'collector', 'publish']
 
 logger = logging.getLogger(__name__)
 
@@ -70,32 +69,14 @@ class SendRequest:
             )
 
 
-class Collector(Protocol):
-    """Takes requests instead of SQS."""
+#: The `be_queue.transport.batch.Batch` that collects what this thread publishes, if there is one.
+collector: contextvars.ContextVar[Any] = contextvars.ContextVar('collector', default=None)
 
-    def add(self, requests: list[SendRequest]) -> None:
-        """Take the requests of one message."""
-
-
-class Copies(Protocol):
-    """Takes note of copies; any thread may call it."""
-
-    def lost(self, error: NotSentError) -> None:
-        """Every queue has the message but some that get copies."""
-
-    def sent(self, queues: Iterable[str]) -> None:
-        """These queues have a message."""
-
-
-#: Takes what this thread publishes, while there is one.
-collector: contextvars.ContextVar[Collector | None] = contextvars.ContextVar(
-    'collector', default=None
-)
-
-#: Takes note of the copies that this process sends. While it is None, a copy that SQS does not take
-#: is an error to the sender. A worker has one: such an error would make it run a task again, or
-#: call it failed, whose message is on its way.
-copies: Copies | None = None
+#: Takes note of the copies that this process sends, in any thread: its ``lost(error)`` when all
+#: queues have a message but some that get copies, its ``sent(queues)`` when all have it. While it
+#: is None, a copy that SQS does not take is an error to the sender. A worker has one: such an error
+#: would make it run a task again, or call it failed, whose message is on its way.
+copies: Any = None
 
 
 def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: str) -> None:

@@ -64,11 +64,6 @@ class Receiving:
         if not self.stopped:
             self._dispatch_soon()
 
-    def retry_all(self) -> None:
-        """SQS answers again: end every queue's wait for its next attempt."""
-        for poller in self.pollers.values():
-            poller.retry()
-
     def cost(self, queue: str) -> float:
         """Return the seconds of work that a message of the queue is assumed to be."""
         # Unknown ones cost little: there is a message for each child of them at most.

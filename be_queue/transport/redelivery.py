@@ -32,6 +32,7 @@ from be_queue.outage import CHECK_SQS, Outage
 from be_queue.transport.delays import delay_seconds, seconds_left
 from be_queue.transport.message_copy import copy_of
 from be_queue.transport.requests import BATCH_SIZE
+from be_queue.transport.sqs_errors import RequestError
 from be_queue.transport.visibility import MAX_SECONDS, change_visibility
 
 __all__ = ['HELD_SECONDS', 'Redelivery', 'Waiting', 'batches']
@@ -133,13 +134,9 @@ class Redelivery:
         can_delete = not self._channel.acks(self._queue, self._url).is_failing
         since = time.monotonic() - RETRY_LIMIT_SECONDS
         room = MAX_WAITING - len(self._sending)
-        sent: list[Waiting] = []
-        hidden: list[Waiting] = []
-        for each in waiting:
-            may_be_sent = can_delete and len(sent) < room
-            may_be_sent = may_be_sent and each.received_at >= since
-            (sent if may_be_sent else hidden).append(each)
-        self._hide(hidden)
+        fresh = [each for each in waiting if can_delete and each.received_at >= since]
+        sent = fresh[: max(room, 0)]
+        self._hide([each for each in waiting if each not in sent])
         self._sending += sent
         for batch, entries in batches(sent):
             self._send(batch, entries)
@@ -150,41 +147,26 @@ class Redelivery:
         def answered(answer: dict[str, Any]) -> None:
             self._outage.ended()
             taken = {int(entry['Id']) for entry in answer.get('Successful') or []}
-            refused = {
-                int(entry['Id']): entry.get('Message')
-                for entry in answer.get('Failed') or []
-                if entry.get('SenderFault')
-            }
             for i in taken:
                 self._channel.acks(self._queue, self._url).add(batch[i].handle)
-            for i, error in refused.items():
-                logger.warning(
-                    'SQS refuses to take a delayed message again, it stays hidden until its time: '
-                    'queue=%s message_id=%s error=%s',
-                    self._queue,
-                    batch[i].message.get('MessageId'),
-                    error,
-                )
-            left = [w for i, w in enumerate(batch) if i not in taken and i not in refused]
-            self._sent(batch, [batch[i] for i in refused], left, RETRY_SECONDS)
+            left = [waiting for i, waiting in enumerate(batch) if i not in taken]
+            self._sent(batch, left, RETRY_SECONDS)
 
         def failed(error: Exception) -> None:
             wait = self._outage.failed(error, asked_at)
-            # A retry could be another copy.
-            maybe_taken = getattr(error, 'maybe_done', False) and not self._is_stopped
-            hidden, left = (batch, []) if maybe_taken else ([], batch)
-            self._sent(batch, hidden, left, wait)
+            if isinstance(error, RequestError) and error.maybe_done and not self._is_stopped:
+                self._hide(batch)  # a retry could be another copy
+                self._sent(batch, [], wait)
+            else:
+                self._sent(batch, batch, wait)
 
         params = {'QueueUrl': self._url, 'Entries': entries}
         self._channel.requests.call(
             self._queue, 'SendMessageBatch', params, answered, failed, once=True
         )
 
-    def _sent(
-        self, batch: list[Waiting], hidden: list[Waiting], left: list[Waiting], retry_in: float
-    ) -> None:
+    def _sent(self, batch: list[Waiting], left: list[Waiting], retry_in: float) -> None:
         self._sending = [waiting for waiting in self._sending if waiting not in batch]
-        self._hide(hidden)
         self._waiting += left
         if self._is_stopped:
             self.stop()
@@ -196,6 +178,13 @@ class Redelivery:
 
         A message for which that fails comes back after the visibility timeout.
         """
+        if hidden and not self._outage.lasts:  # which has been logged
+            logger.warning(
+                'delayed messages cannot be sent again, SQS hides them until their time, which is '
+                'an attempt: queue=%s messages=%d',
+                self._queue,
+                len(hidden),
+            )
         seconds = {
             waiting.handle: int(min(seconds_left(waiting.payload), MAX_HIDDEN_SECONDS))
             for waiting in hidden

@@ -53,6 +53,8 @@ class Redrive:
         self._creation: dict[str, Any] = options.get('sqs-creation-attributes') or {}
         #: The user's own policy for all queues.
         self._own_policy = Policy.parsed(self._creation.get('RedrivePolicy'))
+        #: As last read or set, by the queue's URL.
+        self.policies: dict[str, Policy] = {}
         self._may_create = bool(options.get('create_queues', True))
         self._denied: set[str] = set()
 
@@ -189,26 +191,22 @@ class Redrive:
         elif entry and found:
             target = found.target
         expected = Policy(target, self.max_receives(name))
-        fix = expected.command(url)
-        if found is None:
-            without = ", or say 'dead_letter_url': '' to do without" if entry else ''
-            return [f'queue {name!r} has no redrive policy, expected {expected}: {fix}{without}']
-        lines = []
-        if found.target != target:
-            lines.append(
-                f'queue {name!r}: its dead-letter queue is {found.target}, expected {target}: {fix}'
+        if found != expected:
+            line = (
+                f'queue {name!r} has {found or "no redrive policy"}, expected {expected}: '
+                f'{expected.command(url)}'
             )
-        if found.count != expected.count:
-            lines.append(
-                f'queue {name!r}: maxReceiveCount is {found.count}, expected {expected.count}: '
-                f'{fix}, or expect {self._setting(name, found.count)}'
-            )
-        if not lines and not entry and self._is_gone(name_of(target)):
-            lines.append(
+            if found is not None and found.count != expected.count:
+                line += f', or expect {self._setting(name, found.count)}'
+            elif found is None and entry:
+                line += ", or say 'dead_letter_url': '' to do without"
+            return [line]
+        if not entry and self._is_gone(name_of(target)):
+            return [
                 f'queue {name!r}: its dead-letter queue {name_of(target)!r} does not exist: '
                 'create it (aws sqs create-queue)'
-            )
-        return lines
+            ]
+        return []
 
     def _is_gone(self, name: str) -> bool:
         try:
@@ -225,6 +223,7 @@ class Redrive:
         if found == expected:
             return
         self._client(name).set_queue_attributes(QueueUrl=url, Attributes=expected.attributes)
+        self.policies[url] = expected
         if found is None:
             logger.info('redrive policy set: queue=%s policy=%s', name, expected)
         else:
@@ -284,7 +283,10 @@ class Redrive:
             QueueUrl=url, AttributeNames=['QueueArn', 'RedrivePolicy']
         )
         attributes = answer.get('Attributes', {})
-        return attributes.get('QueueArn', ''), Policy.parsed(attributes.get('RedrivePolicy'))
+        policy = Policy.parsed(attributes.get('RedrivePolicy'))
+        if policy is not None:
+            self.policies[url] = policy
+        return attributes.get('QueueArn', ''), policy
 
     def _client(self, name: str) -> Any:
         return self._channel.sqs(queue=name if self._channel.predefined_queues else None)
@@ -293,12 +295,7 @@ class Redrive:
         return f'maxReceiveCount {self.max_receives(name)} to {dead_letter_name(name)}'
 
     def _setting(self, name: str, count: int) -> str:
-        """Return the setting for a queue's count."""
-        if name in self._max_receives:
-            return f'max_receives={count}'
-        # Celery's own queue and the platform's are in no mapping.
-        options = f"{{'max_receives': {{{name!r}: {count}}}}}"
-        return f'broker_transport_options={options} (CELERY_BROKER_TRANSPORT_OPTIONS)'
+        return f"broker_transport_options={{'max_receives': {{{name!r}: {count}}}}}"
 
     def _missing(self, name: str) -> str:
         return (

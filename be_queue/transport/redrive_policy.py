@@ -6,7 +6,7 @@ import json
 import shlex
 from dataclasses import dataclass
 
-__all__ = ['Policy', 'arn_beside', 'name_of']
+__all__ = ['Policy', 'arn_beside', 'name_of', 'url_beside']
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Policy:
 def arn_beside(arn: str, name: str) -> str:
     """Return the ARN of another queue in the same account and region."""
     return f'{arn.rpartition(":")[0]}:{name}'
+
+
+def url_beside(url: str, name: str) -> str:
+    """Return the URL of another queue in the same account and region."""
+    return f'{url.rpartition("/")[0]}/{name}'
 
 
 def name_of(arn_or_url: str) -> str:

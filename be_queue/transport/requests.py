@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections import Counter
@@ -132,7 +131,7 @@ class Requests:
     ) -> None:
         try:
             request = getattr(self._client_for(queue), xform_name(operation))
-            answer = request(**_for_boto(params))
+            answer = request(**params)
         except Exception as error:  # noqa: BLE001  (a source of credentials may raise anything)
             on_error(error)
         else:
@@ -185,14 +184,3 @@ def _answered(
         code = str(answer.get('__type', '')).rpartition('#')[2]
         message = str(answer.get('message') or answer.get('Message') or '')
         on_error(RequestError(operation, response.code, code, message))
-
-
-def _for_boto(params: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters for boto3, which takes bytes where JSON has base64."""
-    attributes = {
-        name: value | {'BinaryValue': base64.b64decode(value['BinaryValue'])}
-        if isinstance(value.get('BinaryValue'), str)
-        else value
-        for name, value in params.get('MessageAttributes', {}).items()
-    }
-    return params | {'MessageAttributes': attributes} if attributes else params

@@ -78,7 +78,6 @@ class Visibility:
         self._outage = Outage('extending visibility on SQS', hint=CHECK_SQS)
         self._timer: Any = None
         self._stopped = threading.Event()
-        self._too_old: set[str] = set()
 
     def start(self) -> None:
         """Extend by the event loop's timer."""
@@ -106,8 +105,7 @@ class Visibility:
         held: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for handle, message in self._channel.held():
             info = message.delivery_info
-            if self._can_be_extended(handle, info):
-                held[info['received_from'], info['sqs_queue']].append(handle)
+            held[info['received_from'], info['sqs_queue']].append(handle)
         # Visible again before it is deleted, a message would run once more.
         for queue, url, handles in self._channel.pending_acks():
             held[queue, url] += handles
@@ -140,18 +138,11 @@ class Visibility:
         # A message that was acked meanwhile is deleted, or about to be: it needs no extension.
         held = {handle for handle, _ in self._channel.held()} if failed else set()
         still_held = sum(handle in held for handle in failed)
-        self._channel.observer.extended(queue, len(handles) - len(failed), still_held)
-
-    def _can_be_extended(self, handle: str, info: dict[str, Any]) -> bool:
-        age = time.monotonic() - info['received_at']
-        if age + self._channel.visibility_timeout <= MAX_SECONDS:
-            return True
-        if handle not in self._too_old:
-            self._too_old.add(handle)
+        if still_held and error is None:
             logger.warning(
-                'a message is held for almost twelve hours, the longest that SQS hides it: it '
-                'will be delivered again while its task still runs: queue=%s message_id=%s',
-                info['received_from'],
-                info['sqs_message'].get('MessageId'),
+                'SQS does not keep messages hidden that are held here, after twelve hours or since '
+                'they were visible before: their tasks will run again: queue=%s messages=%d',
+                queue,
+                still_held,
             )
-        return False
+        self._channel.observer.extended(queue, len(handles) - len(failed), still_held)

@@ -77,22 +77,6 @@ def test_a_worker_renews_those_of_a_container(
         assert_goes_on(site, sqs, gate, postgres, login)
 
 
-def test_a_worker_renews_those_of_a_process(
-    site: Site, sqs: SqsServer, gate: Gate, postgres: PostgresServer
-) -> None:
-    script = site.folder / 'login'
-    script.write_text(
-        '#!/bin/sh\n'
-        f'end=$(($(date +%s) + {SHORT:.0f}))\n'
-        'printf \'{"Version": 1, "AccessKeyId": "AKIA%s", "SecretAccessKey": "secret", \' $end\n'
-        'printf \'"Expiration": "%s"}\' "$(date -u -d @$end +%Y-%m-%dT%H:%M:%SZ)"\n'
-    )
-    script.chmod(0o700)
-    settings = site.folder / 'aws'
-    settings.write_text(f'[default]\ncredential_process = {script}\n')
-    assert_goes_on(site, sqs, gate, postgres, {'AWS_CONFIG_FILE': settings})
-
-
 def test_a_worker_reads_a_rewritten_credentials_file(
     site: Site, sqs: SqsServer, gate: Gate, postgres: PostgresServer
 ) -> None:

@@ -109,7 +109,7 @@ def test_a_predefined_queues_dead_letter_queue_is_found_by_its_policy(
             app.send_task('work', connection=connection)
             receive(app, connection, scene.work).reject()
     assert len(dead_letters(scene, f'other-{scene.work}')) == 2
-    assert proxy.requests['GetQueueUrl'] == 1
+    assert proxy.requests['GetQueueUrl'] == 0
 
 
 def test_a_rejected_message_without_a_dead_letter_queue_is_deleted_as_kombu_does(

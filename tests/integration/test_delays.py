@@ -144,15 +144,6 @@ def test_a_message_for_later_waits_on_sqs(work: Work) -> None:
     assert not work.received
 
 
-def test_messages_of_one_receive_are_sent_and_deleted_together(work: Work) -> None:
-    for _ in range(10):
-        work.send(100)
-    with work.consumed():
-        work.run_until(lambda: work.counts == (0, 0, 10), 'only delayed copies are left')
-    assert work.proxy.requests['SendMessageBatch'] <= 2
-    assert work.proxy.requests['SendMessage'] == work.proxy.requests['DeleteMessage'] == 0
-
-
 def test_the_copy_is_the_message_and_no_attempt_is_used_up(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,14 +187,6 @@ def test_a_message_that_is_due_soon_is_handed_over(work: Work, when: float) -> N
     with work.consumed():
         work.run_until(lambda: bool(work.received), 'it arrives')
     assert work.proxy.requests['SendMessageBatch'] == 0
-
-
-def test_on_a_fifo_queue_it_is_handed_over(sqs: SqsServer, proxy: FaultySqs, hub: Hub) -> None:
-    work = Work(sqs, proxy, hub, 'work.fifo')
-    work.send(100, MessageGroupId='g', MessageDeduplicationId='d')
-    with work.consumed():
-        work.run_until(lambda: bool(work.received), 'it arrives')
-    assert proxy.requests['SendMessageBatch'] == 0
 
 
 def test_while_sending_fails_it_is_kept_and_tried_again(
@@ -272,11 +255,3 @@ def test_at_the_end_what_could_not_be_sent_is_handed_back(work: Work) -> None:
     with work.consumed():
         work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 1, 'it is tried again')
     assert work.counts == (1, 0, 0)
-
-
-def test_the_platform_queue_gets_its_copy_at_once(sqs: SqsServer) -> None:
-    app = make_app(sqs.url, 'work', 'platform.fifo')
-    topology = app.conf.QUEUES.topology('platform.fifo')
-    app.send_task('work', countdown=100)
-    assert sqs.visible(topology.platform) == 1
-    assert sqs.visible(topology.work[0]) == 0

@@ -15,7 +15,6 @@ from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import requests_in_loop, turn_until
 from tests.support.noting import Noting
-from tests.support.ports import free_port
 from tests.support.sqs import client_of
 
 STATUSES = [
@@ -63,19 +62,6 @@ def test_how_a_request_ended(
     assert blocking.requests == from_the_loop.requests == [('ListQueues', status)]
 
 
-def test_a_server_that_is_not_there_is_unreachable(hub: Hub) -> None:
-    blocking, from_the_loop = Noting(), Noting()
-    client = patient(free_port())
-    watch_requests(client, blocking)
-    with pytest.raises(BotoCoreError):
-        client.list_queues()
-    requests_in_loop(hub, client, from_the_loop).call(
-        '', 'ListQueues', {}, lambda _: None, lambda _: None
-    )
-    turn_until(hub, lambda: from_the_loop.requests, 'the request has ended')
-    assert blocking.requests == from_the_loop.requests == [('ListQueues', 'unreachable')]
-
-
 def test_an_answer_that_is_no_answer_is_the_servers_error(proxy: FaultySqs, hub: Hub) -> None:
     proxy.fail('*', faulty.not_json)
     noted = Noting()
@@ -101,21 +87,6 @@ def test_a_request_that_cannot_be_signed_is_denied(hub: Hub, proxy: FaultySqs) -
     assert from_the_loop.requests == [('ReceiveMessage', 'denied')]
     assert blocking.seconds == from_the_loop.seconds == [0]
     assert not proxy.requests
-
-
-def test_a_second_try_that_cannot_be_signed_is_denied(proxy: FaultySqs) -> None:
-    client = patient(proxy.port, attempts=3)
-    noted = Noting()
-    watch_requests(client, noted)
-
-    def lose_the_login(handler: faulty.Handler) -> None:
-        client._request_signer._credentials = None
-        faulty.reset(handler)
-
-    proxy.fail('*', lose_the_login)
-    with pytest.raises(NoCredentialsError):
-        client.list_queues()
-    assert noted.requests == [('ListQueues', 'unreachable'), ('ListQueues', 'denied')]
 
 
 def test_requests_that_botocore_sends_again_are_counted_each(proxy: FaultySqs) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -13,13 +12,11 @@ from typing import Any
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import group
-from kombu.exceptions import OperationalError
 
 from be_queue import MessageTooLargeError, NotSentError, send_batch
 from be_queue.transport import batch
 from tests.integration.sending import (
     Site,
-    before_each_publish,
     calls,
     errors,
     proxy,
@@ -112,18 +109,6 @@ def test_what_sqs_does_not_take_is_an_error_with_its_reason(
     assert site.args(site.work) == [[0], [2]]
 
 
-def test_a_message_that_sqs_says_nothing_of_is_sent_again(site: Site, proxy: FaultySqs) -> None:
-    def silent(handler: Handler) -> None:
-        del proxy.faults['SendMessageBatch']
-        handler.answer(200, b'{"Successful": [], "Failed": []}')
-
-    proxy.fail('SendMessageBatch', silent)
-    app = site.app(proxy.url, platform=False)
-
-    assert errors(send_batch(app, calls(app, 'work', 2))) == []
-    assert site.args(site.work) == [[0], [1]]
-
-
 def test_a_refused_request_is_the_error_of_all_its_messages(site: Site, proxy: FaultySqs) -> None:
     def denied(handler: Handler) -> None:
         if site.platform.encode() in handler.body:
@@ -211,39 +196,6 @@ def waits_at_the_end(thread: int) -> bool:
 
 def lanes() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == 'send-batch']
-
-
-def test_after_some_that_do_not_reach_sqs_the_others_are_not_tried(site: Site) -> None:
-    with socket.create_server(('127.0.0.1', 0)) as nobody:
-        url = f'http://test:test@127.0.0.1:{nobody.getsockname()[1]}'
-    app = site.app(
-        url,
-        broker_transport_options={'client-config': {'retries': {'total_max_attempts': 1}}},
-        task_publish_retry_policy={'max_retries': 0},
-    )
-    tried: list[Any] = []
-
-    def before(**_: Any) -> None:
-        tried.append(1)
-
-    with before_each_publish(before):
-        outcomes = send_batch(app, calls(app, 'work', 20))
-
-    assert all(isinstance(outcome.error, OperationalError) for outcome in outcomes)
-    assert len(tried) == 3
-
-
-def test_what_would_go_to_the_platform_queue_alone_is_an_error(site: Site) -> None:
-    app = site.app()
-    signatures = calls(app, 'work', 3)
-    signatures[1].set(routing_key='nowhere')
-
-    outcomes = send_batch(app, signatures)
-
-    (error,) = errors(outcomes)
-    assert error is outcomes[1].error
-    assert isinstance(error, NotSentError)
-    assert site.args(site.work) == site.args(site.platform) == [[0], [2]]
 
 
 def test_a_group_that_cannot_be_sent_whole_is_not_sent_in_part(site: Site) -> None:
