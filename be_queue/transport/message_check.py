@@ -7,9 +7,7 @@ types, and kept in the message: the check costs no second decoding.
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from kombu.serialization import SKIP_DECODE
@@ -73,7 +71,7 @@ def fault_of(message: Any) -> str | None:
     if message.errors:
         return f'cannot be unpacked: {_brief(message.errors[0][1])}'
     encoding = message.content_encoding
-    if encoding is not None and not (isinstance(encoding, str) and _is_encoding(encoding)):
+    if encoding is not None and not _is_encoding(encoding):
         return f'unknown content-encoding: {encoding!r}'
     try:
         body = message.decode()
@@ -85,7 +83,7 @@ def fault_of(message: Any) -> str | None:
     # Protocol 1: the body says all.
     if isinstance(body, dict) and 'task' in body:
         return _fault_of_call(body, 'field') or _fault_of_arguments(body)
-    return _fault_of_other(message)
+    return 'not a Celery message: neither its headers nor its body name a task'
 
 
 def _fault_of_call(fields: dict[str, Any], kind: str) -> str | None:
@@ -145,24 +143,10 @@ def _fault_of_arguments(body: dict[str, Any]) -> str | None:
     return 'args is not a list, or kwargs is not an object'
 
 
-def _fault_of_other(message: Any) -> str:
-    """Describe a message that names no task."""
-    if message.headers or message.content_type or 'body_encoding' in message.properties:
-        return 'not a Celery message: neither its headers nor its body name a task'
-    try:
-        kind = type(json.loads(message.body))
-    except (ValueError, TypeError, RecursionError):
-        return 'not a Celery message: not JSON'
-    if kind is not dict:
-        return 'not a Celery message: not a JSON object'
-    return 'not a Celery message: a JSON object without headers'
-
-
-@lru_cache(maxsize=64)
-def _is_encoding(name: str) -> bool:
+def _is_encoding(name: Any) -> bool:
     try:
         return name.lower() in SKIP_DECODE or bool(codecs.lookup(name))
-    except (LookupError, ValueError):
+    except (AttributeError, LookupError, ValueError):
         return False
 
 

@@ -16,7 +16,7 @@ from kombu.message import Message
 
 from be_queue.transport import redelivery
 from be_queue.transport.delays import MAX_DELAY_SECONDS, delay_seconds, seconds_left
-from be_queue.transport.message_copy import copy_of, with_copied_attributes
+from be_queue.transport.message_copy import copy_of
 
 NOW = datetime.datetime(2026, 3, 29, 0, 59, 30, tzinfo=datetime.timezone.utc)
 
@@ -34,11 +34,7 @@ def delay(eta: Any) -> int:
     [
         ('2026-03-29T01:00:00.999999+00:00', 30),
         ('2026-03-29T01:00:00', 30),
-        ('2026-03-29T01:00:00Z', 30),
         ('2026-03-29T10:00:00+09:00', 30),
-        ('2026-03-28T19:30:00.500-05:30', 30),
-        ('20260329T010000Z', 30),
-        (NOW + datetime.timedelta(seconds=30), 30),
         ('2026-03-29T01:14:30', 900),
         ('2026-03-30', 900),
         ('9999-12-31T23:59:59.999999-12:00', 900),
@@ -63,10 +59,9 @@ def test_a_time_that_cannot_be_read_is_left_to_celery_to_refuse(eta: object) -> 
     assert delay(eta) == 0
 
 
-@pytest.mark.parametrize('headers', [None, {}, [], 'eta'])
-def test_a_message_without_headers_is_not_delayed(headers: object) -> None:
-    assert delay_seconds({'headers': headers}) == 0
-    assert delay_seconds({}) == 0
+@pytest.mark.parametrize('message', [{}, {'headers': None}, {'headers': []}])
+def test_a_message_without_headers_is_not_delayed(message: dict[str, Any]) -> None:
+    assert delay_seconds(message) == 0
 
 
 @given(st.floats(0, 10_000_000))
@@ -122,18 +117,6 @@ def test_a_copy_has_all_that_the_message_had() -> None:
         'MessageSystemAttributes': {
             'AWSTraceHeader': {'DataType': 'String', 'StringValue': 'Root=1'}
         },
-    }
-
-
-def test_a_copy_has_no_more_than_the_message_had() -> None:
-    assert copy_of({'Body': 'a'}, 0) == {'MessageBody': 'a', 'DelaySeconds': 0}
-
-
-def test_attributes_that_the_user_asks_for_are_received_too() -> None:
-    asked = with_copied_attributes({'MessageSystemAttributeNames': ['SentTimestamp']})
-    assert asked == {
-        'MessageAttributeNames': ['All'],
-        'MessageSystemAttributeNames': ['AWSTraceHeader', 'MessageGroupId', 'SentTimestamp'],
     }
 
 

@@ -7,7 +7,6 @@ import codecs
 import json
 import math
 import pickle
-import zlib
 from typing import Any
 
 import kombu
@@ -61,7 +60,6 @@ def encoded(body: Any) -> dict[str, Any]:
     'sound',
     [
         message(),
-        message([[], {}, None]),
         called(id='x' * 155, retries=3, timelimit=[None, 1.5], stamped_headers=['a'], stamps={}),
         called(retries=None, timelimit=None, stamped_headers=None, stamps=None),
         message(**encoded(json.dumps(CALL).encode())),
@@ -70,14 +68,9 @@ def encoded(body: Any) -> dict[str, Any]:
             body=base64.encodebytes(json.dumps([['x' * 100], {}, EMBED]).encode()).decode(),
             properties={'body_encoding': 'base64'},
         ),
-        message(
-            **encoded(zlib.compress(json.dumps(CALL).encode())),
-            headers={'task': 'add', 'id': 'x', 'compression': 'application/x-gzip'},
-        ),
         message(content_encoding=None),
         message(PROTOCOL_1, headers={}),
         message({'task': 'add', 'id': 'x'}, headers=None),
-        message(PROTOCOL_1, headers={'trace': 'an id of somebody'}),
         message(PROTOCOL_1),  # protocol 1 and 2 together
         message(
             **encoded(pickle.dumps(((1,), {}, {}))),
@@ -85,7 +78,6 @@ def encoded(body: Any) -> dict[str, Any]:
             content_encoding='binary',
             accept={'application/x-python-serialize'},
         ),
-        message([[{'__type__': 'decimal', '__value__': '1.5'}], {}, EMBED]),
     ],
 )
 def test_what_calls_a_task_passes(sound: virtual.Message) -> None:
@@ -96,48 +88,29 @@ def test_what_calls_a_task_passes(sound: virtual.Message) -> None:
     ('faulty', 'fault'),
     [
         (message('{'), 'the body cannot be decoded: DecodeError: Expecting property name'),
-        (message(''), 'the body is not [args, kwargs, embed]'),
         (message(DEEP), 'the body cannot be decoded: DecodeError: maximum recursion depth'),
         (message(b'\xff\xfe'), 'the body cannot be decoded: DecodeError'),
-        (message('[NaN'), 'the body cannot be decoded'),
-        (message([1, 2]), 'the body is not [args, kwargs, embed]'),
         (message([1, {}, {}]), 'the body is not [args, kwargs, embed]'),
-        (message([[], None, {}]), 'the body is not [args, kwargs, embed]'),
         (message([[], {}, []]), 'the body is not [args, kwargs, embed]'),
-        (message('5'), 'the body is not [args, kwargs, embed]'),
         (message({'args': 5}), 'args is not a list, or kwargs is not an object'),
-        (message({'kwargs': {}}), 'the body is not [args, kwargs, embed]'),
-        (message([[{'__type__': 'alien', '__value__': 1}], {}, {}]), 'Unsupported type'),
         (message(headers={'task': 'add'}), 'header id is not a text: None'),
-        (message(headers={'task': 'add', 'id': 5}), 'header id is not a text: 5'),
         (message(headers={'task': ['add'], 'id': 'x'}), "header task is not a text: ['add']"),
-        (message(headers={'task': '', 'id': 'x'}), "header task is not a text: ''"),
         (called(id='x' * 156), 'header id is not a text of at most 155 characters'),
         (called(id='x\0'), 'header id is not a text of at most 155 characters'),
-        (called(retries='1'), "header retries is not a number of retries: '1'"),
-        (called(retries=-1), 'header retries is not a number of retries: -1'),
         (called(retries=2**31), 'header retries is not a number of retries'),
         (called(timelimit=5), 'header timelimit is not two numbers: 5'),
-        (called(timelimit=[1]), 'header timelimit is not two numbers: [1]'),
-        (called(timelimit=[1, '2']), 'header timelimit is not two numbers'),
         (called(timelimit=[10**400, None]), 'header timelimit is not two numbers'),
-        (called(timelimit=[None, -(10**310)]), 'header timelimit is not two numbers'),
         (called(timelimit=[math.nan, 1]), 'header timelimit is not two numbers: [nan, 1]'),
         (called(stamped_headers='a'), "header stamped_headers is not a list of texts: 'a'"),
-        (called(stamped_headers=[[]]), 'header stamped_headers is not a list of texts'),
         (called(stamps=[1]), 'header stamps is not an object: [1]'),
         (message(PROTOCOL_1 | {'timelimit': 5}, headers={}), 'field timelimit is not two numbers'),
         (message(headers={'id': 'x'}), 'neither its headers nor its body name a task'),
         (message({'task': 'add'}, headers={}), 'field id is not a text: None'),
         (message(PROTOCOL_1 | {'kwargs': None}, headers={}), 'kwargs is not an object'),
         (message(content_type='application/x-python-serialize'), 'ContentDisallowed'),
-        (message(content_type='text/xml'), 'ContentDisallowed'),
         (message(content_type='application/x-python-serialize', accept=None), 'disabled content'),
-        (message(content_type=None), 'the body is not [args, kwargs, embed]'),
-        (message(content_type={}), 'the body is not [args, kwargs, embed]'),
         (message(content_type=['a']), 'the body cannot be decoded'),
         (message(content_encoding='rot-26'), "unknown content-encoding: 'rot-26'"),
-        (message(content_encoding=8), 'unknown content-encoding: 8'),
         (message(content_encoding=['utf-8']), "unknown content-encoding: ['utf-8']"),
         (
             message(
@@ -150,27 +123,12 @@ def test_what_calls_a_task_passes(sound: virtual.Message) -> None:
             message(headers={'task': 'add', 'id': 'x', 'compression': 'zip'}),
             "cannot be unpacked: KeyError: 'zip'",
         ),
-        (
-            message('hello', headers=None, content_type=None, content_encoding=None),
-            'not a Celery message: not JSON',
-        ),
-        (
-            message('[1]', headers=None, content_type=None, content_encoding=None),
-            'not a Celery message: not a JSON object',
-        ),
-        (
-            message('{"a": 1}', headers=None, content_type=None, content_encoding=None),
-            'not a Celery message: a JSON object without headers',
-        ),
+        (message('hello', headers=None, content_type=None, content_encoding=None), 'not a Celery'),
+        (message('{"a": 1}', headers=None, content_type=None), 'not a Celery message'),
     ],
 )
 def test_what_calls_no_task_is_refused_with_the_fault(faulty: virtual.Message, fault: str) -> None:
     assert fault in (message_check.fault_of(faulty) or '')
-
-
-@pytest.mark.parametrize('encoding', ['utf-8', 'UTF-8', 'us-ascii', 'binary', 'ascii-8bit'])
-def test_encodings_that_kombu_takes_are_known(encoding: str) -> None:
-    assert message_check.fault_of(message(content_encoding=encoding)) is None
 
 
 def test_a_body_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +156,7 @@ def test_only_a_workers_consumer_of_tasks_is_guarded() -> None:
         assert tasks.accept == JSON
 
 
-def test_the_gate_says_which_message_is_passing() -> None:
+def test_the_check_says_which_message_celery_is_looking_at() -> None:
     app = Celery(broker='memory://', set_as_current=False)
     seen: list[Any] = []
     with app.connection_for_read() as connection:

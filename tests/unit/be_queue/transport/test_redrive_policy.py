@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from be_queue.transport.redrive_policy import Policy, arn_beside, name_of
+from be_queue.transport.redrive_policy import Policy, arn_beside, name_of, url_beside
 
 ARN = 'arn:aws-cn:sqs:cn-north-1:123456789012:err-prod-add.fifo'
 
@@ -33,7 +33,8 @@ def test_the_command_is_one_that_a_shell_understands() -> None:
     assert json.loads(words[6]) == Policy(ARN, 5).attributes
 
 
-def test_names_and_neighbours_of_an_arn() -> None:
+def test_names_and_neighbours() -> None:
     assert name_of(ARN) == 'err-prod-add.fifo'
     assert name_of('https://sqs.us-west-2.amazonaws.com/123456789012/prod-add') == 'prod-add'
     assert arn_beside(ARN, 'prod-add.fifo') == ARN.replace('err-', '')
+    assert url_beside('https://host/1/prod-add', 'err') == 'https://host/1/err'
