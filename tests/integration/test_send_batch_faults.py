@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +21,7 @@ from tests.integration.sending import (
     server,
     site,
 )
-from tests.support.faulty import FaultySqs, Handler, no_answer, status
+from tests.support.faulty import FaultySqs, Handler, status
 from tests.support.waiting import wait_until
 
 __all__ = ['proxy', 'server', 'site']
@@ -145,53 +143,6 @@ def test_a_stop_of_the_sender_is_raised(site: Site) -> None:
 
     wait_until(lambda: not lanes(), 'the threads have ended')
     assert ['later'] in site.args(site.work)
-
-
-def test_a_stop_while_the_last_requests_are_awaited_ends_all_threads(
-    site: Site, proxy: FaultySqs
-) -> None:
-    app = site.app(
-        proxy.url,
-        platform=False,
-        broker_transport_options={'client-config': {'retries': {'total_max_attempts': 1}}},
-    )
-    app.send_task('work', ('first',))
-    proxy.fail('SendMessageBatch', no_answer)
-    sender = threading.get_ident()
-
-    def stop_once_it_waits() -> None:
-        wait_until(lambda: waits_at_the_end(sender), 'all is handed to the threads')
-        signal.pthread_kill(sender, signal.SIGUSR1)
-
-    def stop(*_: Any) -> None:
-        raise SoftTimeLimitExceeded
-
-    before = signal.signal(signal.SIGUSR1, stop)
-    stopper = threading.Thread(target=stop_once_it_waits)
-    stopper.start()
-    try:
-        # As many as the lanes take: each has one request in flight, and its queue is full.
-        full = batch.LANES * (1 + batch.WAITING) * batch.BATCH_SIZE
-        with pytest.raises(SoftTimeLimitExceeded):
-            send_batch(app, calls(app, 'work', full))
-    finally:
-        stopper.join()
-        signal.signal(signal.SIGUSR1, before)
-        proxy.mend()
-
-    wait_until(lambda: not lanes(), 'the threads have ended')
-    app.send_task('work', ('later',))
-    assert ['later'] in site.args(site.work)
-
-
-def waits_at_the_end(thread: int) -> bool:
-    """Return whether the thread is in a call that the end of a batch makes."""
-    frame = sys._current_frames().get(thread)
-    while frame is not None:
-        frame = frame.f_back
-        if frame is not None and frame.f_code is batch.Batch.__exit__.__code__:
-            return True
-    return False
 
 
 def lanes() -> list[threading.Thread]:

@@ -79,13 +79,32 @@ class SimulatedHub:
 
 
 class SimulatedGate(Gate):
-    """Holds queues back."""
+    """Admits as many messages of a queue as it has permits, and any number without an entry."""
 
     def __init__(self) -> None:
-        self.held_back: set[str] = set()
+        self.permits: dict[str, int] = {}
+        self.settled: list[tuple[int, int]] = []
+        self.is_closed = False
 
     def is_open(self, queue: str) -> bool:
-        return queue not in self.held_back
+        return self.permits.get(queue, 1) > 0
+
+    def admit(self, queue: str, count: int, room: int) -> int:
+        if queue not in self.permits:
+            return count
+        assert 1 <= count <= room
+        admitted = min(count, self.permits[queue])
+        self.permits[queue] -= admitted
+        return admitted
+
+    def settle(self, queue: str, admitted: int, taken: int, asked_at: float) -> None:
+        assert asked_at <= time.monotonic()
+        if queue in self.permits:
+            self.settled.append((admitted, taken))
+            self.permits[queue] += admitted - taken
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class SimulatedWorker:
@@ -114,6 +133,8 @@ class SimulatedWorker:
         #: Messages of each queue on SQS.
         self.backlog: Counter[str] = Counter()
         self.failing: set[str] = set()
+        #: Queues whose messages are for later: none of them is taken.
+        self.for_later: set[str] = set()
         self.done: Counter[str] = Counter()
         self.busy_seconds: defaultdict[str, float] = defaultdict(float)
         self.most_held = 0
@@ -150,6 +171,8 @@ class SimulatedWorker:
         self.hub.call_later(ANSWER_SECONDS, answer)
 
     def deliver(self, queue: str, messages: list[Any]) -> tuple[int, float | None]:
+        if queue in self.for_later:
+            return 0, None
         for _ in messages:
             tag = f'{queue} {next(self._tags)}'
             self.capacity.received(tag, queue)
