@@ -216,9 +216,9 @@ class Channel(SQS.Channel):
             self.redrive.tolerate(error)  # kombu wants to know how many messages there are
             return base.queue_declare_ok_t(queue, 0, 0)
 
-    def _purge(self, queue: str) -> int:
-        waiting = int(self._size(queue))
-        super()._purge(queue)  # which returns ten readings of it added up
+    def queue_purge(self, queue: str, **kwargs: Any) -> int:
+        waiting: int = self.queue_declare(queue, passive=True).message_count
+        super().queue_purge(queue, **kwargs)  # which returns ten readings of it, added up
         return waiting
 
     # Sending.
