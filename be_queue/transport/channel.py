@@ -85,7 +85,7 @@ class QoS(SQS.QoS):
 class Consumer(NamedTuple):
     """What consumes a queue."""
 
-    queue: str
+    tag: str
     no_ack: bool
     callback: Callable[[Any], object]
 
@@ -106,7 +106,7 @@ class Channel(SQS.Channel):
         #: Send messages for later again, by the queue's URL.
         self.redeliveries: dict[str, Redelivery] = {}
         self._acks: dict[str, Acks] = {}
-        #: By consumer tag, and by queue.
+        #: By queue.
         self._consumed: dict[str, Consumer] = {}
         self._checks: dict[str, MessageCheck] = {}
         #: Calls that other threads have handed over to the event loop.
@@ -260,7 +260,7 @@ class Channel(SQS.Channel):
             self.redrive.prepare_to_consume(queue)
             callback = MessageCheck(consumer, callback, self.dead_letters.move)
             self._checks[queue] = callback
-        self._consumed[consumer_tag] = Consumer(queue, no_ack, callback)
+        self._consumed[queue] = Consumer(consumer_tag, no_ack, callback)
         super().basic_consume(queue, no_ack, callback, consumer_tag, *args, **kwargs)
 
     def _schedule_queue(self, queue: str) -> None:
@@ -276,7 +276,7 @@ class Channel(SQS.Channel):
 
     def consumes(self, queue: str) -> bool:
         """Return whether there is a consumer of the queue."""
-        return any(consumer.queue == queue for consumer in self._consumed.values())
+        return queue in self._consumed
 
     def receive(
         self, queue: str, count: int, wait: bool, on_success: OnSuccess, on_error: OnError
@@ -298,7 +298,7 @@ class Channel(SQS.Channel):
         have run, in seconds since 1970.
         """
         url = self.url_of(queue)
-        consumer = next((c for c in self._consumed.values() if c.queue == queue), None)
+        consumer = self._consumed.get(queue)
         if consumer is None or (self.receiving is not None and self.receiving.stopped):
             self.hand_back.release_handles(queue, url, [m['ReceiptHandle'] for m in messages])
             return 0, None
@@ -470,7 +470,7 @@ class Channel(SQS.Channel):
     def basic_cancel(self, consumer_tag: str) -> None:
         if self._hand_over(self.basic_cancel, consumer_tag):
             return
-        self._consumed.pop(consumer_tag, None)
+        self._consumed = {q: c for q, c in self._consumed.items() if c.tag != consumer_tag}
         super().basic_cancel(consumer_tag)
         if not self._consumed and self.requests.in_loop and not self._is_closing:
             stop_consuming(self)
