@@ -31,9 +31,7 @@ def stop_consuming(channel: Any) -> None:
     # An extension of visibility that SQS answers after the release would hide the message again.
     # And the acks of tasks that have just ended may be among the loop's callbacks.
     channel.visibility.pause()
-    callbacks: list[bool] = []
-    hub.call_soon(callbacks.append, True)
-    run_until(hub, lambda: bool(callbacks) and not requests.in_flight[CHANGE], CALLBACK_SECONDS)
+    run_until(hub, lambda: not (hub._ready or requests.in_flight[CHANGE]), CALLBACK_SECONDS)
     for redelivery in channel.redeliveries.values():
         redelivery.stop()
     # After a lost connection the pool goes on: only a worker that stops drops unstarted tasks.

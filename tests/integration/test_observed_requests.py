@@ -19,9 +19,7 @@ from tests.support.sqs import client_of
 
 STATUSES = [
     (faulty.status(400, 'RequestThrottled'), 'throttled'),
-    (faulty.status(429, 'Whatever'), 'throttled'),
     (faulty.status(403, 'AccessDenied'), 'denied'),
-    (faulty.status(400, 'AccessDeniedException'), 'denied'),
     (faulty.status(403, 'InvalidClientTokenId'), 'denied'),
     (faulty.status(400, 'QueueDoesNotExist'), 'client error'),
     (faulty.status(503, 'ServiceUnavailable'), 'server error'),

@@ -127,7 +127,7 @@ def test_remote_control_is_refused_and_makes_no_queue(
     assert sqs.queue_names() == there
 
 
-@pytest.mark.parametrize('command', ['inspect ping', 'status'])
+@pytest.mark.parametrize('command', ['inspect ping'])
 def test_a_command_for_remote_control_fails_in_one_line(
     sqs: SqsServer, env: str, command: str
 ) -> None:

@@ -7,7 +7,6 @@ import logging
 import pytest
 from celery import Celery
 
-from be_queue import Config
 from be_queue.transport.redrive import RETENTION_SECONDS, RedriveError
 from tests.integration.scene import Scene
 from tests.support import faulty
@@ -60,18 +59,6 @@ def test_a_queue_that_another_process_has_just_made_is_used(scene: Scene) -> Non
         url = scene.make(scene.work, VisibilityTimeout='77')
         made = channel._create_queue(scene.work, {'VisibilityTimeout': '1800'})
     assert made['QueueUrl'] == url
-
-
-def test_queues_by_name_have_their_prefix_in_the_dead_letter_queues_name(scene: Scene) -> None:
-    app = Celery(set_as_current=False)
-    app.config_from_object(
-        Config(['work'], QUEUE_NAME_PREFIX=scene.prefix, SQS_ENDPOINT_URL=scene.sqs.url)
-    )
-    scene.declare(app)
-    name = f'{scene.prefix}-work'
-    assert scene.redrive(name) == (f'err-{name}', 10)
-    with app.connection_for_read() as connection:
-        assert connection.default_channel.differences('work') == []
 
 
 def test_a_producer_leaves_a_queue_as_it_is(scene: Scene) -> None:

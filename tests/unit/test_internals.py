@@ -124,6 +124,11 @@ def test_there_is(owner: type, name: str) -> None:
     assert hasattr(owner, name)
 
 
+def test_the_event_loop_keeps_its_pending_callbacks() -> None:
+    # be_queue/transport/shutdown.py
+    assert '_ready' in inspect.getsource(Hub.__init__)
+
+
 def test_a_closing_consumer_drops_what_no_child_has_reported_to_have_started() -> None:
     assert 'self.on_close' in inspect.getsource(Consumer.__init__)
     assert 'self.pool.flush()' in inspect.getsource(Consumer.on_close)
