@@ -52,8 +52,8 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
     # Here, since they take a while: who does not send batches does not wait for them.
     from celery.canvas import maybe_signature
 
-    from be_queue.transport.sending.batch import Batch, Entry
-    from be_queue.transport.sending.reach import MOST_UNREACHED
+    from be_queue.transport.batch import Batch, Entry
+    from be_queue.transport.circuit_breaker import MAX_FAILURES
 
     calls: list[tuple[AsyncResult | None, Exception | None, Entry]] = []
     unreached = 0
@@ -61,9 +61,9 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
     with Batch() as batch:
         for signature in list(signatures):
             entry = Entry()
-            if given_up is None and batch.lost is not None:
-                given_up = OperationalError(str(batch.lost))
-                given_up.__cause__ = batch.lost
+            if given_up is None and batch.given_up is not None:
+                given_up = OperationalError(str(batch.given_up))
+                given_up.__cause__ = batch.given_up
             if given_up is not None:
                 calls.append((None, given_up, entry))
                 continue
@@ -79,7 +79,7 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
             else:
                 batch.commit(entry)
             unreached = unreached + 1 if isinstance(error, OperationalError) else 0
-            if unreached >= MOST_UNREACHED:
+            if unreached >= MAX_FAILURES:
                 given_up = error
             calls.append((result, error, entry))
     return [Outcome(result, error or entry.error()) for result, error, entry in calls]

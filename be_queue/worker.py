@@ -21,7 +21,7 @@ from celery import Task, signals
 from celery.exceptions import Reject, TaskRevokedError
 from celery.worker import consumer, request, state
 
-from be_queue.transport.holding.stopping import turn_until
+from be_queue.transport.event_loop import run_until
 
 __all__ = ['Consumer']
 
@@ -134,7 +134,7 @@ class Consumer(consumer.Consumer):
     def _await_starts(self, pool: Any) -> None:
         """Give the children no more tasks, and wait until those given are seen to start."""
         pool.outbound_buffer.clear()
-        turn_until(self.hub, lambda: not _starting(pool), PATIENCE)
+        run_until(self.hub, lambda: not _starting(pool), PATIENCE)
 
 
 def _starting(pool: Any) -> bool:

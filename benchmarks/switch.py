@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Celery
 
-from be_queue.transport.observer import Observer
+from be_queue.transport import Observer
 
 __all__ = ['switch_off', 'switch_on']
 

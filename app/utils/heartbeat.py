@@ -49,7 +49,7 @@ class Poller:
     """What receives from a queue.
 
     Arguments:
-        state: a `be_queue.transport.receiving.polling.State`, by its value.
+        state: a `be_queue.transport.poller.State`, by its value.
         last_receive: when its last receive ended, well or badly, in seconds since the epoch.
         oldest_due: when the oldest message of that receive was sent, or due if that is later; None
             when it brought none.

@@ -11,7 +11,7 @@ from app.utils import heartbeat
 from app.utils.heartbeat import State
 from app.web.checks import Check, faults
 from be_queue.redact import redact
-from be_queue.transport.receiving import polling
+from be_queue.transport.poller import State as PollerState
 
 __all__ = ['STUCK_AFTER', 'health', 'stuck']
 
@@ -60,7 +60,7 @@ def _not_consuming(beat: heartbeat.Heartbeat | None) -> str | None:
 
 def _not_receiving(beat: heartbeat.Heartbeat | None) -> str | None:
     pollers = beat.pollers.items() if beat else ()
-    backing_off = polling.State.BACKING_OFF.value
+    backing_off = PollerState.BACKING_OFF.value
     failing = sorted(queue for queue, poller in pollers if poller.state == backing_off)
     return f'SQS refuses or does not answer receives from {", ".join(failing)}' if failing else None
 

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from app.utils import heartbeat
 from app.utils.heartbeat import Load, Poller
 from app.utils.heartbeat import State as WorkerState
-from be_queue.transport.receiving.polling import State
+from be_queue.transport.poller import State
 
 __all__ = ['HeartbeatCollector']
 

@@ -23,12 +23,12 @@ from app.web.task_list import TaskLine, TaskListProbe
 from be_queue import Queues
 from be_queue.naming import dead_letter_name
 from be_queue.redact import redact
-from be_queue.transport.receiving import polling
+from be_queue.transport.poller import State as PollerState
 
 __all__ = ['Gatherer', 'Overview', 'QueueLine', 'Worker', 'queues_by_name']
 
 #: States of a poller that does not ask for messages though it could take some.
-HELD_BACK = (polling.State.THROTTLED.value, polling.State.BACKING_OFF.value)
+HELD_BACK = (PollerState.THROTTLED.value, PollerState.BACKING_OFF.value)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,21 @@
-"""An SQS transport for Celery that heals itself: kombu's, with the parts replaced that do not.
+"""An SQS transport for Celery: kombu's, which heals itself after outages and loses no message.
 
     broker_transport = 'be_queue.transport:Transport'
 
 Options are kombu's, with other defaults for ``client-config`` and ``sqs_base64_encoding``.
 Producers and workers on kombu's own transport read its messages, and it reads theirs.
 
-A room for each concern; its ``channel`` is where kombu calls it:
+`channel` is where kombu calls the parts:
 
-* `clients`: requests to SQS, with time-outs and credentials that are renewed.
-* `queues`: finding queues, and making them with their dead-letter queues.
-* `sending`: a message to all its queues at once, or many messages ten to a request; how long SQS
-  keeps it back.
-* `dead_letters`: what Celery could not run, and sending it where people look for it.
-* `holding`: deleting messages, keeping them hidden, handing them back, and sending those again
-  whose time is further away than SQS keeps one back.
-* `receiving`: how much a worker may hold, and which queue it asks next.
+* sending: `publishing`, `batch`, `delays`, `fifo`, `message_size`, `circuit_breaker`
+* receiving: `receiving`, `poller`, `capacity`, `gate`, `message_check`
+* holding: `acks`, `visibility`, `hand_back`, `redelivery`, `shutdown`
+* queues: `redrive`, `redrive_policy`, `dead_letters`
+* requests to SQS: `requests`, `http_client`, `credentials`, `forks`, `observer`, `sqs_errors`
 """
 
 from be_queue.transport.channel import Channel, Transport
+from be_queue.transport.gate import Gate
+from be_queue.transport.observer import Observer
 
-__all__ = ['Channel', 'Transport']
+__all__ = ['Channel', 'Gate', 'Observer', 'Transport']

@@ -1,17 +1,21 @@
-"""What may watch a channel: a place for metrics, of which this library has none itself."""
+"""What can watch a channel: the place for metrics, of which this library has none itself."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ['Observer']
+from be_queue.transport.sqs_errors import status_of, status_of_answer
+
+__all__ = ['Observer', 'watch_requests']
 
 
 class Observer:
-    """Takes note of nothing.
+    """No-op base class for a channel's ``observer``: override what you need.
 
-    A subclass does, quickly and without raising: it is called by the event loop, and once that has
-    ended by a thread. A channel's ``observer`` is the place for it. ``queue`` is the name in kombu.
+    Methods run in the event loop, and in a thread once that has ended: be fast and never raise.
+    ``queue`` is the queue's name in kombu.
     """
 
     def requested(self, operation: str, status: str, seconds: float) -> None:
@@ -19,12 +23,12 @@ class Observer:
 
         Arguments:
             operation: SQS's name for it, such as ``SendMessageBatch``.
-            status: one of `be_queue.transport.clients.sqs_errors.STATUSES`.
-            seconds: how long it took, with what a long poll waits.
+            status: one of `be_queue.transport.sqs_errors.STATUSES`.
+            seconds: how long it took, the wait of a long poll included.
         """
 
     def received(self, queue: str, count: int) -> None:
-        """A receive brought ``count`` messages, or none."""
+        """A receive returned ``count`` messages, possibly none."""
 
     def receive_failed(self, queue: str) -> None:
         """A receive failed."""
@@ -33,11 +37,49 @@ class Observer:
         """SQS answered a request to delete ``asked`` messages.
 
         Arguments:
-            delays: for each that it deleted, the seconds since its ack.
+            delays: for each deleted message the seconds since its ack.
         """
 
     def extended(self, queue: str, count: int, failed: int) -> None:
-        """SQS keeps ``count`` messages hidden for longer, and ``failed`` not."""
+        """SQS extended the visibility timeout of ``count`` messages, and failed for ``failed``."""
 
     def released(self, queue: str, count: int) -> None:
-        """Messages were handed back: visible at once."""
+        """Messages were handed back: they are visible at once."""
+
+
+#: Keys of a request's context in botocore: when it began, and the error of its last attempt.
+BEGAN_AT = 'be_queue_began_at'
+LAST_ERROR = 'be_queue_last_error'
+
+
+def watch_requests(client: Any, observer: Observer) -> None:
+    """Have ``observer`` told of each request of a boto3 client, repeated ones included."""
+
+    def created(request: Any, **_: Any) -> None:
+        request.context[BEGAN_AT] = time.monotonic()
+
+    def ended(event: str, context: Any, status: str) -> None:
+        now = time.monotonic()
+        observer.requested(event.rpartition('.')[2], status, now - context.pop(BEGAN_AT, now))
+
+    def received(
+        event_name: str, context: Any, exception: Any, parsed_response: Any, **_: Any
+    ) -> None:
+        context[LAST_ERROR] = exception
+        if exception is not None:
+            status = status_of(exception)
+        else:
+            code = parsed_response.get('Error', {}).get('Code', '')
+            http_status = parsed_response.get('ResponseMetadata', {}).get('HTTPStatusCode', 200)
+            status = status_of_answer(http_status, code)
+        ended(event_name, context, status)
+
+    def failed(event_name: str, context: Any, exception: Any, **_: Any) -> None:
+        # Not seen above: without credentials a request is not signed, and not sent.
+        if context.pop(LAST_ERROR, None) is not exception:
+            ended(event_name, context, status_of(exception))
+
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register(f'request-created.{service}', created)
+    client.meta.events.register(f'response-received.{service}', received)
+    client.meta.events.register(f'after-call-error.{service}', failed)

@@ -57,18 +57,6 @@ def test_missing_queues_stop_the_start_with_a_line_each(site: Site, sqs: SqsServ
     assert not any(site.username in name for name in sqs.queue_names())
 
 
-def test_a_different_policy_stops_the_start_with_the_difference(site: Site, sqs: SqsServer) -> None:
-    make_queues(site)
-    client = sqs.client()
-    url = client.get_queue_url(QueueName=site.queue('add'))['QueueUrl']
-    policy = (policy_of(sqs, site.queue('add')) or '').replace(': 10', ': 4')
-    client.set_queue_attributes(QueueUrl=url, Attributes={'RedrivePolicy': policy})
-    with site.server(wait=False, **VARIABLES) as server:
-        line, _ = faults(server)
-    assert f"queue '{site.queue('add')}': maxReceiveCount is 4, expected 10: aws sqs " in line
-    assert policy_of(sqs, site.queue('add')) == policy
-
-
 def test_no_permission_to_list_create_or_describe_queues_is_needed(
     site: Site, proxy: FaultySqs
 ) -> None:

@@ -58,16 +58,6 @@ def test_receiving_goes_on_after_every_fault(site: Site, proxy: FaultySqs) -> No
         assert server.pid_of('celery') == worker
 
 
-def test_a_failing_receive_is_tried_again_less_and_less_often(site: Site, proxy: FaultySqs) -> None:
-    with site.worker(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
-        proxy.fail('ReceiveMessage', FAULTS['503'])
-        wait_until(lambda: 'is away' in server.log, 'the log says so')
-        before = proxy.requests['ReceiveMessage']
-        wait_until(lambda: proxy.requests['ReceiveMessage'] > before + 8, 'it tries again')
-        # Four queues are polled; without a pause they would ask hundreds of times meanwhile.
-        assert proxy.requests['ReceiveMessage'] < before + 40
-
-
 def test_finished_tasks_are_deleted_after_every_fault(
     site: Site, proxy: FaultySqs, sqs: SqsServer
 ) -> None:
@@ -94,15 +84,3 @@ def test_finished_tasks_are_deleted_after_every_fault(
         count = 20 * len(DELETE_FAULTS)
         assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == count
         assert server.pid_of('celery') == worker
-
-
-def test_a_backlog_costs_few_requests(site: Site, proxy: FaultySqs, sqs: SqsServer) -> None:
-    producer = site.producer()
-    with site.worker(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
-        results = [producer.send_task('add', (n, 1)) for n in range(200)]
-        for result in results:
-            result.get(timeout=60)
-        wait_until(lambda: sqs.in_flight(site.queue('add')) == 0, 'every message is deleted')
-        assert proxy.requests['DeleteMessage'] == 0
-        assert proxy.requests['DeleteMessageBatch'] < 200
-        assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == 200

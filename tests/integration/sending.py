@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import kombu
 import pytest
 from celery import Celery, signals
 
 from be_queue import Config, Outcome, Queue, Queues
 from tests.support.faulty import FaultySqs, Handler, faulty_sqs
 from tests.support.sqs import SqsServer
-
-OURS = 'be_queue.transport:Transport'
 
 
 class Site:
@@ -146,25 +143,6 @@ def asked(proxy: FaultySqs, operation: str = 'SendMessage') -> Asked:
     seen = Asked()
     proxy.fail(operation, seen)
     return seen
-
-
-def drained(app: Celery, queue: str, count: int) -> Iterator[kombu.Message]:
-    """Consume messages with the app's own transport."""
-    found: list[kombu.Message] = []
-    with (
-        app.connection_for_read() as connection,
-        kombu.Consumer(
-            connection.channel(),
-            [app.amqp.queues[queue]],
-            on_message=found.append,
-            accept=['json', 'pickle'],
-        ),
-    ):
-        while len(found) < count:
-            connection.drain_events(timeout=10)
-        for message in found:
-            message.ack()
-            yield message
 
 
 def calls(app: Celery, task: str, count: int) -> list[Any]:

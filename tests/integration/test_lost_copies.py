@@ -8,7 +8,7 @@ import pytest
 
 from app.utils.celery_signals.lost_copies import LostCopies
 from be_queue import NotSentError
-from be_queue.transport.sending import publishing
+from be_queue.transport import publishing
 from tests.integration.sending import Site, only, proxy, server, site
 from tests.support.faulty import FaultySqs, status
 

@@ -9,21 +9,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from kombu.asynchronous import Hub
 
-from be_queue.transport.clients import requests
-from be_queue.transport.clients.requests import AsyncSqs
-from be_queue.transport.clients.watching import watch
+from be_queue.transport import requests
+from be_queue.transport.observer import watch_requests
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
-from tests.support.loop import turn_until
+from tests.support.loop import requests_in_loop, turn_until
 from tests.support.noting import Noting
-from tests.support.ports import free_port
 from tests.support.sqs import client_of
 
 STATUSES = [
     (faulty.status(400, 'RequestThrottled'), 'throttled'),
-    (faulty.status(429, 'Whatever'), 'throttled'),
     (faulty.status(403, 'AccessDenied'), 'denied'),
-    (faulty.status(400, 'AccessDeniedException'), 'denied'),
     (faulty.status(403, 'InvalidClientTokenId'), 'denied'),
     (faulty.status(400, 'QueueDoesNotExist'), 'client error'),
     (faulty.status(503, 'ServiceUnavailable'), 'server error'),
@@ -53,35 +49,22 @@ def test_how_a_request_ended(
         proxy.fail('*', fault)
     blocking, from_the_loop = Noting(), Noting()
     client = patient(proxy.port, read_timeout=timeout)
-    watch(client, blocking)
+    watch_requests(client, blocking)
     try:
         client.list_queues()
     except (ClientError, BotoCoreError):
         assert status != 'ok'
-    sqs = AsyncSqs(hub, lambda: client, from_the_loop)
-    sqs.call('ListQueues', {}, lambda _: None, lambda _: None)
+    sqs = requests_in_loop(hub, client, from_the_loop)
+    sqs.call('', 'ListQueues', {}, lambda _: None, lambda _: None)
     turn_until(hub, lambda: from_the_loop.requests, 'the request has ended')
     assert blocking.requests == from_the_loop.requests == [('ListQueues', status)]
-
-
-def test_a_server_that_is_not_there_is_unreachable(hub: Hub) -> None:
-    blocking, from_the_loop = Noting(), Noting()
-    client = patient(free_port())
-    watch(client, blocking)
-    with pytest.raises(BotoCoreError):
-        client.list_queues()
-    AsyncSqs(hub, lambda: client, from_the_loop).call(
-        'ListQueues', {}, lambda _: None, lambda _: None
-    )
-    turn_until(hub, lambda: from_the_loop.requests, 'the request has ended')
-    assert blocking.requests == from_the_loop.requests == [('ListQueues', 'unreachable')]
 
 
 def test_an_answer_that_is_no_answer_is_the_servers_error(proxy: FaultySqs, hub: Hub) -> None:
     proxy.fail('*', faulty.not_json)
     noted = Noting()
-    sqs = AsyncSqs(hub, lambda: patient(proxy.port), noted)
-    sqs.call('ListQueues', {}, lambda _: None, lambda _: None)
+    sqs = requests_in_loop(hub, patient(proxy.port), noted)
+    sqs.call('', 'ListQueues', {}, lambda _: None, lambda _: None)
     turn_until(hub, lambda: noted.requests, 'the request has ended')
     assert noted.requests == [('ListQueues', 'server error')]
 
@@ -90,12 +73,12 @@ def test_a_request_that_cannot_be_signed_is_denied(hub: Hub, proxy: FaultySqs) -
     client = patient(proxy.port)
     client._request_signer._credentials = None  # as where none are found
     blocking, from_the_loop = Noting(), Noting()
-    watch(client, blocking)
+    watch_requests(client, blocking)
     with pytest.raises(NoCredentialsError):
         client.list_queues()
     errors: list[Exception] = []
-    AsyncSqs(hub, lambda: client, from_the_loop).call(
-        'ReceiveMessage', {}, lambda _: None, errors.append
+    requests_in_loop(hub, client, from_the_loop).call(
+        '', 'ReceiveMessage', {}, lambda _: None, errors.append
     )
     assert [type(error) for error in errors] == [NoCredentialsError]
     assert blocking.requests == [('ListQueues', 'denied')]
@@ -104,26 +87,11 @@ def test_a_request_that_cannot_be_signed_is_denied(hub: Hub, proxy: FaultySqs) -
     assert not proxy.requests
 
 
-def test_a_second_try_that_cannot_be_signed_is_denied(proxy: FaultySqs) -> None:
-    client = patient(proxy.port, attempts=3)
-    noted = Noting()
-    watch(client, noted)
-
-    def lose_the_login(handler: faulty.Handler) -> None:
-        client._request_signer._credentials = None
-        faulty.reset(handler)
-
-    proxy.fail('*', lose_the_login)
-    with pytest.raises(NoCredentialsError):
-        client.list_queues()
-    assert noted.requests == [('ListQueues', 'unreachable'), ('ListQueues', 'denied')]
-
-
 def test_requests_that_botocore_sends_again_are_counted_each(proxy: FaultySqs) -> None:
     proxy.fail('*', faulty.status(503, 'ServiceUnavailable'))
     noted = Noting()
     client = patient(proxy.port, attempts=2)
-    watch(client, noted)
+    watch_requests(client, noted)
     with pytest.raises(ClientError):
         client.list_queues()
     assert noted.requests == 2 * [('ListQueues', 'server error')]

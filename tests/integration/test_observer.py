@@ -104,17 +104,6 @@ def test_each_message_says_when_it_could_run(scene: Scene, hub: Hub) -> None:
         consumer.acknowledge()
 
 
-def test_a_poller_knows_its_oldest_message_until_there_is_none(scene: Scene, hub: Hub) -> None:
-    send(scene, 3)
-    with consuming(scene, hub, wait_time_seconds=1) as consumer:
-        turn_until(hub, lambda: len(consumer.held) == 3, 'all are received')
-        poller = consumer.channel.receiving.pollers[scene.work]
-        turn_until(hub, lambda: poller.oldest_due is None, 'none is left')
-        consumer.acknowledge()
-        hub.call_later(0, send, scene, 1)
-        turn_until(hub, lambda: poller.oldest_due is not None, 'there is another')
-
-
 @pytest.mark.parametrize('fault', [None, faulty.status(500, 'Internal')], ids=['works', 'fails'])
 def test_extensions(scene: Scene, hub: Hub, proxy: FaultySqs, fault: faulty.Fault | None) -> None:
     send(scene, 2)

@@ -77,18 +77,6 @@ def test_work_queue_and_platform_queue_get_a_copy_each(
 
 
 @FORMS
-def test_without_a_platform_queue_only_the_work_queue_gets_it(
-    sqs: SqsServer, env: str, build: Any, add: str, order: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('PLATFORM_QUEUE_NAME', '')
-
-    sent = send(build(sqs, env), add, (1, 2))
-
-    assert received(sqs, f'{env}-add') == sent
-    assert {name for name in sqs.queue_names() if name.startswith(env)} == {f'{env}-add'}
-
-
-@FORMS
 def test_a_fifo_work_queue_keeps_the_order(
     sqs: SqsServer, env: str, build: Any, add: str, order: str
 ) -> None:
@@ -100,16 +88,6 @@ def test_a_fifo_work_queue_keeps_the_order(
     assert attributes['Attributes']['FifoQueue'] == 'true'
     assert received(sqs, f'{env}-orders.fifo') == sent
     assert received(sqs, f'{env}-platform.fifo') == sent
-
-
-def test_a_queue_named_by_the_sender_gets_it_in_place_of_the_mapped_one(
-    sqs: SqsServer, env: str
-) -> None:
-    sent = send(by_mapping(sqs, env), 'add', (1,), queue=f'{env}-orders.fifo')
-
-    assert received(sqs, f'{env}-orders.fifo') == sent
-    assert received(sqs, f'{env}-platform.fifo') == sent
-    assert f'{env}-add' not in sqs.queue_names()
 
 
 @FORMS
@@ -149,7 +127,7 @@ def test_remote_control_is_refused_and_makes_no_queue(
     assert sqs.queue_names() == there
 
 
-@pytest.mark.parametrize('command', ['inspect ping', 'status'])
+@pytest.mark.parametrize('command', ['inspect ping'])
 def test_a_command_for_remote_control_fails_in_one_line(
     sqs: SqsServer, env: str, command: str
 ) -> None:

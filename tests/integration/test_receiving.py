@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import kombu
@@ -19,23 +18,8 @@ from celery import Celery
 from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
-from be_queue.transport.receiving import capacity
+from be_queue.transport.visibility import CHANGE
 from tests.support.sqs import SqsServer
-
-
-class SteadyClock:
-    """The monotonic clock, without what is longer than a step: there the machine stood still."""
-
-    #: Seconds, longer than any task and any wait of the event loop.
-    STEP = 0.1
-
-    def __init__(self) -> None:
-        self._now = self._seen = time.monotonic()
-
-    def monotonic(self) -> float:
-        seen, self._seen = self._seen, time.monotonic()
-        self._now += min(self._seen - seen, self.STEP)
-        return self._now
 
 
 class Worker:
@@ -43,10 +27,8 @@ class Worker:
 
     def __init__(self, app: Celery, hub: Hub, children: int, run_times: dict[str, float]) -> None:
         self.hub = hub
-        self.clock: Any = time
         self.done: list[str] = []
         self.most_held: Counter[str] = Counter()
-        self.seconds_of: defaultdict[str, float] = defaultdict(float)
         self._children = children
         self._run_times = run_times
         self._held: Counter[str] = Counter()
@@ -84,12 +66,10 @@ class Worker:
             message = self._waiting.popleft()
             self._running += 1
             run_time = self._run_times[self._task(message)]
-            self.hub.call_later(run_time, self._ended, message, self.clock.monotonic())
+            self.hub.call_later(run_time, self._ended, message)
 
-    def _ended(self, message: kombu.Message, started: float) -> None:
+    def _ended(self, message: kombu.Message) -> None:
         self._running -= 1
-        # A timer is late on a busy machine.
-        self.seconds_of[self._task(message)] += self.clock.monotonic() - started
         self._held[self._task(message)] -= 1
         self.done.append(self._task(message))
         message.ack()
@@ -123,63 +103,6 @@ def working(app: Celery, hub: Hub, children: int, run_times: dict[str, float]) -
     with worker.consumer:
         yield worker
     worker.connection.close()
-
-
-def test_of_long_tasks_it_holds_no_more_than_its_children_run(sqs: SqsServer, hub: Hub) -> None:
-    app = make_app(sqs, Queue(queue_name='long', task='long'), prefetch_seconds=0.1)
-    for _ in range(12):
-        app.send_task('long')
-    with working(app, hub, 3, {'long': 0.3}) as worker:
-        worker.run_until(lambda: len(worker.done) == 12)
-    assert worker.most_held['long'] == 3
-
-
-def test_of_short_tasks_it_holds_many(sqs: SqsServer, hub: Hub) -> None:
-    app = make_app(sqs, Queue(queue_name='short', task='short'))
-    for _ in range(150):
-        app.send_task('short')
-    with working(app, hub, 2, {'short': 0.005}) as worker:
-        worker.run_until(lambda: len(worker.done) == 150)
-    assert worker.most_held['short'] > 20
-
-
-def test_an_empty_queue_beside_a_busy_one_is_served_when_it_gets_work(
-    sqs: SqsServer, hub: Hub
-) -> None:
-    busy, rare = Queue(queue_name='busy', task='busy'), Queue(queue_name='rare', task='rare')
-    app = make_app(sqs, busy, rare)
-    for _ in range(200):
-        app.send_task('busy')
-    with working(app, hub, 2, {'busy': 0.01, 'rare': 0.01}) as worker:
-        worker.run_until(lambda: len(worker.done) > 20)
-        app.send_task('rare')
-        worker.run_until(lambda: 'rare' in worker.done)
-        assert len(worker.done) < 200
-        worker.run_until(lambda: len(worker.done) == 201)
-
-
-@pytest.mark.parametrize('run_times', [(0.01, 0.01), (0.002, 0.05)])
-def test_queues_with_a_backlog_share_the_time_by_weight(
-    sqs: SqsServer, hub: Hub, monkeypatch: pytest.MonkeyPatch, run_times: tuple[float, float]
-) -> None:
-    heavy = Queue(queue_name='heavy', task='heavy', weight=3)
-    light = Queue(queue_name='light', task='light')
-    app = make_app(sqs, heavy, light, prefetch_seconds=0.05)
-    of = dict(zip(('heavy', 'light'), run_times, strict=True))
-    sent = {name: int(2.0 / run_time) + 20 for name, run_time in of.items()}
-    for name, count in sent.items():
-        for _ in range(count):
-            app.send_task(name)
-    clock = SteadyClock()
-    monkeypatch.setattr(capacity, 'time', SimpleNamespace(monotonic=clock.monotonic))
-    with working(app, hub, 2, of) as worker:
-        worker.clock = clock
-        # While both have a backlog.
-        worker.run_until(lambda: worker.seconds_of['heavy'] >= 1.5)
-        assert worker.done.count('light') < sent['light']
-        assert worker.done.count('heavy') < sent['heavy']
-    share = worker.seconds_of['heavy'] / sum(worker.seconds_of.values())
-    assert 0.65 < share < 0.85, worker.seconds_of
 
 
 def test_what_a_receive_in_flight_brings_at_the_end_is_handed_back(
@@ -229,7 +152,7 @@ def test_what_waits_is_handed_back_as_far_as_order_and_receives_allow(
         tags = channel.hand_back([held[i] for i in waiting])
         assert sorted(map(order.index, tags)) == returned
         assert [tag for tag, _ in channel.held()] == [tag for tag in order if tag not in tags]
-        worker.run_until(lambda: not channel.hand_back.in_flight)
+        worker.run_until(lambda: not channel.requests.in_flight[CHANGE])
         assert sqs.visible(name) == len(returned)
         assert sqs.in_flight(name) == 3 - len(returned)
         assert channel.capacity.room(name) == 0

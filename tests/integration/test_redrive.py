@@ -7,11 +7,11 @@ import logging
 import pytest
 from celery import Celery
 
-from be_queue import Config
-from be_queue.transport.queues.redrive import RETENTION, RedriveError
+from be_queue.transport.redrive import RETENTION_SECONDS, RedriveError
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
+from tests.support.sqs import REGION
 
 DENIED = faulty.status(403, 'AccessDeniedException')
 
@@ -23,7 +23,7 @@ def test_each_queue_is_made_with_its_dead_letter_queue_and_policy(scene: Scene) 
     for name, receives in ((scene.work, 3), (celery, 10), (platform, 10)):
         assert scene.redrive(name) == (f'err-{name}', receives)
         dead = scene.attributes(f'err-{name}')
-        assert dead['MessageRetentionPeriod'] == str(RETENTION)
+        assert dead['MessageRetentionPeriod'] == str(RETENTION_SECONDS)
         assert dead.get('FifoQueue') == ('true' if name == platform else None)
         assert 'RedrivePolicy' not in dead
     assert len(scene.names()) == 6
@@ -61,18 +61,6 @@ def test_a_queue_that_another_process_has_just_made_is_used(scene: Scene) -> Non
     assert made['QueueUrl'] == url
 
 
-def test_queues_by_name_have_their_prefix_in_the_dead_letter_queues_name(scene: Scene) -> None:
-    app = Celery(set_as_current=False)
-    app.config_from_object(
-        Config(['work'], QUEUE_NAME_PREFIX=scene.prefix, SQS_ENDPOINT_URL=scene.sqs.url)
-    )
-    scene.declare(app)
-    name = f'{scene.prefix}-work'
-    assert scene.redrive(name) == (f'err-{name}', 10)
-    with app.connection_for_read() as connection:
-        assert connection.default_channel.differences('work') == []
-
-
 def test_a_producer_leaves_a_queue_as_it_is(scene: Scene) -> None:
     scene.make(scene.work)
     scene.app().send_task('work')
@@ -106,13 +94,6 @@ def test_a_different_policy_is_brought_in_line(
     (line,) = caplog.messages
     assert f'redrive policy changed: queue={scene.work} old=maxReceiveCount {count} to ' in line
     assert f':{target} new=maxReceiveCount 3 to ' in line
-
-
-def test_a_dead_letter_queue_that_was_deleted_is_made_again(scene: Scene) -> None:
-    scene.make_both()
-    scene.client.delete_queue(QueueUrl=scene.url(f'err-{scene.work}'))
-    scene.ensure(scene.app())
-    assert f'err-{scene.work}' in scene.names()
 
 
 @pytest.mark.parametrize('operation', ['GetQueueAttributes', 'SetQueueAttributes', 'CreateQueue'])
@@ -150,36 +131,38 @@ def test_a_missing_queue_is_a_difference(scene: Scene) -> None:
     assert scene.names() == set()
 
 
-def test_a_missing_policy_is_a_difference(scene: Scene) -> None:
-    url = scene.make(scene.work)
-    (line,) = scene.differences(scene.app(create_queues=False))
-    assert f"queue '{scene.work}' has no redrive policy, expected maxReceiveCount 3 to arn:" in line
-    assert f'aws sqs set-queue-attributes --queue-url {url} --attributes' in line
-    assert scene.redrive(scene.work) is None
-
-
-def test_another_count_and_another_target_are_a_difference_each(scene: Scene) -> None:
-    scene.make_both(5, f'other-{scene.work}')
-    target, count = scene.differences(scene.app(create_queues=False))
-    assert f':other-{scene.work}, expected arn:' in target
-    assert f':err-{scene.work}: aws sqs set-queue-attributes' in target
-    assert 'maxReceiveCount is 5, expected 3: aws sqs set-queue-attributes' in count
-    assert count.endswith('or expect max_receives=5')
-    assert scene.redrive(scene.work) == (f'other-{scene.work}', 5)
-
-
-@pytest.mark.parametrize('short', ['celery', 'platform.fifo'])
-def test_the_setting_of_a_count_outside_the_mapping_is_named_and_works(
-    scene: Scene, short: str
+@pytest.mark.parametrize(
+    ('found', 'said'),
+    [
+        (None, 'has no redrive policy, expected maxReceiveCount 3 to arn:'),
+        (('err', 5), 'has maxReceiveCount 5 to arn:'),
+        (('other', 3), 'has maxReceiveCount 3 to arn:'),
+    ],
+    ids=['no policy', 'another count', 'another target'],
+)
+def test_another_policy_is_a_difference_with_the_fix(
+    scene: Scene, found: tuple[str, int] | None, said: str
 ) -> None:
-    name = f'{scene.prefix}-local-{short}'
-    fifo = {'FifoQueue': 'true'} if short.endswith('.fifo') else {}
-    scene.make(f'err-{name}', **fifo)
-    scene.make(name, RedrivePolicy=scene.policy(f'err-{name}', 4), **fifo)
+    if found is None:
+        url = scene.make(scene.work)
+    else:
+        target, count = f'{found[0]}-{scene.work}', found[1]
+        url = scene.make_both(count, target)
+    (line,) = scene.differences(scene.app(create_queues=False))
+    assert line.startswith(f"queue '{scene.work}' {said}")
+    assert f', expected maxReceiveCount 3 to arn:aws:sqs:{REGION}:' in line
+    assert f': aws sqs set-queue-attributes --queue-url {url} --attributes ' in line
+    assert ('or expect' in line) == (found == ('err', 5))
+    assert scene.redrive(scene.work) == (None if found is None else (target, count))
+
+
+def test_a_count_that_is_named_as_the_fix_works_as_one(scene: Scene) -> None:
+    name = f'{scene.prefix}-local-celery'  # in no mapping
+    scene.make(f'err-{name}')
+    scene.make(name, RedrivePolicy=scene.policy(f'err-{name}', 4))
     (line,) = scene.differences(scene.app(create_queues=False), name)
-    _, _, setting = line.rpartition('or expect ')
-    expected = f"broker_transport_options={{'max_receives': {{'{name}': 4}}}}"
-    assert setting == f'{expected} (CELERY_BROKER_TRANSPORT_OPTIONS)'
+    setting = f"broker_transport_options={{'max_receives': {{'{name}': 4}}}}"
+    assert line.endswith(f', or expect {setting}')
 
     app = scene.app(create_queues=False, max_receives={name: 4})
     assert scene.differences(app, name) == []
@@ -251,7 +234,7 @@ def test_predefined_queues_are_compared_with_what_their_entry_says(scene: Scene)
     scene.make(f'err-{scene.work}')
     dead = scene.url(f'err-{scene.work}')
     (line,) = scene.differences(predefined(scene, dead_letter_url=dead))
-    assert f':other-{scene.work}, expected arn:' in line
+    assert f':other-{scene.work}, expected maxReceiveCount 3 to arn:' in line
 
     (line,) = scene.differences(predefined(scene), 'another')
     assert line == "queue 'another' is not in predefined_queues: add it, with its url"

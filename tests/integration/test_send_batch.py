@@ -59,24 +59,6 @@ def test_a_request_holds_no_more_bytes_than_sqs_takes(site: Site, proxy: FaultyS
     assert len(site.messages(site.work)) == 5
 
 
-def test_a_queue_that_takes_a_mebibyte_takes_as_much_in_a_request(
-    site: Site, proxy: FaultySqs
-) -> None:
-    def one_mebibyte(handler: Handler) -> None:
-        answer = json.loads(handler.forward()[1])
-        answer['Attributes']['MaximumMessageSize'] = str(1024 * 1024)
-        handler.answer(200, json.dumps(answer).encode())
-
-    app = site.app(proxy.url, platform=False)
-    proxy.fail('GetQueueAttributes', one_mebibyte)
-    sent = asked(proxy, 'SendMessageBatch')
-
-    outcomes = send_batch(app, [app.signature('work', ('a' * 180_000,)) for _ in range(7)])
-
-    assert errors(outcomes) == []
-    assert sorted(len(request['Entries']) for request in sent.requests) == [2, 5]
-
-
 def test_several_requests_are_in_flight(site: Site, proxy: FaultySqs) -> None:
     four = threading.Barrier(4, timeout=10)
 
@@ -133,16 +115,6 @@ def test_chains_groups_and_chords_are_sent_as_by_apply_async(site: Site) -> None
     assert errors(outcomes) == []
     assert sorted(site.args(site.work)) == [[1], [3], [4], [5], [6]]
     assert len(outcomes[1].result.results) == 2
-
-
-def test_tasks_sent_afterwards_are_sent_at_once(site: Site, proxy: FaultySqs) -> None:
-    app = site.app(proxy.url, platform=False)
-
-    assert send_batch(app, []) == []
-    send_batch(app, calls(app, 'work', 1))
-    app.send_task('work', (1,))
-
-    assert (proxy.requests['SendMessage'], proxy.requests['SendMessageBatch']) == (1, 1)
 
 
 def test_another_transport_sends_them_one_by_one() -> None:

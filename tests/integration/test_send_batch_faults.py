@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +10,18 @@ from typing import Any
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import group
-from kombu.exceptions import OperationalError
 
 from be_queue import MessageTooLargeError, NotSentError, send_batch
-from be_queue.transport.sending import batch
+from be_queue.transport import batch
 from tests.integration.sending import (
     Site,
-    before_each_publish,
     calls,
     errors,
     proxy,
     server,
     site,
 )
-from tests.support.faulty import FaultySqs, Handler, no_answer, status
+from tests.support.faulty import FaultySqs, Handler, status
 from tests.support.waiting import wait_until
 
 __all__ = ['proxy', 'server', 'site']
@@ -78,7 +73,7 @@ def test_what_cannot_be_sent_stops_no_other(site: Site) -> None:
 def test_a_message_that_sqs_fails_is_sent_again(
     site: Site, proxy: FaultySqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, 'FIRST_PAUSE', 0.01)
+    monkeypatch.setattr(batch, 'FIRST_PAUSE_SECONDS', 0.01)
     fault = {'SenderFault': False, 'Code': 'InternalError', 'Message': 'on purpose'}
     proxy.fail('SendMessageBatch', failing(2, fault, times=3))
     app = site.app(proxy.url, platform=False)
@@ -87,7 +82,7 @@ def test_a_message_that_sqs_fails_is_sent_again(
     assert sorted(site.args(site.work)) == [[number] for number in range(6)]
 
 
-@pytest.mark.parametrize(('sender_fault', 'tries'), [(True, 1), (False, batch.TRIES)])
+@pytest.mark.parametrize(('sender_fault', 'tries'), [(True, 1), (False, batch.ATTEMPTS)])
 def test_what_sqs_does_not_take_is_an_error_with_its_reason(
     site: Site,
     proxy: FaultySqs,
@@ -95,7 +90,7 @@ def test_what_sqs_does_not_take_is_an_error_with_its_reason(
     sender_fault: bool,
     tries: int,
 ) -> None:
-    monkeypatch.setattr(batch, 'FIRST_PAUSE', 0.01)
+    monkeypatch.setattr(batch, 'FIRST_PAUSE_SECONDS', 0.01)
     fault = {'SenderFault': sender_fault, 'Code': 'InvalidMessage', 'Message': 'on purpose'}
     proxy.fail('SendMessageBatch', failing(1, fault, times=tries))
     app = site.app(proxy.url, platform=False)
@@ -110,18 +105,6 @@ def test_what_sqs_does_not_take_is_an_error_with_its_reason(
     assert error.task_id == outcomes[1].result.id
     assert proxy.requests['SendMessageBatch'] == tries
     assert site.args(site.work) == [[0], [2]]
-
-
-def test_a_message_that_sqs_says_nothing_of_is_sent_again(site: Site, proxy: FaultySqs) -> None:
-    def silent(handler: Handler) -> None:
-        del proxy.faults['SendMessageBatch']
-        handler.answer(200, b'{"Successful": [], "Failed": []}')
-
-    proxy.fail('SendMessageBatch', silent)
-    app = site.app(proxy.url, platform=False)
-
-    assert errors(send_batch(app, calls(app, 'work', 2))) == []
-    assert site.args(site.work) == [[0], [1]]
 
 
 def test_a_refused_request_is_the_error_of_all_its_messages(site: Site, proxy: FaultySqs) -> None:
@@ -162,88 +145,8 @@ def test_a_stop_of_the_sender_is_raised(site: Site) -> None:
     assert ['later'] in site.args(site.work)
 
 
-def test_a_stop_while_the_last_requests_are_awaited_ends_all_threads(
-    site: Site, proxy: FaultySqs
-) -> None:
-    app = site.app(
-        proxy.url,
-        platform=False,
-        broker_transport_options={'client-config': {'retries': {'total_max_attempts': 1}}},
-    )
-    app.send_task('work', ('first',))
-    proxy.fail('SendMessageBatch', no_answer)
-    sender = threading.get_ident()
-
-    def stop_once_it_waits() -> None:
-        wait_until(lambda: waits_at_the_end(sender), 'all is handed to the threads')
-        signal.pthread_kill(sender, signal.SIGUSR1)
-
-    def stop(*_: Any) -> None:
-        raise SoftTimeLimitExceeded
-
-    before = signal.signal(signal.SIGUSR1, stop)
-    stopper = threading.Thread(target=stop_once_it_waits)
-    stopper.start()
-    try:
-        # As many as the lanes take: each has one request in flight, and its queue is full.
-        full = batch.LANES * (1 + batch.WAITING) * batch.BATCH
-        with pytest.raises(SoftTimeLimitExceeded):
-            send_batch(app, calls(app, 'work', full))
-    finally:
-        stopper.join()
-        signal.signal(signal.SIGUSR1, before)
-        proxy.mend()
-
-    wait_until(lambda: not lanes(), 'the threads have ended')
-    app.send_task('work', ('later',))
-    assert ['later'] in site.args(site.work)
-
-
-def waits_at_the_end(thread: int) -> bool:
-    """Return whether the thread is in a call that the end of a batch makes."""
-    frame = sys._current_frames().get(thread)
-    while frame is not None:
-        frame = frame.f_back
-        if frame is not None and frame.f_code is batch.Batch.__exit__.__code__:
-            return True
-    return False
-
-
 def lanes() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == 'send-batch']
-
-
-def test_after_some_that_do_not_reach_sqs_the_others_are_not_tried(site: Site) -> None:
-    with socket.create_server(('127.0.0.1', 0)) as nobody:
-        url = f'http://test:test@127.0.0.1:{nobody.getsockname()[1]}'
-    app = site.app(
-        url,
-        broker_transport_options={'client-config': {'retries': {'total_max_attempts': 1}}},
-        task_publish_retry_policy={'max_retries': 0},
-    )
-    tried: list[Any] = []
-
-    def before(**_: Any) -> None:
-        tried.append(1)
-
-    with before_each_publish(before):
-        outcomes = send_batch(app, calls(app, 'work', 20))
-
-    assert all(isinstance(outcome.error, OperationalError) for outcome in outcomes)
-    assert len(tried) == 3
-
-
-def test_what_would_go_to_the_platform_queue_alone_is_an_error(site: Site) -> None:
-    app = site.app()
-    signatures = calls(app, 'work', 3)
-    signatures[1].set(routing_key='nowhere')
-
-    outcomes = send_batch(app, signatures)
-
-    (error,) = errors(outcomes)
-    assert error is outcomes[1].error
-    assert isinstance(error, NotSentError)
-    assert site.args(site.work) == site.args(site.platform) == [[0], [2]]
 
 
 def test_a_group_that_cannot_be_sent_whole_is_not_sent_in_part(site: Site) -> None:

@@ -7,17 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from be_queue import NotSentError
 from tests.integration.sending import (
-    OURS,
     Site,
     asked,
-    drained,
     only,
     proxy,
     server,
@@ -27,27 +23,6 @@ from tests.support.faulty import FaultySqs, Handler, no_answer, status
 from tests.support.waiting import wait_until
 
 __all__ = ['proxy', 'server', 'site']
-
-ODD_TEXT = 'é€𝄞 "quoted" \\ \x00\x07\x7f\ud800 \u2028\ufffe'
-
-
-@pytest.mark.parametrize(('sender', 'receiver'), [(OURS, 'sqs'), ('sqs', OURS), (OURS, OURS)])
-@pytest.mark.parametrize(
-    'options',
-    [{}, {'serializer': 'pickle'}, {'compression': 'gzip'}],
-    ids=['text', 'pickled', 'compressed'],
-)
-def test_kombus_own_transport_and_ours_read_each_other(
-    site: Site, sender: str, receiver: str, options: dict[str, Any]
-) -> None:
-    site.app(broker_transport=sender).send_task('work', (ODD_TEXT, {'n': [1.5, None]}), **options)
-
-    consumer = site.app(
-        broker_transport=receiver, broker_transport_options={'wait_time_seconds': 1}
-    )
-    (message,) = drained(consumer, site.work, 1)
-    args, _, _ = message.decode()
-    assert list(args) == [ODD_TEXT, {'n': [1.5, None]}]
 
 
 def test_text_is_sent_as_it_is_and_base64_where_asked_for(site: Site) -> None:
@@ -92,13 +67,6 @@ def test_an_error_says_which_queue_has_the_message_and_which_has_not(
     assert list(error.value.failed) == [fails]
     assert site.args(has) == [[1]]
     assert site.args(fails) == []
-
-
-def test_an_error_of_all_queues_is_that_of_sqs(site: Site, proxy: FaultySqs) -> None:
-    proxy.fail('SendMessage', status(403, 'AccessDenied'))
-
-    with pytest.raises(ClientError, match='AccessDenied'):
-        site.app(proxy.url).send_task('work')
 
 
 @pytest.mark.parametrize('platform', [False, True])

@@ -8,7 +8,7 @@ import pytest
 
 from be_queue import MessageTooLargeError
 from tests.integration.sending import Site, asked, proxy, server, site
-from tests.support.faulty import FaultySqs, Handler, status
+from tests.support.faulty import FaultySqs
 
 __all__ = ['proxy', 'server', 'site']
 
@@ -51,19 +51,3 @@ def test_message_attributes_count_and_reach_every_queue(site: Site, proxy: Fault
     attribute['tenant']['StringValue'] = 'a' * 4000
     with pytest.raises(MessageTooLargeError):
         app.send_task('work', message_attributes=attribute)
-
-
-def test_the_limit_may_be_unknown(site: Site, proxy: FaultySqs) -> None:
-    def not_for_you(handler: Handler) -> None:
-        if b'MaximumMessageSize' in handler.body:
-            status(403, 'AccessDenied')(handler)
-        else:
-            handler.answer(*handler.forward())
-
-    proxy.fail('GetQueueAttributes', not_for_you)
-    app = site.app(proxy.url, platform=False)
-
-    app.send_task('work', (1,))
-    with pytest.raises(MessageTooLargeError, match='takes 1048576'):
-        app.send_task('work', ('a' * 1024 * 1024,))
-    assert site.args(site.work) == [[1]]

@@ -9,11 +9,10 @@ from botocore.exceptions import BotoCoreError
 from kombu.exceptions import OperationalError
 
 from be_queue import NotSentError, send_batch
-from be_queue.transport.sending.batch import LANES
-from be_queue.transport.sending.reach import MOST_UNREACHED
+from be_queue.transport.batch import LANES
+from be_queue.transport.circuit_breaker import MAX_FAILURES
 from tests.integration.sending import (
     Site,
-    asks_for,
     before_each_publish,
     calls,
     errors,
@@ -22,7 +21,7 @@ from tests.integration.sending import (
     server,
     site,
 )
-from tests.support.faulty import FaultySqs, Handler, answer_lost, reset, status
+from tests.support.faulty import FaultySqs, Handler, answer_lost, reset
 
 __all__ = ['proxy', 'server', 'site']
 
@@ -46,22 +45,6 @@ def test_a_message_is_tried_as_often_as_boto3_tries_it(site: Site, proxy: Faulty
     assert sorted(site.args(site.work)) == [[1], [2], [2]]
 
 
-@pytest.mark.parametrize('refuses', ['work', 'platform'])
-def test_it_is_no_refusal_while_one_queue_was_not_reached(
-    site: Site, proxy: FaultySqs, refuses: str
-) -> None:
-    def fail(handler: Handler) -> None:
-        if asks_for(handler, getattr(site, refuses)):
-            status(403, 'AccessDenied')(handler)
-        else:
-            reset(handler)
-
-    proxy.fail('SendMessage', fail)
-
-    with pytest.raises(OperationalError):
-        site.app(proxy.url, broker_transport_options=tries(1)).send_task('work')
-
-
 def test_a_batch_gives_up_when_sqs_is_lost_on_the_way(site: Site, proxy: FaultySqs) -> None:
     app = site.app(proxy.url, platform=False, broker_transport_options=tries(1))
     assert errors(send_batch(app, calls(app, 'work', 1))) == []
@@ -77,31 +60,11 @@ def test_a_batch_gives_up_when_sqs_is_lost_on_the_way(site: Site, proxy: FaultyS
 
     assert len(errors(outcomes)) == 1000
     # Each lane may have one in flight when the third fails.
-    assert proxy.requests['SendMessageBatch'] - before <= MOST_UNREACHED + LANES
+    assert proxy.requests['SendMessageBatch'] - before <= MAX_FAILURES + LANES
     assert isinstance(outcomes[0].error, NotSentError)
     assert isinstance(outcomes[-1].error, OperationalError)
     assert outcomes[-1].result is None
     assert len(tried) < 1000
-
-
-def test_a_batch_goes_on_while_sqs_answers_now_and_then(site: Site, proxy: FaultySqs) -> None:
-    seen: list[int] = []
-
-    def two_of_three(handler: Handler) -> None:
-        seen.append(1)
-        if len(seen) % MOST_UNREACHED:
-            reset(handler)
-        else:
-            handler.answer(*handler.forward())
-
-    proxy.fail('SendMessageBatch', two_of_three)
-    app = site.app(proxy.url, platform=False, broker_transport_options=tries(1))
-
-    # Of one group, and so one after the other.
-    outcomes = send_batch(app, calls(app, 'ordered', 90))
-
-    assert len(seen) == 9
-    assert len(errors(outcomes)) == 60
 
 
 def test_a_server_that_is_lost_keeps_nothing_from_another(site: Site, proxy: FaultySqs) -> None:
@@ -119,7 +82,7 @@ def test_a_server_that_is_lost_keeps_nothing_from_another(site: Site, proxy: Fau
     outcomes = send_batch(app, calls(app, 'work', 300))
 
     assert len(site.messages(site.work)) == 300
-    assert len(copies) <= MOST_UNREACHED + LANES
+    assert len(copies) <= MAX_FAILURES + LANES
     for error in errors(outcomes):
         assert isinstance(error, NotSentError)
         assert (list(error.sent), list(error.failed)) == ([site.work], [site.platform])

@@ -70,7 +70,7 @@ def test_a_message_that_cannot_be_handed_back_is_a_warning(
         url = client.get_queue_url(QueueName=work)['QueueUrl']
         client.delete_queue(QueueUrl=url)
         message.requeue()
-        assert 'a message was not handed back' in caplog.text
+        assert 'messages were not handed back' in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import Task, shared_task, signals
 
-from be_queue.transport.sending import delays
+from be_queue.transport import delays
 from tests.support import counting
 
 __all__ = ['RETRIED', 'RETRY_COUNTDOWN']
@@ -23,7 +23,7 @@ RETRY_COUNTDOWN = 3
 logger = logging.getLogger(__name__)
 
 if 'LONGEST_DELAY' in os.environ:
-    delays.LONGEST = int(os.environ['LONGEST_DELAY'])
+    delays.MAX_DELAY_SECONDS = int(os.environ['LONGEST_DELAY'])
 
 
 @signals.task_received.connect

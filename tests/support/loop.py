@@ -8,7 +8,10 @@ from typing import Any
 
 from kombu.asynchronous import Hub
 
-__all__ = ['turn_until']
+from be_queue.transport.observer import Observer
+from be_queue.transport.requests import Requests
+
+__all__ = ['requests_in_loop', 'turn_until']
 
 #: Seconds between two turns in which nothing happens.
 TICK = 0.01
@@ -23,3 +26,10 @@ def turn_until(hub: Hub, condition: Callable[[], Any], what: str, timeout: float
         assert time.monotonic() < deadline, f'{what}: not within {timeout} s'
         hub.run_once()
     tick.cancel()
+
+
+def requests_in_loop(hub: Hub, client: Any, observer: Observer) -> Requests:
+    """Return what sends requests with a boto3 client's credentials, as where the loop runs."""
+    requests = Requests(hub, lambda _queue: client, observer)
+    requests.in_loop = True
+    return requests

@@ -33,69 +33,39 @@ from kombu.asynchronous import Hub
 from kombu.transport import SQS, virtual
 
 METHODS = [
-    # be_queue/transport/clients/forks.py
+    # be_queue/transport/forks.py
     (_state, '_get_active_apps'),
     (Celery, '_pool'),
     (AMQP, '_producer_pool'),
     (SQS.Channel, '_fanout'),
     (SQS.Channel, '_sqs'),
-    # be_queue/transport: the channel of each folder
-    (SQS.Channel, '_get_message_estimate'),
+    # be_queue/transport/channel.py
+    (SQS.Channel, '_create_queue'),
     (SQS.Channel, '_message_to_python'),
     (SQS.Channel, '_new_boto_client'),
     (SQS.Channel, '_new_queue'),
     (SQS.Channel, '_predefined_queue_clients'),
-    (SQS.Channel, '_put'),
+    (SQS.Channel, '_queue_cache'),
     (SQS.Channel, '_receive_message'),
-    (SQS.Channel, '_release_messages'),
     (SQS.Channel, '_resolve_delay_seconds'),
     (SQS.Channel, '_restore'),
     (SQS.Channel, '_schedule_queue'),
-    (SQS.Channel, 'canonical_queue_name'),
-    (SQS.Channel, 'generate_sts_session_token'),
-    (SQS.Channel, 'get_message_attributes'),
-    (SQS.Channel, 'get_sts_credentials'),
-    (SQS.Channel, 'predefined_queues'),
-    (SQS.Channel, 'sqs'),
-    (SQS.Channel, 'transport_options'),
+    (SQS.Channel, '_update_queue_cache'),
+    (SQS.QoS, 'is_backoff_task'),
     (virtual.Channel, '_inplace_augment_message'),
     (virtual.Channel, '_lookup'),
-    (virtual.Channel, 'basic_ack'),
-    (virtual.Channel, 'basic_cancel'),
-    (virtual.Channel, 'basic_publish'),
-    (virtual.Channel, 'basic_qos'),
-    (virtual.Channel, 'basic_reject'),
-    (virtual.Channel, 'body_encoding'),
-    (virtual.Channel, 'encode_body'),
-    (virtual.Channel, 'get_table'),
-    (virtual.Channel, 'typeof'),
-    (virtual.QoS, 'can_consume'),
-    # be_queue/transport/receiving/qos.py
-    (SQS.QoS, 'append'),
-    (SQS.QoS, 'ack'),
-    (SQS.QoS, 'reject'),
-    # be_queue/transport/queues
-    (SQS.Channel, '_create_queue'),
-    (SQS.Channel, '_queue_cache'),
-    (SQS.Channel, '_update_queue_cache'),
-    (virtual.Channel, 'exchange_declare'),
-    (virtual.Channel, 'queue_declare'),
-    (virtual.base, 'queue_declare_ok_t'),
-    # be_queue/transport/dead_letters
-    (SQS.Channel, 'basic_consume'),
-    (SQS.QoS, 'is_backoff_task'),
-    (virtual.Message, '_decode'),
-    (kombu.Consumer, 'accept'),
+    # be_queue/transport/message_check.py
     (kombu.Consumer, '_receive_callback'),
     (Consumer, 'create_task_handler'),
-    # be_queue/transport/holding/stopping.py
+    # be_queue/transport/shutdown.py
     (worker_state, 'active_requests'),
     (worker_state, 'should_stop'),
     (worker_state, 'should_terminate'),
     (WorkerRequest, 'message'),
+    # be_queue/transport/event_loop.py
     (Hub, 'create_loop'),
     (Hub, 'call_repeatedly'),
-    # be_queue/transport/sending/delays.py
+    # be_queue/transport/delays.py
     (celery.utils.time, 'maybe_iso8601'),
     (celery.utils.time, 'maybe_make_aware'),
     # be_queue/worker.py

@@ -18,7 +18,7 @@ from celery import signals
 from be_queue import NotSentError
 from be_queue.outage import CHECK_SQS
 from be_queue.redact import redact
-from be_queue.transport.sending import publishing
+from be_queue.transport import publishing
 
 __all__ = ['LostCopies']
 

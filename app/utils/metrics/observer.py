@@ -8,8 +8,8 @@ from functools import lru_cache
 from prometheus_client import Counter
 
 from app.utils.metrics import transport as metrics
-from be_queue.transport.clients.sqs_errors import STATUSES
-from be_queue.transport.observer import Observer
+from be_queue.transport import Observer
+from be_queue.transport.sqs_errors import STATUSES
 
 __all__ = ['Counting']
 

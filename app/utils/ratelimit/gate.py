@@ -8,7 +8,7 @@ from typing import Any
 
 from app.utils.ratelimit.limiter import Fault, Limiter, LimiterError
 from app.utils.ratelimit.permits import OnError, OnGrant, Permits
-from be_queue.transport.receiving.gate import Gate
+from be_queue.transport import Gate
 
 __all__ = ['RateLimitGate']
 

@@ -13,8 +13,8 @@ from kombu.exceptions import ChannelError
 
 from be_queue.naming import dead_letter_name
 from be_queue.transport import Channel
-from be_queue.transport.clients.sqs_errors import code_of, is_denied, is_missing
-from be_queue.transport.queues.policy import Policy, name_of
+from be_queue.transport.redrive_policy import Policy, name_of
+from be_queue.transport.sqs_errors import code_of, is_denied, is_missing
 
 __all__ = ['Answer', 'Asker', 'Depth', 'QueueError']
 

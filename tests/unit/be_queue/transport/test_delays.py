@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.message import Message
 
-from be_queue.transport.holding import hops
-from be_queue.transport.sending.copies import copy_of, with_what_a_copy_needs
-from be_queue.transport.sending.delays import LONGEST, delay_seconds, seconds_left
+from be_queue.transport import redelivery
+from be_queue.transport.delays import MAX_DELAY_SECONDS, delay_seconds, seconds_left
+from be_queue.transport.message_copy import copy_of
 
 NOW = datetime.datetime(2026, 3, 29, 0, 59, 30, tzinfo=datetime.timezone.utc)
 
@@ -34,11 +34,7 @@ def delay(eta: Any) -> int:
     [
         ('2026-03-29T01:00:00.999999+00:00', 30),
         ('2026-03-29T01:00:00', 30),
-        ('2026-03-29T01:00:00Z', 30),
         ('2026-03-29T10:00:00+09:00', 30),
-        ('2026-03-28T19:30:00.500-05:30', 30),
-        ('20260329T010000Z', 30),
-        (NOW + datetime.timedelta(seconds=30), 30),
         ('2026-03-29T01:14:30', 900),
         ('2026-03-30', 900),
         ('9999-12-31T23:59:59.999999-12:00', 900),
@@ -63,18 +59,17 @@ def test_a_time_that_cannot_be_read_is_left_to_celery_to_refuse(eta: object) -> 
     assert delay(eta) == 0
 
 
-@pytest.mark.parametrize('headers', [None, {}, [], 'eta'])
-def test_a_message_without_headers_is_not_delayed(headers: object) -> None:
-    assert delay_seconds({'headers': headers}) == 0
-    assert delay_seconds({}) == 0
+@pytest.mark.parametrize('message', [{}, {'headers': None}, {'headers': []}])
+def test_a_message_without_headers_is_not_delayed(message: dict[str, Any]) -> None:
+    assert delay_seconds(message) == 0
 
 
 @given(st.floats(0, 10_000_000))
 def test_a_message_is_never_delayed_beyond_its_time(seconds: float) -> None:
     eta = NOW + datetime.timedelta(seconds=seconds)
     left = seconds_left(message(eta.isoformat()), NOW.timestamp())
-    assert delay(eta.isoformat()) <= min(left, LONGEST)
-    assert delay(eta.isoformat()) > min(left, LONGEST) - 1
+    assert delay(eta.isoformat()) <= min(left, MAX_DELAY_SECONDS)
+    assert delay(eta.isoformat()) > min(left, MAX_DELAY_SECONDS) - 1
 
 
 @pytest.mark.parametrize('enable_utc', [True, False])
@@ -125,26 +120,15 @@ def test_a_copy_has_all_that_the_message_had() -> None:
     }
 
 
-def test_a_copy_has_no_more_than_the_message_had() -> None:
-    assert copy_of({'Body': 'a'}, 0) == {'MessageBody': 'a', 'DelaySeconds': 0}
-
-
-def test_attributes_that_the_user_asks_for_are_received_too() -> None:
-    asked = with_what_a_copy_needs({'MessageSystemAttributeNames': ['SentTimestamp']})
-    assert asked == {
-        'MessageAttributeNames': ['All'],
-        'MessageSystemAttributeNames': ['AWSTraceHeader', 'MessageGroupId', 'SentTimestamp'],
-    }
-
-
 @given(st.lists(st.integers(0, 300_000), max_size=40))
 def test_requests_with_copies_keep_to_the_limits_of_sqs(sizes: list[int]) -> None:
-    all_hops = [
-        hops.Hop('q', 'u', {'Body': 'x' * size, 'ReceiptHandle': 'r'}, {}) for size in sizes
+    waiting = [
+        redelivery.Waiting('q', 'u', {'Body': 'x' * size, 'ReceiptHandle': 'r'}, {})
+        for size in sizes
     ]
-    batches = hops._batches(all_hops)
-    assert [hop for batch in batches for hop, _ in batch] == all_hops
-    for batch in batches:
-        assert 1 <= len(batch) <= 10
-        total = sum(len(entry['MessageBody']) for _, entry in batch)
-        assert len(batch) == 1 or total <= hops.BATCH_BYTES
+    batches = redelivery.batches(waiting)
+    assert [each for messages, _ in batches for each in messages] == waiting
+    for messages, entries in batches:
+        assert 1 <= len(messages) == len(entries) <= 10
+        total = sum(len(entry['MessageBody']) for entry in entries)
+        assert len(entries) == 1 or total <= redelivery.BATCH_BYTES

@@ -1,1 +1,0 @@
-"""Asking SQS: with which login, and what its answers mean."""

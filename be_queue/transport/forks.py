@@ -1,0 +1,56 @@
+"""Gives a forked process connections of its own, however it was forked.
+
+Celery and kombu do so for children of multiprocessing only. After a bare ``os.fork``, by
+``gunicorn --preload`` or uWSGI, parent and child would read each other's answers from SQS.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from threading import RLock
+from typing import Any
+from weakref import WeakSet
+
+from celery import Celery, _state
+from celery.app.amqp import AMQP
+from kombu import pools
+
+__all__ = ['channels']
+
+#: The channels that have boto3 clients.
+channels: WeakSet[Any] = WeakSet()
+
+#: Keeps the parent's objects. Its threads may have held their locks at the fork: closing them, by
+#: the garbage collector too, could wait for those forever.
+_of_parent: list[Any] = []
+
+
+def _start_anew() -> None:
+    _unlock_properties()
+    for group in (pools.producers, pools.connections):
+        _of_parent.extend(group.values())
+        group.clear()
+    for app in _state._get_active_apps():
+        app._pool = None
+        if 'amqp' in vars(app):
+            app.amqp._producer_pool = None
+    for channel in channels:
+        _of_parent.extend((channel._sqs, channel._fanout))
+        channel._sqs = channel._fanout = None
+        if channel.connection is not None:
+            _of_parent.extend(channel._predefined_queue_clients.values())
+            channel._predefined_queue_clients.clear()
+
+
+def _unlock_properties() -> None:
+    """Free the cached properties that a thread of the parent was reading."""
+    from be_queue.transport.channel import Channel  # which imports this
+
+    for owner in {*Celery.__mro__, *AMQP.__mro__, *Channel.__mro__}:
+        for found in vars(owner).values():
+            if isinstance(found, cached_property) and hasattr(found, 'lock'):  # kombu's have one
+                found.lock = RLock()
+
+
+os.register_at_fork(after_in_child=_start_anew)

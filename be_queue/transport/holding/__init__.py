@@ -1,1 +1,0 @@
-"""Messages that a worker has: hidden from others until they are deleted or handed back."""

@@ -1,0 +1,185 @@
+"""Receives from one queue, again and again.
+
+    IDLE -> RECEIVING -> IDLE            messages, or none: the next receive follows
+              |    ^
+              v    |  after a random wait that grows up to 8 s
+          BACKING_OFF                    the receive failed
+
+    IDLE -> FULL -> IDLE                 no room for a message; the ack that makes room wakes it
+    IDLE -> THROTTLED -> IDLE            the channel's gate holds the queue back, and wakes it
+
+Another receive follows each, however it ended. `receiving` says when.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from enum import Enum
+from typing import Any
+
+from be_queue.outage import CHECK_SQS, Outage
+
+__all__ = ['MAX_WAIT_SECONDS', 'Poller', 'State']
+
+logger = logging.getLogger(__name__)
+
+#: The longest wait after a failed receive: the worker is back ten seconds after SQS is.
+MAX_WAIT_SECONDS = 8.0
+#: Receives in flight for one queue, while they come back filled.
+MAX_RECEIVES = 4
+#: Seconds after which a receive has found the queue empty, and waits.
+QUICK_SECONDS = 0.5
+
+
+class State(Enum):
+    """What a poller is doing."""
+
+    IDLE = 'idle'
+    RECEIVING = 'receiving'
+    FULL = 'full'
+    THROTTLED = 'throttled'
+    BACKING_OFF = 'backing off'
+
+
+class Poller:
+    """Receives from one queue when it is told to.
+
+    Arguments:
+        receiving: the `Receiving` that says when.
+        queue: the queue's name in kombu.
+        weight: the queue's share of the worker's time beside other queues with a backlog.
+    """
+
+    def __init__(self, receiving: Any, queue: str, weight: float = 1.0) -> None:
+        self.queue = queue
+        self.state = State.IDLE
+        #: When the last receive ended, successful or not, by the monotonic clock.
+        self.last_receive = time.monotonic()
+        #: The last receive returned messages: there are probably more.
+        self.backlog = False
+        #: When the oldest message of the last receive could have run, in seconds since 1970; None
+        #: when that returned none.
+        self.oldest_due: float | None = None
+        #: Seconds of work received, divided by the weight. The poller with the least comes first.
+        self.used = 0.0
+        self._weight = weight
+        self._receiving = receiving
+        #: Start of each receive in flight, and how many messages it is expected to return.
+        self._in_flight: dict[int, tuple[float, int]] = {}
+        self._serial = 0
+        #: Receives that may be in flight at a time.
+        self._at_once = 1
+        self._outage = Outage(f'SQS queue {queue}', max_wait=MAX_WAIT_SECONDS, hint=CHECK_SQS)
+
+    @property
+    def in_flight(self) -> int:
+        """Receives without an answer yet."""
+        return len(self._in_flight)
+
+    def wants(self) -> bool:
+        """Return whether another receive makes sense, if there is room for its messages."""
+        return self.state is not State.BACKING_OFF and self.in_flight < (
+            self._at_once if self.backlog else 1
+        )
+
+    def receive(self, count: int) -> None:
+        """Ask for messages."""
+        if self.state is State.THROTTLED:
+            self._catch_up()
+        self.state = State.RECEIVING
+        self._serial += 1
+        serial, asked_at = self._serial, time.monotonic()
+        expected = count if self.backlog else 0
+        # Beside another receive it only fetches what is there, and does not wait.
+        waits = not self._in_flight
+        self._in_flight[serial] = asked_at, expected
+        self._receiving.capacity.expect(self.queue, expected)
+
+        def received(answer: dict[str, Any]) -> None:
+            self._ended(serial)
+            messages = answer.get('Messages') or []
+            self._receiving.channel.observer.received(self.queue, len(messages))
+            self._outage.ended()
+            self._deliver(messages, count, asked_at)
+
+        def failed(error: Exception) -> None:
+            self._ended(serial)
+            self._receiving.channel.observer.receive_failed(self.queue)
+            self._receiving.channel.gate.settle(self.queue, count, 0, asked_at)
+            if self.state is not State.BACKING_OFF:
+                self.state = State.BACKING_OFF
+                self._at_once = 1
+                self._set_backlog(False)  # it gets nothing for now, as if it were empty
+                wait = self._outage.failed(error, asked_at)
+                self._receiving.hub.call_later(wait, self._try_again)
+
+        self._receiving.channel.receive(self.queue, count, waits, received, failed)
+
+    def full(self) -> None:
+        """There is no room for the messages of another receive."""
+        if self.state is State.THROTTLED:
+            self._catch_up()
+        if self.state in (State.IDLE, State.THROTTLED):
+            self.state = State.FULL
+
+    def throttled(self) -> None:
+        """The channel's gate holds it back."""
+        if self.state in (State.IDLE, State.FULL):
+            self._receiving.advance_level()
+            self.state = State.THROTTLED
+
+    def is_waiting(self) -> bool:
+        """Return whether a receive turns out to wait: the queue is empty, its room is free."""
+        now = time.monotonic()
+        waiting = False
+        for serial, (asked_at, expected) in self._in_flight.items():
+            if expected and now - asked_at > QUICK_SECONDS:
+                self._in_flight[serial] = asked_at, 0
+                self._receiving.capacity.expect(self.queue, -expected)
+                self._set_backlog(False)
+                waiting = True
+        return waiting
+
+    def _deliver(self, messages: list[dict[str, Any]], asked: int, asked_at: float) -> None:
+        took = time.monotonic() - asked_at
+        self._set_backlog(bool(messages))
+        if 2 * len(messages) >= asked:
+            self._at_once = min(self._at_once + 1, MAX_RECEIVES)
+        else:
+            self._at_once = max(self._at_once - 1, 1)
+        channel, taken = self._receiving.channel, 0
+        self.oldest_due = None
+        try:
+            if messages:
+                taken, self.oldest_due = channel.deliver(self.queue, messages)
+        finally:
+            self.used += taken * self._receiving.cost(self.queue) / self._weight
+            channel.gate.settle(self.queue, asked, taken, asked_at)
+            pause = channel.connection.polling_interval or 0.0
+            if messages or took > pause:
+                self._receiving.wake()
+            else:  # a server without long polls is not asked in a tight loop
+                self._receiving.hub.call_later(pause, self._receiving.wake)
+
+    def _set_backlog(self, backlog: bool) -> None:
+        if backlog and not self.backlog:
+            self._catch_up()
+        elif self.backlog and not backlog:
+            self._receiving.advance_level()
+        self.backlog = backlog
+
+    def _catch_up(self) -> None:
+        # A queue that was idle, or held back, has saved up no time.
+        self.used = max(self.used, self._receiving.advance_level())
+
+    def _try_again(self) -> None:
+        self.state = State.IDLE if not self._in_flight else State.RECEIVING
+        self._receiving.wake()
+
+    def _ended(self, serial: int) -> None:
+        _, expected = self._in_flight.pop(serial)
+        self._receiving.capacity.expect(self.queue, -expected)
+        self.last_receive = time.monotonic()
+        if self.state is State.RECEIVING and not self._in_flight:
+            self.state = State.IDLE

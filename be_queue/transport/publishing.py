@@ -1,0 +1,244 @@
+"""Sends a message to all its queues side by side, each in one request.
+
+The message is encoded once. Its text stays text, where kombu encodes base64 in base64; kombu's own
+transport reads both.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextvars
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+from kombu.exceptions import OperationalError
+from kombu.utils.json import dumps
+
+from be_queue.errors import MessageTooLargeError, NotSentError
+from be_queue.naming import FIFO_SUFFIX
+from be_queue.transport import fifo
+from be_queue.transport.delays import delay_seconds
+from be_queue.transport.message_size import attributes_size, limit_of, read_limit
+from be_queue.transport.sqs_errors import ERRORS
+
+__all__ = ['SendRequest', 'Task', 'collector', 'publish']
+
+logger = logging.getLogger(__name__)
+
+
+class Task(NamedTuple):
+    """The task that a message calls, as errors name it."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, eq=False)
+class SendRequest:
+    """A message for one queue.
+
+    Arguments:
+        task: the task that it calls.
+        queue: the queue's name in kombu.
+        url: its URL on SQS.
+        client: the boto3 client for it.
+        params: of SendMessage, but for the URL.
+        size: bytes, as SQS counts them.
+        limit: bytes that the queue takes.
+    """
+
+    task: Task
+    queue: str
+    url: str
+    client: Any
+    params: dict[str, Any]
+    size: int
+    limit: int
+
+    def send(self) -> None:
+        """Send it; raises one of `ERRORS`."""
+        answer = self.client.send_message(QueueUrl=self.url, **self.params)
+        if not answer.get('MessageId'):
+            # To boto3, a login page with status 200 is an empty answer.
+            raise ConnectionError(
+                f'the answer to SendMessage to queue {self.queue!r} has no MessageId, and is not '
+                'of SQS: look for a proxy or login page at SQS_ENDPOINT_URL'
+            )
+
+
+#: The `be_queue.transport.batch.Batch` that collects what this thread publishes, if there is one.
+collector: contextvars.ContextVar[Any] = contextvars.ContextVar('collector', default=None)
+
+#: Takes note of the copies that this process sends, in any thread: its ``lost(error)`` when all
+#: queues have a message but some that get copies, its ``sent(queues)`` when all have it. While it
+#: is None, a copy that SQS does not take is an error to the sender. A worker has one: such an error
+#: would make it run a task again, or call it failed, whose message is on its way.
+copies: Any = None
+
+
+def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: str) -> None:
+    """Send a message to every queue that the exchange has for it; return once SQS has it.
+
+    Arguments:
+        channel: the `Channel` that knows exchanges, queues and clients.
+        message: as kombu gives it to a transport; its body encoded.
+        exchange, routing_key: where it goes; '' is the default exchange.
+
+    Raises `MessageTooLargeError` before anything is sent; `NotSentError` when only some of the
+    queues have it, unless `copies` takes note, or when a task has no queue but for copies;
+    `OperationalError` when none is known to have it; boto3's `ClientError` when SQS refused it for
+    each.
+    """
+    headers, properties = message['headers'], message['properties']
+    task = Task(
+        str(headers.get('task') or ''),
+        str(headers.get('id') or properties.get('correlation_id') or ''),
+    )
+    queues = _queues(channel, exchange, routing_key)
+    if 'task' in headers and _only_copied(channel, exchange, routing_key, queues):
+        place = f'exchange {exchange!r} with routing key {routing_key!r}'
+        but = f', but {", ".join(queues)} for copies' if queues else ''
+        raise NotSentError(task.name, task.id, [], {place: f'no queue is bound to it{but}'})
+    if not queues:
+        return  # an event: nobody listens
+    requests = _requests(channel, message, task, queues)
+    taker = collector.get()
+    if taker is not None:
+        taker.add(requests)
+        return
+    try:
+        _send(requests)
+    except NotSentError as error:
+        if copies is None or not error.failed.keys() <= channel.copies_to:
+            raise
+        copies.lost(error)
+    else:
+        if copies is not None:
+            copies.sent(queues)
+
+
+def _queues(channel: Any, exchange: str, routing_key: str) -> dict[str, bool]:
+    """Return the queues, work queues first, each with whether it gets a copy.
+
+    A work queue is bound by the very routing key, one that gets copies by a pattern.
+    """
+    queues = channel.queues_for(exchange, routing_key)
+    if len(queues) < 2:
+        return dict.fromkeys(queues, False)
+    table = channel.get_table(exchange)
+    work = {queue for key, _, queue in table if key == routing_key}
+    return {queue: queue not in work for queue in sorted(queues, key=lambda q: (q not in work, q))}
+
+
+def _only_copied(channel: Any, exchange: str, routing_key: str, queues: dict[str, bool]) -> bool:
+    """Return whether nobody would run the task: it has no queue, or only some for copies.
+
+    A task that is sent to the platform queue by its own name or key is meant to go there.
+    """
+    if not queues:
+        return True
+    if not exchange or not queues.keys() <= channel.copies_to:
+        return False
+    return all(key != routing_key for key, _, _ in channel.get_table(exchange))
+
+
+def _requests(
+    channel: Any, message: dict[str, Any], task: Task, queues: dict[str, bool]
+) -> list[SendRequest]:
+    properties = message['properties']
+    attributes = properties.get('message_attributes') or {}
+    if 'message_attributes' in properties:
+        inside = {name: v for name, v in properties.items() if name != 'message_attributes'}
+        message = message | {'properties': inside}
+    body = dumps(message)  # in ASCII: a byte a character, each of them legal on SQS
+    if channel.sqs_base64_encoding:
+        body = base64.b64encode(body.encode()).decode()
+    size = len(body) + attributes_size(attributes)
+    common: dict[str, Any] = {'MessageBody': body}
+    if attributes:
+        common['MessageAttributes'] = attributes
+    requests = []
+    for queue, is_copy in queues.items():
+        url = channel.url_of(queue)
+        client = channel.blocking_sqs(queue)
+        limit = limit_of(client, url)
+        if size > limit:
+            limit = read_limit(client, url)  # it may have been raised since
+            if size > limit:
+                raise MessageTooLargeError(task.name, task.id, queue, size, limit)
+        params = common | _params_of_queue(channel, queue, message, is_copy)
+        requests.append(SendRequest(task, queue, url, client, params, size, limit))
+    return requests
+
+
+def _params_of_queue(
+    channel: Any, queue: str, message: dict[str, Any], is_copy: bool
+) -> dict[str, Any]:
+    properties = message['properties']
+    delay = channel.delay_of(properties)
+    if queue.endswith(FIFO_SUFFIX):
+        if delay is not None:
+            logger.warning(
+                'SQS delays no single message on a FIFO queue: delay=%s queue=%s; use countdown, '
+                'for which the worker holds it',
+                delay,
+                queue,
+            )
+        return {
+            'MessageGroupId': fifo.group_id(message, is_copy),
+            'MessageDeduplicationId': fifo.deduplication_id(message),
+        }
+    params: dict[str, Any] = {}
+    if properties.get('MessageGroupId'):  # SQS is fair between groups
+        params['MessageGroupId'] = properties['MessageGroupId']
+    if delay is None and not is_copy:
+        delay = delay_seconds(message) or None
+    if delay is not None:
+        params['DelaySeconds'] = delay
+    return params
+
+
+def _send(requests: list[SendRequest]) -> None:
+    """Send them at the same time: the first from this thread, each other from one of its own."""
+    failed: dict[str, Exception] = {}
+
+    def send(request: SendRequest, errors: tuple[type[Exception], ...]) -> None:
+        try:
+            request.send()
+        except errors as error:
+            failed[request.queue] = error
+
+    first, *others = requests
+    threads = []
+    for request in others:
+        # Not from a pool: it would have to survive forks, and could keep the process from ending.
+        thread = threading.Thread(target=send, args=(request, (Exception,)), daemon=True)
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError:  # the interpreter is ending, or the system gives no more
+            send(request, ERRORS)
+    send(first, ERRORS)
+    for thread in threads:
+        thread.join()
+    if not failed:
+        return
+    errors = [failed[request.queue] for request in requests if request.queue in failed]
+    if len(failed) == len(requests):
+        raise _error_of_all(errors)
+    sent = [request.queue for request in requests if request.queue not in failed]
+    reasons = {queue: str(error) for queue, error in failed.items()}
+    raise NotSentError(*first.task, sent, reasons) from errors[0]
+
+
+def _error_of_all(errors: list[Exception]) -> Exception:
+    unreached = [error for error in errors if not isinstance(error, ClientError)]
+    if not unreached:
+        return errors[0]
+    # kombu would take boto3's error for a lost connection, connect anew and send all of it again.
+    error: Exception = OperationalError(str(unreached[0]))
+    error.__cause__ = unreached[0]
+    return error

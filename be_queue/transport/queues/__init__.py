@@ -1,1 +1,0 @@
-"""Queues and their dead-letter queues: found, made, mended or verified."""

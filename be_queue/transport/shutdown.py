@@ -1,0 +1,56 @@
+"""The end of consuming: unstarted messages go back to SQS, requests on their way are awaited.
+
+SQS may answer a receive in flight at any moment of its wait. Were its connection closed, the
+messages would stay hidden for the visibility timeout with nobody to run them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker import state
+
+from be_queue.transport.event_loop import run_until
+from be_queue.transport.requests import ANSWER_TIMEOUT
+from be_queue.transport.visibility import CHANGE
+
+__all__ = ['stop_consuming']
+
+#: Seconds within which an event that has happened reaches its callback.
+CALLBACK_SECONDS = 2.0
+
+
+def stop_consuming(channel: Any) -> None:
+    """Do what needs the event loop, which may not run any more.
+
+    Arguments:
+        channel: the `Channel`, which has no consumer left.
+    """
+    hub, requests = channel.hub, channel.requests
+    channel.receiving.stop()
+    # An extension of visibility that SQS answers after the release would hide the message again.
+    # And the acks of tasks that have just ended may be among the loop's callbacks.
+    channel.visibility.pause()
+    run_until(hub, lambda: not (hub._ready or requests.in_flight[CHANGE]), CALLBACK_SECONDS)
+    for redelivery in channel.redeliveries.values():
+        redelivery.stop()
+    # After a lost connection the pool goes on: only a worker that stops drops unstarted tasks.
+    if state.should_stop is not None or state.should_terminate is not None:
+        _release_unstarted(channel)
+    channel.visibility.start()
+    run_until(hub, lambda: not requests.awaited, channel.drain_timeout)
+    channel.visibility.pause()
+    run_until(hub, lambda: not requests.in_flight[CHANGE], ANSWER_TIMEOUT)
+    requests.in_loop = False
+    channel.visibility.continue_in_thread()
+    channel.take_over()
+    channel.flush_acks()
+
+
+def _release_unstarted(channel: Any) -> None:
+    """Release what no child has started: the pool has dropped it, and another worker can run it."""
+    kept = {request.message.delivery_tag for request in state.active_requests}
+    kept |= channel.dead_letters.moving
+    channel.hand_back.release(
+        [message for tag, message in channel.qos.held.items() if tag not in kept]
+    )

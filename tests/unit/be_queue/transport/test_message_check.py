@@ -1,0 +1,174 @@
+"""Which messages call a task, and what is said of those that do not."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import json
+import math
+import pickle
+from typing import Any
+
+import kombu
+import pytest
+from celery import Celery
+from kombu.transport import virtual
+
+from be_queue.transport import message_check
+
+JSON = {'application/json'}
+EMBED = {'callbacks': None, 'errbacks': None, 'chain': None, 'chord': None}
+CALL = [[1, 2], {'z': 3}, EMBED]
+PROTOCOL_1 = {'task': 'add', 'id': 'x', 'args': [1], 'kwargs': {}}
+DEEP = '[' * 100_000
+
+
+class Codecs:
+    """The part of a channel that a message needs."""
+
+    codecs = virtual.Channel.codecs
+    decode_body = virtual.Channel.decode_body
+
+
+def message(body: Any = CALL, *, accept: Any = JSON, **changes: Any) -> virtual.Message:
+    text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    properties = {'delivery_tag': 'tag', 'delivery_info': {}} | changes.pop('properties', {})
+    payload = {
+        'body': text,
+        'headers': {'task': 'add', 'id': 'x'},
+        'content-type': 'application/json',
+        'content-encoding': 'utf-8',
+        'properties': properties,
+    } | {name.replace('_', '-'): value for name, value in changes.items()}
+    built = virtual.Message(payload, channel=Codecs())
+    built.accept = accept
+    return built
+
+
+def called(**headers: Any) -> virtual.Message:
+    return message(headers={'task': 'add', 'id': 'x'} | headers)
+
+
+def encoded(body: Any) -> dict[str, Any]:
+    return {
+        'body': base64.b64encode(body).decode(),
+        'properties': {'body_encoding': 'base64'},
+    }
+
+
+@pytest.mark.parametrize(
+    'sound',
+    [
+        message(),
+        called(id='x' * 155, retries=3, timelimit=[None, 1.5], stamped_headers=['a'], stamps={}),
+        called(retries=None, timelimit=None, stamped_headers=None, stamps=None),
+        message(**encoded(json.dumps(CALL).encode())),
+        # Wrapped lines, as the standard library of Ruby writes them: kombu takes them.
+        message(
+            body=base64.encodebytes(json.dumps([['x' * 100], {}, EMBED]).encode()).decode(),
+            properties={'body_encoding': 'base64'},
+        ),
+        message(content_encoding=None),
+        message(PROTOCOL_1, headers={}),
+        message({'task': 'add', 'id': 'x'}, headers=None),
+        message(PROTOCOL_1),  # protocol 1 and 2 together
+        message(
+            **encoded(pickle.dumps(((1,), {}, {}))),
+            content_type='application/x-python-serialize',
+            content_encoding='binary',
+            accept={'application/x-python-serialize'},
+        ),
+    ],
+)
+def test_what_calls_a_task_passes(sound: virtual.Message) -> None:
+    assert message_check.fault_of(sound) is None
+
+
+@pytest.mark.parametrize(
+    ('faulty', 'fault'),
+    [
+        (message('{'), 'the body cannot be decoded: DecodeError: Expecting property name'),
+        (message(DEEP), 'the body cannot be decoded: DecodeError: maximum recursion depth'),
+        (message(b'\xff\xfe'), 'the body cannot be decoded: DecodeError'),
+        (message([1, {}, {}]), 'the body is not [args, kwargs, embed]'),
+        (message([[], {}, []]), 'the body is not [args, kwargs, embed]'),
+        (message({'args': 5}), 'args is not a list, or kwargs is not an object'),
+        (message(headers={'task': 'add'}), 'header id is not a text: None'),
+        (message(headers={'task': ['add'], 'id': 'x'}), "header task is not a text: ['add']"),
+        (called(id='x' * 156), 'header id is not a text of at most 155 characters'),
+        (called(id='x\0'), 'header id is not a text of at most 155 characters'),
+        (called(retries=2**31), 'header retries is not a number of retries'),
+        (called(timelimit=5), 'header timelimit is not two numbers: 5'),
+        (called(timelimit=[10**400, None]), 'header timelimit is not two numbers'),
+        (called(timelimit=[math.nan, 1]), 'header timelimit is not two numbers: [nan, 1]'),
+        (called(stamped_headers='a'), "header stamped_headers is not a list of texts: 'a'"),
+        (called(stamps=[1]), 'header stamps is not an object: [1]'),
+        (message(PROTOCOL_1 | {'timelimit': 5}, headers={}), 'field timelimit is not two numbers'),
+        (message(headers={'id': 'x'}), 'neither its headers nor its body name a task'),
+        (message({'task': 'add'}, headers={}), 'field id is not a text: None'),
+        (message(PROTOCOL_1 | {'kwargs': None}, headers={}), 'kwargs is not an object'),
+        (message(content_type='application/x-python-serialize'), 'ContentDisallowed'),
+        (message(content_type='application/x-python-serialize', accept=None), 'disabled content'),
+        (message(content_type=['a']), 'the body cannot be decoded'),
+        (message(content_encoding='rot-26'), "unknown content-encoding: 'rot-26'"),
+        (message(content_encoding=['utf-8']), "unknown content-encoding: ['utf-8']"),
+        (
+            message(
+                **encoded(b'not zipped'),
+                headers={'task': 'add', 'id': 'x', 'compression': 'gzip'},
+            ),
+            'cannot be unpacked: error: Error -3 while decompressing',
+        ),
+        (
+            message(headers={'task': 'add', 'id': 'x', 'compression': 'zip'}),
+            "cannot be unpacked: KeyError: 'zip'",
+        ),
+        (message('hello', headers=None, content_type=None, content_encoding=None), 'not a Celery'),
+        (message('{"a": 1}', headers=None, content_type=None), 'not a Celery message'),
+    ],
+)
+def test_what_calls_no_task_is_refused_with_the_fault(faulty: virtual.Message, fault: str) -> None:
+    assert fault in (message_check.fault_of(faulty) or '')
+
+
+def test_a_body_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = message()
+    assert message_check.fault_of(checked) is None
+    monkeypatch.setattr(virtual.Message, '_decode', None)
+    assert checked.payload == CALL
+
+
+def test_only_a_workers_consumer_of_tasks_is_guarded() -> None:
+    app = Celery(broker='memory://', set_as_current=False)
+
+    class Worker:
+        def create_task_handler(self) -> None: ...
+
+        def on_decode_error(self, *_: Any) -> None: ...
+
+    with app.connection_for_read() as connection:
+        tasks = app.amqp.TaskConsumer(connection, on_decode_error=Worker().on_decode_error)
+        other = kombu.Consumer(connection, on_decode_error=codecs.lookup)
+        assert message_check.task_consumer(tasks._receive_callback) is tasks
+        assert message_check.task_consumer(other._receive_callback) is None
+        assert message_check.task_consumer(kombu.Consumer(connection)._receive_callback) is None
+        assert message_check.task_consumer(print) is None
+        assert tasks.accept == JSON
+
+
+def test_the_check_says_which_message_celery_is_looking_at() -> None:
+    app = Celery(broker='memory://', set_as_current=False)
+    seen: list[Any] = []
+    with app.connection_for_read() as connection:
+        check = message_check.MessageCheck(
+            app.amqp.TaskConsumer(connection),
+            lambda message: seen.append(check.current),
+            lambda *moved: seen.append(moved),
+        )
+        check(message(accept=None))
+        check(message('{', accept=None))
+        check(message(content_type='text/xml', accept=None))
+        assert seen[0] == 'tag'
+        assert [tag for tag, _ in seen[1:]] == ['tag', 'tag']
+        assert 'ContentDisallowed' in seen[2][1]
+        assert check.current is None
