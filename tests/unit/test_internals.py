@@ -36,8 +36,6 @@ from kombu.asynchronous import Hub
 from kombu.asynchronous.http import Request
 from kombu.asynchronous.http.curl import CurlClient
 from kombu.transport import SQS, virtual
-from prometheus_client import CollectorRegistry, Counter
-from prometheus_client.core import GaugeMetricFamily
 
 METHODS = [
     # be_queue/transport/clients/forks.py
@@ -292,11 +290,3 @@ def test_a_pool_counts_the_tasks_of_each_process_until_it_forgets_the_process() 
     assert 'self._timeout_handler = self.TimeoutHandler(' in source
     worker = inspect.getsource(billiard.pool.Worker.workloop)
     assert worker.count('EX_RECYCLE') == 2  # for the number of tasks and for memory
-
-
-def test_metrics_know_their_labels_and_a_registry_its_metrics() -> None:
-    # app/web/metrics_table.py
-    registry = CollectorRegistry()
-    counter = Counter('unit', '', ['a'], registry=registry)
-    assert list(registry._collector_to_names) == [counter]
-    assert counter._labelnames == GaugeMetricFamily('unit', '', labels=['a'])._labelnames == ('a',)

@@ -9,9 +9,8 @@ from flask import Flask
 
 from app.utils import heartbeat
 from app.utils.heartbeat import Poller, State
-from app.web.checks import Check
-from app.web.health import STUCK_AFTER, health
-from app.web.probes import BrokerProbe, ResultsProbe
+from app.web.checks import Check, broker_probe, results_probe
+from app.web.health import STUCK_SECONDS, health
 from tests.support.waiting import wait_until
 
 
@@ -23,10 +22,8 @@ def web(configured, tmp_path):
         for queue in celery_app.amqp.queues.values():
             queue(channel).declare()
     app = Flask(__name__)
-    servers = [
-        Check('broker', BrokerProbe(celery_app)),
-        Check('results', ResultsProbe(celery_app)),
-    ]
+    probes = {'broker': broker_probe(celery_app), 'results': results_probe(celery_app)}
+    servers = [Check(name, probe) for name, probe in probes.items()]
     app.register_blueprint(health(config, servers))
     return app.test_client(), config.heartbeat_path
 
@@ -59,7 +56,7 @@ def test_a_consuming_worker_is_alive_and_ready(web):
 @pytest.mark.parametrize('state', [State.STARTING, State.STOPPING])
 def test_a_worker_that_does_not_consume_is_alive_but_not_ready(web, state):
     client, path = web
-    beat(path, state, age=10 * STUCK_AFTER)
+    beat(path, state, age=10 * STUCK_SECONDS)
     assert client.get('/healthz').status_code == 200
     assert client.get('/readyz').status_code == 503
     assert client.get('/readyz').json['checks']['worker'] == f'the worker is {state.value}'
@@ -82,7 +79,7 @@ def test_a_worker_that_sqs_refuses_is_alive_but_not_ready(web):
 
 def test_a_stuck_event_loop_is_not_alive(web):
     client, path = web
-    beat(path, State.CONSUMING, age=STUCK_AFTER + 5)
+    beat(path, State.CONSUMING, age=STUCK_SECONDS + 5)
     answer = client.get('/healthz')
     assert answer.status_code == 503
     assert 'worker process 7 is stuck for 35 s' in answer.json['checks']['worker']
