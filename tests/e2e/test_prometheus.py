@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from be_queue.naming import dead_letter_name
 from tests.support.dashboard import dashboard, expressions, filled_in
+from tests.support.postgres import PostgresServer
 from tests.support.prometheus import PrometheusServer, running_prometheus
 from tests.support.promql import PREFIX
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
-from tests.support.worker import Server, Site
+from tests.support.worker import Site
 
 #: Panels that stay empty while nothing goes wrong, nothing stops and nothing is limited.
 QUIET = {
@@ -38,52 +38,22 @@ QUIET_SERIES = {
 FAILING = 40
 
 
-@pytest.fixture
-def worker(site: Site) -> Iterator[Server]:
-    with site.server(QUEUE_DEPTH_INTERVAL=1) as server:
-        yield server
+@pytest.fixture(scope='module')
+def site(
+    sqs: SqsServer, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Site:
+    return Site(tmp_path_factory.mktemp('worker'), sqs.url, postgres.environment)
 
 
-@pytest.fixture
-def prometheus(worker: Server, tmp_path: Path) -> Iterator[PrometheusServer]:
-    folder = tmp_path / 'prometheus'
-    with running_prometheus(folder, worker.url.removeprefix('http://')) as server:
+@pytest.fixture(scope='module')
+def prometheus(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+    folder = tmp_path_factory.mktemp('prometheus') / 'prometheus'
+    with (
+        site.server(QUEUE_DEPTH_INTERVAL=1) as worker,
+        running_prometheus(folder, worker.url.removeprefix('http://')) as server,
+    ):
         wait_until(lambda: server.value('up') == 1, 'Prometheus scrapes the worker')
         yield server
-
-
-def test_alerts_fire_and_end(prometheus: PrometheusServer, site: Site, sqs: SqsServer) -> None:
-    producer, queue = site.producer(), site.queue('slow')
-    failed = f'sum({PREFIX}tasks_finished_total{{state="FAILURE"}})'
-    # An increase has a beginning: the first failure must have been seen.
-    producer.send_task('slow', ('not a number',))
-    wait_until(lambda: prometheus.value(failed) == 1, 'the first failure is seen')
-    assert not prometheus.firing().keys() & {'WorkerFailureRate', 'WorkerDeadLetters'}
-
-    for _ in range(FAILING):
-        producer.send_task('slow', ('not a number',))
-    client = sqs.client()
-    url, dead_url = (
-        client.get_queue_url(QueueName=name)['QueueUrl']
-        for name in (queue, dead_letter_name(queue))
-    )
-    client.send_message(QueueUrl=url, MessageBody='not a task')
-    rate = wait_until(lambda: prometheus.firing().get('WorkerFailureRate'), 'failures fire')
-    dead = wait_until(lambda: prometheus.firing().get('WorkerDeadLetters'), 'dead letters fire')
-    assert {alert['labels']['name'] for alert in rate} == {'slow'}
-    assert rate[0]['annotations']['summary'] == '100% of the tasks slow fail.'
-    (alert,) = dead
-    assert alert['labels']['queue'] == queue
-    assert alert['annotations']['summary'] == f'Dead letters of {queue}: 1.'
-    # Nothing else is wrong with this worker.
-    assert prometheus.firing().keys() <= {
-        'WorkerFailureRate',
-        'WorkerFailureRateHigh',
-        'WorkerDeadLetters',
-    }
-
-    client.purge_queue(QueueUrl=dead_url)
-    wait_until(lambda: 'WorkerDeadLetters' not in prometheus.firing(), 'there are none any more')
 
 
 def test_the_dashboard_shows_a_running_worker(prometheus: PrometheusServer, site: Site) -> None:
@@ -111,3 +81,38 @@ def test_the_dashboard_shows_a_running_worker(prometheus: PrometheusServer, site
     with contextlib.suppress(AssertionError):
         wait_until(lambda: empty() <= QUIET_SERIES, 'everything else has something to show')
     assert empty() - QUIET_SERIES == set()
+
+
+def test_alerts_fire_and_end(prometheus: PrometheusServer, site: Site, sqs: SqsServer) -> None:
+    producer, queue = site.producer(), site.queue('slow')
+    failed = f'sum({PREFIX}tasks_finished_total{{state="FAILURE"}})'
+    # An increase has a beginning: the first failure must have been seen.
+    before = prometheus.value(failed) or 0
+    producer.send_task('slow', ('not a number',))
+    wait_until(lambda: prometheus.value(failed) > before, 'the first failure is seen')
+    assert not prometheus.firing().keys() & {'WorkerFailureRate', 'WorkerDeadLetters'}
+
+    for _ in range(FAILING):
+        producer.send_task('slow', ('not a number',))
+    client = sqs.client()
+    url, dead_url = (
+        client.get_queue_url(QueueName=name)['QueueUrl']
+        for name in (queue, dead_letter_name(queue))
+    )
+    client.send_message(QueueUrl=url, MessageBody='not a task')
+    rate = wait_until(lambda: prometheus.firing().get('WorkerFailureRate'), 'failures fire')
+    dead = wait_until(lambda: prometheus.firing().get('WorkerDeadLetters'), 'dead letters fire')
+    assert {alert['labels']['name'] for alert in rate} == {'slow'}
+    assert rate[0]['annotations']['summary'] == '100% of the tasks slow fail.'
+    (alert,) = dead
+    assert alert['labels']['queue'] == queue
+    assert alert['annotations']['summary'] == f'Dead letters of {queue}: 1.'
+    # Nothing else is wrong with this worker.
+    assert prometheus.firing().keys() <= {
+        'WorkerFailureRate',
+        'WorkerFailureRateHigh',
+        'WorkerDeadLetters',
+    }
+
+    client.purge_queue(QueueUrl=dead_url)
+    wait_until(lambda: 'WorkerDeadLetters' not in prometheus.firing(), 'there are none any more')
