@@ -128,39 +128,36 @@ def test_each_message_is_where_it_is(site: Site) -> None:
     assert numbers(poller, site.other) == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize('place', ['none', 'by its name', 'by the policy'])
+@pytest.mark.parametrize(
+    ('place', 'expected'),
+    [
+        ('nowhere', None),
+        ('by name', 1),
+        ('in the policy', 1),
+        ('predefined', 1),
+        ('predefined as none', None),
+    ],
+)
 def test_dead_letters_are_counted_where_the_transport_sends_them(
-    sqs: SqsServer, place: str
+    sqs: SqsServer, place: str, expected: int | None
 ) -> None:
-    site = Site(sqs)
+    site, options = Site(sqs), {}
     url = site.create(site.name)
-    if place == 'by its name':
-        site.create(site.dead)
+    if place != 'nowhere':
+        site.dead = site.dead if place == 'by name' else f'another-{site.name}'
+        dead_url = site.create(site.dead)
         site.send(site.dead)
-    elif place == 'by the policy':
-        dead = f'another-{site.name}'
-        asked = site.client.get_queue_attributes(
-            QueueUrl=site.create(dead), AttributeNames=['QueueArn']
-        )
+        asked = site.client.get_queue_attributes(QueueUrl=dead_url, AttributeNames=['QueueArn'])
         arn = asked['Attributes']['QueueArn']
-        policy = json.dumps({'deadLetterTargetArn': arn, 'maxReceiveCount': 3})
-        site.client.set_queue_attributes(QueueUrl=url, Attributes={'RedrivePolicy': policy})
-        site.send(dead)
-    poller = site.poller()
-    assert polled(poller, site.name) == (0, 0, 0, None if place == 'none' else 1)
-    assert errors(poller, site.name) == 0
-
-
-@pytest.mark.parametrize('dead_letter_queue', [True, False])
-def test_a_predefined_queue_says_itself_where_its_dead_letters_are(
-    site: Site, dead_letter_queue: bool
-) -> None:
-    site.send(site.dead)
-    dead_url = site.url(site.dead) if dead_letter_queue else ''
-    entry = {'url': site.url(site.name), 'dead_letter_url': dead_url}
-    others = {site.other: {'url': site.url(site.other)}}
-    poller = site.poller(predefined_queues={site.name: entry} | others)
-    assert polled(poller, site.name) == (0, 0, 0, 1 if dead_letter_queue else None)
+        if place == 'in the policy':
+            policy = json.dumps({'deadLetterTargetArn': arn, 'maxReceiveCount': 3})
+            site.client.set_queue_attributes(QueueUrl=url, Attributes={'RedrivePolicy': policy})
+        elif place != 'by name':
+            entry = {'url': url, 'dead_letter_url': dead_url if expected else ''}
+            others = {site.other: {'url': site.create(site.other)}}
+            options = {'predefined_queues': {site.name: entry} | others}
+    poller = site.poller(**options)
+    assert polled(poller, site.name) == (0, 0, 0, expected)
     assert errors(poller, site.name) == 0
 
 
