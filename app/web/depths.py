@@ -182,7 +182,7 @@ class DepthPoller(Collector):
         self._urls[name] = url
 
         # Where the transport, too, looks for it.
-        policy = json.loads(found.get(POLICY, 'null'))
+        policy = json.loads(found.get(POLICY) or 'null')
         arn = policy and policy['deadLetterTargetArn']
         dead = arn.rpartition(':')[2] if arn else dead_letter_name(name)
         dead_url = entry.get('dead_letter_url')
