@@ -1,6 +1,6 @@
 """Spans of what is sent, for producers that use OpenTracing: off until `trace_sends` is called.
 
-OpenTracing is no dependency of be_queue: whoever has a tracer has it.
+OpenTracing is no dependency of be_queue: a tracer brings it.
 
 The context of a trace travels in the headers of the message, in two forms: ``uber-trace-id`` for
 Jaeger's clients, ``traceparent`` (W3C) for OpenTelemetry's. So both sides may use either.
@@ -34,11 +34,11 @@ SENT_AT = 'trace_sent_at'
 #: more than 65,000 bytes.
 MESSAGE_LENGTH = 1_000
 STACK_LENGTH = 8_000
-#: Characters at either end in which secrets are looked for: of more, the middle is left out first,
-#: as this takes a task's time. Far more than is kept, so that no half of a secret is.
+#: Characters at either end in which secrets are masked; the middle of longer texts is dropped
+#: first, since masking takes a task's time. Far more than is kept, so that no half of a secret is.
 MASKED_LENGTH = 100_000
 
-#: Of Jaeger's flags: sampled, debug. Of W3C's: sampled; its second says that the id is random.
+#: Flags that are kept. Jaeger's: sampled, debug. W3C's: sampled; its second one is about the id.
 JAEGER_FLAGS = 0b11
 W3C_FLAGS = 0b1
 
@@ -55,11 +55,11 @@ def _without_passwords(text: str) -> str:
 
 
 def trace_sends(app: Celery, mask: Mask = _without_passwords) -> None:
-    """Make a span of each task that the app sends, by the tracer that is OpenTracing's global one.
+    """Make a span of each task that the app sends, with OpenTracing's global tracer.
 
-    It is looked up at each send, so it may be set later, or again after a fork. Without one nothing
-    is added to a message. The span is a child of the active one, and ends when SQS has the
-    message, or in `send_batch` when the batch has it.
+    The tracer is looked up at each send, so it may be set later, or again after a fork. Without
+    one, messages stay as they are. The span is a child of the active one, and ends when SQS has
+    the message, or in `send_batch` when the batch has it.
 
     Arguments:
         mask: returns a text without secrets, for the errors of sends that fail; by default without
@@ -82,7 +82,7 @@ def trace_sends(app: Celery, mask: Mask = _without_passwords) -> None:
 def in_both_forms(headers: Mapping[str, Any]) -> dict[str, str]:
     """Return the context of some headers in both forms; {} when there is none that can be read.
 
-    What else a tracer writes beside the context, such as baggage, is not returned.
+    Baggage, and whatever else a tracer writes beside the context, is left out.
     """
     ids, known_flags = _ids(headers.get(JAEGER), _JAEGER), JAEGER_FLAGS
     if ids is None:
@@ -99,7 +99,7 @@ def in_both_forms(headers: Mapping[str, Any]) -> dict[str, str]:
 def mark_failed(span: Any, error: BaseException, mask: Mask = _without_passwords) -> None:
     """Put an error and its traceback on a span, by OpenTracing's conventions.
 
-    Of what is long, the middle is left out.
+    Long texts lose their middle.
 
     Arguments:
         mask: returns a text without secrets; by default without the passwords in URLs.
@@ -129,7 +129,7 @@ def _traced(send: Send, broker: str, mask: Mask, opentracing: Any) -> Send:
             return send(producer, name, message, **options)
         tracer = opentracing.global_tracer()
         span = _started(opentracing, tracer, broker, name, message, options)
-        # Over those of the message, among which a retry has the context of its first attempt.
+        # These win over the message's own: a retry has the context of its first attempt.
         headers = options.pop('headers', None) or {}
         headers = headers | _context(opentracing, tracer, span) | {SENT_AT: time.time()}
         try:
@@ -194,15 +194,15 @@ def _ids(text: Any, form: re.Pattern[str]) -> tuple[int, int, int] | None:
 
 
 def _bounded(text: str, length: int, mask: Mask) -> str:
-    """Return a text without secrets that can be sent; of a long one the middle is left out."""
+    """Return a text that can be sent: without secrets, and without the middle of a long one."""
     if len(text) > 2 * MASKED_LENGTH:
         text = f'{text[:MASKED_LENGTH]}\n{text[-MASKED_LENGTH:]}'
-    # Before it is cut: of a secret that is cut in two, nobody knows the halves.
+    # Before it is truncated: half a secret is not recognised.
     text = mask(text)
-    # File names that are no UTF-8 have lone surrogates, which no exporter can encode.
+    # Lone surrogates, as in file names that are not UTF-8, cannot be encoded.
     text = text.encode('utf-8', 'backslashreplace').decode()
     if len(text) > length:
-        # The beginning says where it comes from, the end what happened.
+        # The beginning tells where it comes from, the end what happened.
         head = length // 4
         text = f'{text[:head]}\n[...]\n{text[head - length :]}'
     return text

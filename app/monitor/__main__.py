@@ -14,7 +14,7 @@ from app.start_error import in_one_line
 with in_one_line():
     from app.config.configuration import WorkerConfig, load_config
 
-from app.monitor.consumer import Monitor
+from app.monitor.consumer import Monitor, connection_of
 from app.monitor.table import TaskTable, open_engine
 from app.utils import logs, processes
 from app.utils.role import Role
@@ -29,7 +29,7 @@ def main() -> int:
         monitor = _configured()
 
     def stop(*_: Any) -> None:
-        monitor.stop()
+        monitor.should_stop = True
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)  # a second signal stops at once
 
@@ -47,6 +47,8 @@ def main() -> int:
 def _configured() -> Monitor:
     config = load_config()
     logs.setup(config, 'monitor')
+    # It would say at every retry that it has connected.
+    logging.getLogger('kombu.mixins').setLevel(logging.WARNING)
     worker_config = WorkerConfig(config)
     queue = worker_config.TOPOLOGY.platform_queue()
     if queue is None:
@@ -59,7 +61,7 @@ def _configured() -> Monitor:
     conf = celery_app.conf
     engine = open_engine(conf.result_backend, conf.database_engine_options)
     logger.info('started: queue=%s database=%s', queue.name, engine.url.render_as_string())
-    return Monitor(celery_app, queue, TaskTable(engine))
+    return Monitor(connection_of(celery_app), queue, TaskTable(engine))
 
 
 if __name__ == '__main__':

@@ -1,11 +1,9 @@
-"""From a task message to a row, by its headers alone: the body is never decoded."""
+"""Turns a task message into a row, by its headers alone: the body is never decoded."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any
 
 import kombu
@@ -14,10 +12,7 @@ from kombu.transport import virtual
 
 from app.monitor.table import ID_LENGTH
 
-__all__ = ['TRANSPORT_OPTIONS', 'NotATaskError', 'accept_broken_messages', 'task_row']
-
-#: Has kombu's SQS transport fetch the time at which SQS took the message.
-TRANSPORT_OPTIONS = {'fetch_message_attributes': ['SentTimestamp']}
+__all__ = ['NotATaskError', 'accept_broken_messages', 'task_row']
 
 #: Characters kept of a text; Celery's representations of arguments are no longer by default.
 TEXT_LENGTH = 1024
@@ -29,25 +24,25 @@ class NotATaskError(Exception):
 
 
 def accept_broken_messages(channel: Any) -> None:
-    """Have a channel deliver what is broken as well, so that it can be rejected.
+    """Have a channel deliver broken messages too, so that they can be rejected.
 
     kombu raises instead, out of the receive, and everything that was received stays hidden until
     the visibility timeout: one such message would hold up the queue for good.
     """
     channel.Message = LenientMessage
     open_envelope = getattr(channel, '_prepare_json_payload', None)  # of the SQS transport
-    if open_envelope is not None:
-        channel._prepare_json_payload = partial(_envelope, open_envelope)
+    if open_envelope is None:
+        return
 
+    def opened(text: str) -> dict[str, Any]:
+        try:
+            envelope: dict[str, Any] = open_envelope(text)
+            sound = isinstance(envelope['properties'].get('delivery_info', {}), dict)
+        except Exception:  # noqa: BLE001  (whatever a stranger's message provokes)
+            sound = False
+        return envelope if sound else {}  # {} has kombu take the whole text as the body
 
-def _envelope(open_envelope: Callable[[str], dict[str, Any]], text: str) -> dict[str, Any]:
-    """Return kombu's envelope in a message; {} has kombu take the whole text as the body."""
-    try:
-        envelope = open_envelope(text)
-        sound = isinstance(envelope['properties'].get('delivery_info', {}), dict)
-    except Exception:  # noqa: BLE001  (whatever a stranger's message provokes)
-        return {}
-    return envelope if sound else {}
+    channel._prepare_json_payload = opened
 
 
 class LenientMessage(virtual.Message):

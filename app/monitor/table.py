@@ -102,39 +102,25 @@ def open_engine(result_backend: str, options: Mapping[str, Any]) -> Engine:
 
 
 class TaskTable:
-    """Writes rows of `TASKS`, and makes the table when it is missing."""
+    """Writes rows of `TASKS`, and creates the table when it is missing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._made = False
-        self._upsert = _upsert(engine.dialect.name)
+        insert = _INSERT[engine.dialect.name](TASKS)
+        old, new = TASKS.c, insert.excluded
+        # Messages come twice and in any order: an older attempt must not undo a newer one.
+        latest = {c.name: case((new.retries >= old.retries, new[c.name]), else_=c) for c in old}
+        first_sent = case((new.sent_at < old.sent_at, new.sent_at), else_=old.sent_at)
+        self._upsert = insert.on_conflict_do_update(
+            index_elements=[old.task_id],
+            set_=latest | {'sent_at': first_sent, 'seen_at': new.seen_at},
+        )
 
     def save(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Commit ``rows``, all or none; a task that is there already is brought up to date.
+        """Commit ``rows``, all or none; tasks that are there already are brought up to date.
 
-        Raises what SQLAlchemy raises; the next call starts from the beginning.
+        Raises what SQLAlchemy raises.
         """
-        try:
-            with self._engine.begin() as connection:
-                if not self._made:
-                    TASKS.create(connection, checkfirst=True)
-                connection.execute(self._upsert, rows)
-            self._made = True
-        except BaseException:
-            self._made = False  # somebody may have dropped it
-            raise
-
-
-def _upsert(dialect: str) -> Any:
-    insert = _INSERT[dialect](TASKS)
-    old, new = TASKS.c, insert.excluded
-    # Messages may come twice and in any order: an older attempt must not undo a newer one.
-    latest = {c.name: case((new.retries >= old.retries, new[c.name]), else_=c) for c in old}
-    return insert.on_conflict_do_update(
-        index_elements=[old.task_id],
-        set_=latest
-        | {
-            'sent_at': case((new.sent_at < old.sent_at, new.sent_at), else_=old.sent_at),
-            'seen_at': new.seen_at,
-        },
-    )
+        with self._engine.begin() as connection:
+            TASKS.create(connection, checkfirst=True)
+            connection.execute(self._upsert, rows)

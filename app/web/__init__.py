@@ -15,15 +15,13 @@ with in_one_line(NOT_LOADED):
 
 from app.utils import processes
 from app.utils.role import Role
-from app.web.checks import Check
-from app.web.dashboard import dashboard
-from app.web.depths import Asker, DepthPoller
+from app.web.checks import Check, broker_probe, results_probe
+from app.web.dashboard import dashboard, queues_by_name
+from app.web.depths import DepthPoller
 from app.web.health import health
 from app.web.metrics import metrics
-from app.web.overview import Gatherer, queues_by_name
-from app.web.probes import BrokerProbe, ResultsProbe
 from app.web.process_metrics import ProcessCollector
-from app.web.repeating import Repeating
+from app.web.tasks import TaskTables
 
 __all__ = ['create_app']
 
@@ -36,27 +34,25 @@ def create_app() -> Flask:
     processes.start(Role.WEB)
     # When gunicorn tells the process to stop, it ends as Python does.
     atexit.register(processes.stop)
-    # An app of its own: the worker's would import the tasks and whatever they load.
+    # Not the worker's app, which imports the tasks and all that they need.
     celery_app = Celery(config.service_name)
     celery_app.config_from_object(worker_config)
-    servers = [Check('broker', BrokerProbe(celery_app))]
+
+    servers = [Check('broker', broker_probe(celery_app))]
     if worker_config.stores_results:
-        servers.append(Check('results', ResultsProbe(celery_app)))
+        servers.append(Check('results', results_probe(celery_app)))
     collector = ProcessCollector(config.prometheus_multiproc_dir)
     queues = [*queues_by_name(worker_config), worker_config.TOPOLOGY.platform]
-    depths = DepthPoller(Asker(celery_app).ask, [name for name in queues if name])
-    interval = config.queue_depth_interval
-    if interval:
-        polling = Repeating('depths of queues', interval, depths.poll)
-        polling.start()
-        atexit.register(polling.stop)
+    depths = DepthPoller(celery_app, config.prefix, [name for name in queues if name])
+    if interval := config.queue_depth_interval:
+        depths.poll_every(interval)
 
     web = Flask(__name__)
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
     web.register_blueprint(metrics(config, collector, depths if interval else None))
-    gatherer = Gatherer(worker_config, celery_app, servers, depths, collector)
-    web.register_blueprint(dashboard(gatherer))
+    tasks = TaskTables(celery_app)
+    web.register_blueprint(dashboard(worker_config, servers, collector, depths, tasks))
     web.register_error_handler(HTTPException, _as_json)
     web.register_error_handler(Exception, _internal_error)
     return web

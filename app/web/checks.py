@@ -1,25 +1,26 @@
-"""Checks that answer in time whatever hangs behind them."""
+"""Checks of the servers that the worker needs, which answer in time whatever hangs."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from be_queue.outage import brief
+from celery import Celery
 
-__all__ = ['Check', 'faults']
+from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 
-#: Seconds to wait for all outcomes together.
-PATIENCE = 0.7
-#: Seconds for which an outcome is used again, so that many callers cost one probe.
-FRESHNESS = 1.0
+__all__ = ['TIMEOUT_SECONDS', 'Check', 'broker_probe', 'faults', 'results_probe']
+
+#: The longest wait for all outcomes together.
+TIMEOUT_SECONDS = 0.7
+#: For so long an outcome is used again: many callers cost one probe.
+FRESH_SECONDS = 1.0
 
 
 class Check:
-    """Runs ``probe`` in a thread of its own: ``start()`` it, then ask for its ``fault()``.
-
-    A probe that hangs holds up nobody, and no second one is started beside it.
+    """Runs ``probe`` in a thread of its own, one at a time: a probe that hangs delays nobody.
 
     Arguments:
         name: what is checked.
@@ -37,19 +38,18 @@ class Check:
     def start(self) -> None:
         """Start a probe, unless one runs or has just finished."""
         with self._lock:
-            if self._thread is None and time.monotonic() - self._finished >= FRESHNESS:
+            if self._thread is None and time.monotonic() - self._finished >= FRESH_SECONDS:
                 self._started = time.monotonic()
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self._thread.start()
 
     def fault(self, deadline: float) -> str | None:
         """Return what is wrong, None when all is well; wait until ``deadline`` (monotonic)."""
-        with self._lock:
-            thread = self._thread
+        thread = self._thread
         if thread is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                # The last probe's words say more.
+                # The error of the last probe says more.
                 return self._fault or f'no answer for {time.monotonic() - self._started:.1f} s'
         return self._fault
 
@@ -64,9 +64,40 @@ class Check:
 
 
 def faults(checks: Iterable[Check]) -> dict[str, str | None]:
-    """Return each check's fault by its name; all run side by side, for `PATIENCE` at most."""
+    """Return each check's fault by its name, within `TIMEOUT_SECONDS`; all run side by side."""
     checks = list(checks)
     for check in checks:
         check.start()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     return {check.name: check.fault(deadline) for check in checks}
+
+
+def broker_probe(celery_app: Celery) -> Callable[[], None]:
+    """Return a probe that asks the broker for the size of one of the worker's queues."""
+    channel: Any = None
+
+    def probe() -> None:
+        nonlocal channel
+        asked, channel = channel or celery_app.connection_for_read().channel(), None
+        asked.queue_declare(queue=celery_app.conf.task_default_queue, passive=True)
+        channel = asked  # kept only while it works
+
+    return probe
+
+
+def results_probe(celery_app: Celery) -> Callable[[], None]:
+    """Return a probe that reads from the result backend; the log says when it is unavailable."""
+    outage = Outage('the result database', hint=CHECK_RESULT_DB)
+
+    def probe() -> None:
+        try:
+            backend = celery_app.backend
+            backend.always_retry = False  # the next probe is the retry
+            # There is no such task: the backend must look in its table.
+            backend.get_task_meta('readyz', cache=False)
+        except Exception as error:
+            outage.failed(error)
+            raise
+        outage.ended()
+
+    return probe

@@ -8,16 +8,15 @@ from flask import Blueprint, Response, jsonify
 
 from app.config.configuration import Config
 from app.utils import heartbeat
-from app.utils.heartbeat import State
+from app.utils.heartbeat import Heartbeat, State
 from app.web.checks import Check, faults
-from be_queue.redact import redact
 from be_queue.transport.poller import State as PollerState
 
-__all__ = ['STUCK_AFTER', 'health', 'stuck']
+__all__ = ['STUCK_SECONDS', 'health', 'not_consuming', 'stuck']
 
-#: Seconds without a turn of the worker's event loop after which it counts as stuck. Handing a
-#: message back to SQS is waited for inside the loop, for at most three tries of five seconds.
-STUCK_AFTER = 30.0
+#: Without a turn of the worker's event loop for so long, it counts as stuck. Handing a message
+#: back to SQS blocks the loop, for at most three tries of five seconds.
+STUCK_SECONDS = 30.0
 
 
 def health(config: Config, servers: Iterable[Check]) -> Blueprint:
@@ -37,40 +36,44 @@ def health(config: Config, servers: Iterable[Check]) -> Blueprint:
     @routes.get('/readyz')
     def readyz() -> tuple[Response, int]:
         beat = heartbeat.read(config.heartbeat_path)
-        worker = stuck(beat) or _not_consuming(beat) or _not_receiving(beat)
+        worker = not_consuming(beat) or _not_receiving(beat)
         return _answer({'worker': worker, **faults(servers)}, beat)
 
     return routes
 
 
-def stuck(beat: heartbeat.Heartbeat | None) -> str | None:
+def stuck(beat: Heartbeat | None) -> str | None:
     """Return what is wrong with a worker that has not started or no longer moves, else None."""
     if beat is None:
         return 'the worker has not started yet'
-    if beat.state is State.CONSUMING and beat.age > STUCK_AFTER:
+    if beat.state is State.CONSUMING and beat.age > STUCK_SECONDS:
         return f'the event loop of worker process {beat.pid} is stuck for {beat.age:.0f} s'
     return None
 
 
-def _not_consuming(beat: heartbeat.Heartbeat | None) -> str | None:
+def not_consuming(beat: Heartbeat | None) -> str | None:
+    """Return why the worker does not consume, None when it does."""
     if beat is None or beat.state is State.CONSUMING:
-        return None
+        return stuck(beat)
     return f'the worker is {beat.state.value}'
 
 
-def _not_receiving(beat: heartbeat.Heartbeat | None) -> str | None:
+def _not_receiving(beat: Heartbeat | None) -> str | None:
     pollers = beat.pollers.items() if beat else ()
     backing_off = PollerState.BACKING_OFF.value
     failing = sorted(queue for queue, poller in pollers if poller.state == backing_off)
     return f'SQS refuses or does not answer receives from {", ".join(failing)}' if failing else None
 
 
-def _answer(found: dict[str, str | None], beat: heartbeat.Heartbeat | None) -> tuple[Response, int]:
-    failing = any(fault is not None for fault in found.values())
-    checks = {name: 'ok' if fault is None else redact(fault) for name, fault in found.items()}
+def _answer(found: dict[str, str | None], beat: Heartbeat | None) -> tuple[Response, int]:
+    failing = any(found.values())
     pollers = {
         queue: {'state': poller.state, 'seconds_since_receive': round(poller.age, 1)}
         for queue, poller in (beat.pollers.items() if beat else ())
     }
-    answer = jsonify(status='failing' if failing else 'ok', checks=checks, pollers=pollers)
+    answer = jsonify(
+        status='failing' if failing else 'ok',
+        checks={name: fault or 'ok' for name, fault in found.items()},
+        pollers=pollers,
+    )
     return answer, 503 if failing else 200

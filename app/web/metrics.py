@@ -1,48 +1,25 @@
-"""``/metrics``: the values of all processes, added up."""
+"""``/metrics``: one registry for the values of all processes, and for what the web server knows."""
 
 from __future__ import annotations
 
+import platform
+
+import celery
 from flask import Blueprint, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Info, generate_latest
 
 from app.config.configuration import Config
-from app.web.build_info import BuildInfoCollector
-from app.web.depths import DepthCollector, DepthPoller
+from app.web.depths import DepthPoller
 from app.web.heartbeat_metrics import HeartbeatCollector
 from app.web.process_metrics import ProcessCollector
 
-__all__ = ['collectors', 'metrics']
+__all__ = ['metrics', 'registry_of']
 
 
-def collectors(config: Config, depths: DepthPoller | None = None) -> list[Collector]:
-    """Return what collects metrics that no process keeps in a file.
-
-    Arguments:
-        depths: knows how many messages are in the queues; None where that is of no interest.
-    """
-    prefix = config.prefix
-    return [
-        BuildInfoCollector(config),
-        HeartbeatCollector(config.heartbeat_path, prefix),
-        DepthCollector(prefix, depths),
-    ]
-
-
-def metrics(
-    config: Config, processes: ProcessCollector, depths: DepthPoller | None = None
-) -> Blueprint:
-    """Return the route.
-
-    Arguments:
-        config: the app's settings.
-        processes: collects what processes keep in files.
-        depths: as for `collectors`.
-    """
+def metrics(config: Config, processes: ProcessCollector, depths: DepthPoller | None) -> Blueprint:
+    """Return the route; arguments are those of `registry_of`."""
     routes = Blueprint('metrics', __name__)
-    registry = CollectorRegistry()
-    for collector in (processes, *collectors(config, depths)):
-        registry.register(collector)
+    registry = registry_of(config, processes, depths)
 
     @routes.get('/metrics')
     def scrape() -> Response:
@@ -50,3 +27,33 @@ def metrics(
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+def registry_of(
+    config: Config, processes: ProcessCollector, depths: DepthPoller | None
+) -> CollectorRegistry:
+    """Return what collects every metric.
+
+    Arguments:
+        config: the app's settings.
+        processes: collects the metrics of all processes.
+        depths: those of the queues; None when nobody polls them.
+    """
+    registry = CollectorRegistry()
+    registry.register(processes)
+    registry.register(HeartbeatCollector(config.heartbeat_path, config.prefix))
+    if depths:
+        registry.register(depths)
+    build = Info(
+        f'{config.prefix}_build', 'Always 1: what runs, and on which versions.', registry=registry
+    )
+    build.info(
+        {
+            'service': config.service_name,
+            'env': config.env,
+            'release': config.release,
+            'python': platform.python_version(),
+            'celery': celery.__version__,
+        }
+    )
+    return registry

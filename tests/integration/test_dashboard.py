@@ -1,4 +1,4 @@
-"""The dashboard, as a browser gets it from gunicorn."""
+"""The dashboard, as a browser gets it from gunicorn, and the other paths while servers hang."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import Site
 
 UNKNOWN = '\N{EN DASH}'
+PREFIX = 'orders___returns'
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -73,10 +74,12 @@ def results(postgres: PostgresServer) -> Results:
     return Results(postgres.backend_url)
 
 
-def test_a_task_is_shown_with_its_result(site: Site, results: Results) -> None:
+def test_tasks_are_shown_with_their_results(site: Site, results: Results) -> None:
     waiting = results.sent('add')
     succeeded = results.sent('add', retries=2)
     failed = results.sent('add')
+    later = datetime.now(timezone.utc) + timedelta(hours=3, minutes=30)
+    delayed = results.sent('add', eta=later)
     running = results.sent('add')
     results.stored(succeeded, {'sum': 42})
     results.stored(failed, ValueError('no such order', 7), states.FAILURE)
@@ -90,12 +93,7 @@ def test_a_task_is_shown_with_its_result(site: Site, results: Results) -> None:
     assert cells(page, waiting)[2:5] == ['PENDING', '1', '']
     assert cells(page, waiting)[6] == UNKNOWN
     assert cells(page, running)[2:5] == ['STARTED', '1', '']
-
-
-def test_the_next_attempt_of_a_waiting_task_is_shown(site: Site, results: Results) -> None:
-    eta = datetime.now(timezone.utc) + timedelta(hours=3, minutes=30)
-    task_id = results.sent('add', eta=eta)
-    assert cells(site.wait_for(task_id), task_id)[6].split() == ['due', 'in', '3', 'h']
+    assert cells(page, delayed)[6].split() == ['due', 'in', '3', 'h']
 
 
 def test_hostile_texts_stay_texts(site: Site, results: Results) -> None:
@@ -205,38 +203,43 @@ def test_the_page_comes_while_the_database_is_away(
     site.wait_for('results ok')
 
 
-def test_the_page_comes_while_the_broker_hangs(tmp_path: Path) -> None:
-    results = {'CELERY_RESULT_BACKEND': f'db+sqlite:///{tmp_path}/results.sqlite'}
+def test_every_path_answers_while_the_broker_hangs(tmp_path: Path) -> None:
+    results = {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'}
     with socket.create_server(('127.0.0.1', 0)) as silent:
         broker = f'http://test:hunter2@127.0.0.1:{silent.getsockname()[1]}'
         site = Site(broker, results, tmp_path)
-        with site.server():
+        with site.server(QUEUE_DEPTH_INTERVAL='0.1') as program:
             page = site.wait_for('broker: no answer for ')
-            assert 'hunter2' not in page
             assert cells(page, f'err-{site.queue("add")}')[2] == UNKNOWN
-            site.wait_for('results ok')
+            # Only databases have tables.
+            page = site.wait_for('The list of tasks cannot be read')
+            assert 'redis://me:***@127.0.0.1/0' in page
+            metrics = site.get('/metrics')[0]
+            assert f'{PREFIX}_queue_depth_age_seconds{{queue="{site.queue("add")}"}}' in metrics
+            assert f'{PREFIX}_queue_messages{{' not in metrics
+            ready = site.get('/readyz', status=503)[0]
+            assert 'no answer for' in ready
+            assert 'hunter2' not in page + metrics + ready + program.log
 
 
 def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
     database = f'db+sqlite:///{tmp_path}/results.sqlite'
     environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
     site = Site(sqs.url, environment, tmp_path)
-    with site.server():
+    url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
+    sqs.client().send_message(QueueUrl=url, MessageBody='x')
+    with site.server(QUEUE_DEPTH_INTERVAL='0'):
         page = site.wait_for('python -m examples.client')
         assert 'No tasks yet' in page
         assert 'Platform queue' not in page
+        # Only somebody who looks has SQS asked.
+        wait_until(lambda: cells(site.get()[0], f'err-{site.queue("add")}')[2] == '1', 'it asks')
+        metrics = site.get('/metrics')[0]
+        assert f'{PREFIX}_build_info{{' in metrics
+        assert f'{PREFIX}_queue_depth_age_seconds{{' not in metrics
 
         # Without the monitor's table, Celery's own is all there is.
         task_id = uuid.uuid4().hex
         Results(database).stored(task_id, 7)
         page = site.wait_for(task_id)
         assert cells(page, task_id)[2:6] == ['SUCCESS', '1', '7', UNKNOWN]
-
-
-def test_results_elsewhere_than_in_a_database_are_named(sqs: SqsServer, tmp_path: Path) -> None:
-    environment = {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'}
-    site = Site(sqs.url, environment, tmp_path)
-    with site.server():
-        page = site.wait_for('The list of tasks cannot be read')
-        assert 'redis://me:***@127.0.0.1/0' in page
-        assert 'hunter2' not in page

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Callable
 
 import pytest
 from celery import Celery
-from kombu import Connection
 
-from app.web.depths import Asker, Depth, DepthPoller, asking
-from app.web.depths.asking import QueueError
+from app.web import depths
+from app.web.depths import DepthPoller
 from be_queue import Config, Queue, Queues
 from tests.support.faulty import FaultySqs, Handler, no_answer, status
+from tests.support.samples import samples
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 
-PREDEFINED = 'predefined_queues'
+Numbers = tuple[int, int, int, int | None]
 
 
 class Site:
-    """A queue with its dead-letter queue, and an app that leads there."""
+    """A queue with its dead-letter queue, another queue, and a poller of both."""
 
     def __init__(self, sqs: SqsServer) -> None:
-        self.client = sqs.client()
+        self.sqs, self.client = sqs, sqs.client()
         username = f'd{uuid.uuid4().hex[:10]}'
-        self.queues = Queues([Queue(queue_name='q', task='t')])
+        self.queues = Queues(Queue(queue_name=name, task=name) for name in ('q', 'other'))
         self.queues.build_celery('local', username=username)
-        self.name = f'{username}-local-q'
+        self.name, self.other = f'{username}-local-q', f'{username}-local-other'
         self.dead = f'err-{self.name}'
 
-    def app(self, url: str, **options: object) -> Celery:
+    def app(self, url: str = '', **options: object) -> Celery:
         app = Celery(set_as_current=False)
-        config = Config(self.queues, SQS_ENDPOINT_URL=url, broker_transport_options=options)
-        app.config_from_object(config)
+        url = url or self.sqs.url
+        app.config_from_object(
+            Config(self.queues, SQS_ENDPOINT_URL=url, broker_transport_options=options)
+        )
         return app
 
-    def declare(self, url: str) -> None:
-        with self.app(url).connection_for_write() as connection, connection.channel() as channel:
-            queue = self.app(url).amqp.queues[self.name]
-            queue(channel).declare()
+    def poller(self, url: str = '', **options: object) -> DepthPoller:
+        return DepthPoller(self.app(url, **options), 'p', [self.name, self.other])
+
+    def declare(self, *names: str) -> None:
+        app = self.app()
+        with app.connection_for_write() as connection, connection.channel() as channel:
+            for name in names:
+                app.amqp.queues[name](channel).declare()
+
+    def create(self, name: str) -> str:
+        url: str = self.client.create_queue(QueueName=name)['QueueUrl']
+        return url
 
     def url(self, name: str) -> str:
         url: str = self.client.get_queue_url(QueueName=name)['QueueUrl']
@@ -53,15 +64,41 @@ class Site:
 @pytest.fixture
 def site(sqs: SqsServer) -> Site:
     site = Site(sqs)
-    site.declare(sqs.url)
+    site.declare(site.name, site.other)
     return site
+
+
+def numbers(poller: DepthPoller, queue: str) -> Numbers | None:
+    """Return the messages that are visible, in flight, delayed and dead letters."""
+    found = poller.depth(queue)
+    return found and (found.visible, found.in_flight, found.delayed, found.dead_letters)
+
+
+def polled(poller: DepthPoller, queue: str) -> Numbers | None:
+    poller.poll()
+    return numbers(poller, queue)
+
+
+def metrics(poller: DepthPoller, queue: str) -> dict[str, float]:
+    """Return the metrics of a queue by name, with the state in brackets."""
+    found = {}
+    for (name, labels), value in samples(poller.collect()).items():
+        of = dict(labels)
+        if of.pop('queue') == queue:
+            found[' '.join((name.removeprefix('p_queue_'), *of.values()))] = value
+    return found
+
+
+def errors(poller: DepthPoller, queue: str) -> float:
+    return metrics(poller, queue)['depth_errors_total']
 
 
 def failing_for(name: str, fault: Callable[[Handler], None]) -> Callable[[Handler], None]:
     """Return a fault of requests about one queue; others are passed on."""
 
     def answer(handler: Handler) -> None:
-        if json.loads(handler.body).get('QueueUrl', '').endswith(f'/{name}'):
+        asked = json.loads(handler.body)
+        if name in (asked.get('QueueUrl', '').rpartition('/')[2], asked.get('QueueName')):
             fault(handler)
         else:
             handler.answer(*handler.forward())
@@ -69,128 +106,160 @@ def failing_for(name: str, fault: Callable[[Handler], None]) -> Callable[[Handle
     return answer
 
 
-def test_each_message_is_where_it_is(site: Site, sqs: SqsServer) -> None:
+def test_each_message_is_where_it_is(site: Site) -> None:
     for _ in range(6):
         site.send(site.name)
     for _ in range(2):
         site.send(site.name, delay=600)
     site.send(site.dead)
     site.client.receive_message(QueueUrl=site.url(site.name), MaxNumberOfMessages=3)
-    answer = Asker(site.app(sqs.url)).ask(site.name)
-    assert answer.depth == Depth(visible=3, in_flight=3, delayed=2, dead_letters=1)
-    assert answer.fault is None
+    poller = site.poller()
+    assert metrics(poller, site.name).keys() == {'depth_age_seconds', 'depth_errors_total'}
+    assert polled(poller, site.name) == (3, 3, 2, 1)
+    found = metrics(poller, site.name)
+    assert 0 <= found.pop('depth_age_seconds') < 60
+    assert found == {
+        'messages visible': 3,
+        'messages in flight': 3,
+        'messages delayed': 2,
+        'dead_letters': 1,
+        'depth_errors_total': 0,
+    }
+    assert numbers(poller, site.other) == (0, 0, 0, 0)
 
 
-def test_dead_letters_are_looked_for_where_the_policy_says(site: Site, sqs: SqsServer) -> None:
-    other = f'other-{site.name}'
-    url = site.client.create_queue(QueueName=other)['QueueUrl']
-    attributes = site.client.get_queue_attributes(QueueUrl=url, AttributeNames=['QueueArn'])
-    arn = attributes['Attributes']['QueueArn']
-    policy = json.dumps({'deadLetterTargetArn': arn, 'maxReceiveCount': 3})
-    site.client.set_queue_attributes(
-        QueueUrl=site.url(site.name), Attributes={'RedrivePolicy': policy}
-    )
-    site.send(other)
-    assert Asker(site.app(sqs.url)).ask(site.name).depth.dead_letters == 1
-
-
-def test_a_queue_without_dead_letters_has_none(sqs: SqsServer) -> None:
-    site = Site(sqs)
-    site.client.create_queue(QueueName=site.name)
-    answer = Asker(site.app(sqs.url)).ask(site.name)
-    assert (answer.depth, answer.fault) == (Depth(0, 0, 0, None), None)
-
-
-def test_a_dead_letter_queue_without_a_policy_is_found_by_its_name(sqs: SqsServer) -> None:
-    # The transport sends there what nobody can run.
-    site = Site(sqs)
-    for name in (site.name, site.dead):
-        site.client.create_queue(QueueName=name)
-    assert Asker(site.app(sqs.url)).ask(site.name).depth.dead_letters == 0
-
-
-@pytest.mark.parametrize('dead_letter_queue', [True, False])
-def test_a_predefined_queue_says_itself_where_its_dead_letters_are(
-    site: Site, sqs: SqsServer, dead_letter_queue: bool
+@pytest.mark.parametrize(
+    ('place', 'expected'),
+    [
+        ('nowhere', None),
+        ('by name', 1),
+        ('in the policy', 1),
+        ('predefined', 1),
+        ('predefined as none', None),
+    ],
+)
+def test_dead_letters_are_counted_where_the_transport_sends_them(
+    sqs: SqsServer, place: str, expected: int | None
 ) -> None:
-    site.send(site.dead)
-    dead_url = site.url(site.dead) if dead_letter_queue else ''
-    entry = {'url': site.url(site.name), 'dead_letter_url': dead_url}
-    app = site.app(sqs.url, **{PREDEFINED: {site.name: entry}})
-    answer = Asker(app).ask(site.name)
-    assert answer.depth.dead_letters == (1 if dead_letter_queue else None)
-    assert answer.fault is None
+    site, options = Site(sqs), {}
+    url = site.create(site.name)
+    if place != 'nowhere':
+        site.dead = site.dead if place == 'by name' else f'another-{site.name}'
+        dead_url = site.create(site.dead)
+        site.send(site.dead)
+        asked = site.client.get_queue_attributes(QueueUrl=dead_url, AttributeNames=['QueueArn'])
+        arn = asked['Attributes']['QueueArn']
+        if place == 'in the policy':
+            policy = json.dumps({'deadLetterTargetArn': arn, 'maxReceiveCount': 3})
+            site.client.set_queue_attributes(QueueUrl=url, Attributes={'RedrivePolicy': policy})
+        elif place != 'by name':
+            entry = {'url': url, 'dead_letter_url': dead_url if expected else ''}
+            others = {site.other: {'url': site.create(site.other)}}
+            options = {'predefined_queues': {site.name: entry} | others}
+    poller = site.poller(**options)
+    assert polled(poller, site.name) == (0, 0, 0, expected)
+    assert errors(poller, site.name) == 0
 
 
-def test_nobody_makes_a_queue_by_asking(sqs: SqsServer) -> None:
+def test_a_missing_queue_is_not_made_and_hides_no_other(
+    sqs: SqsServer, caplog: pytest.LogCaptureFixture
+) -> None:
     site = Site(sqs)
-    with pytest.raises(QueueError, match=f'{site.name} does not exist'):
-        Asker(site.app(sqs.url)).ask(site.name)
+    site.declare(site.other)
+    poller = site.poller()
+    for _ in range(3):
+        assert polled(poller, site.name) is None
+    assert numbers(poller, site.other) == (0, 0, 0, 0)
+    assert (errors(poller, site.name), errors(poller, site.other)) == (3, 0)
     assert site.name not in sqs.queue_names()
+    assert caplog.text.count(f'queue {site.name} does not exist') == 1
 
-
-def test_a_queue_that_was_made_anew_is_found(site: Site, sqs: SqsServer) -> None:
-    asker = Asker(site.app(sqs.url))
-    assert asker.ask(site.name).depth.visible == 0
+    site.declare(site.name)
+    assert polled(poller, site.name) == (0, 0, 0, 0)
     site.client.delete_queue(QueueUrl=site.url(site.name))
-    with pytest.raises(QueueError):
-        asker.ask(site.name)
-    site.declare(sqs.url)
-    assert asker.ask(site.name).depth.visible == 0
+    poller.poll()
+    assert errors(poller, site.name) == 4
+    site.declare(site.name)
+    site.send(site.name)
+    assert polled(poller, site.name) == (1, 0, 0, 0)
+    assert caplog.text.count('known again') == 2
 
 
-def test_a_dead_letter_queue_that_may_not_be_read_leaves_the_rest(
-    site: Site, proxy: FaultySqs
+@pytest.mark.parametrize(
+    ('operation', 'of', 'expected'),
+    [
+        ('GetQueueUrl', 'name', None),
+        ('GetQueueAttributes', 'name', None),
+        ('GetQueueAttributes', 'dead', (1, 0, 0, None)),
+    ],
+)
+def test_a_right_that_is_missing_is_named(
+    site: Site,
+    proxy: FaultySqs,
+    caplog: pytest.LogCaptureFixture,
+    operation: str,
+    of: str,
+    expected: Numbers | None,
 ) -> None:
     site.send(site.name)
-    denied = status(403, 'AccessDeniedException')
-    proxy.fail('GetQueueAttributes', failing_for(site.dead, denied))
-    answer = Asker(site.app(proxy.url)).ask(site.name)
-    assert answer.depth == Depth(visible=1, in_flight=0, delayed=0, dead_letters=None)
-    assert f'allow sqs:GetQueueAttributes on {site.dead}' in str(answer.fault)
+    denied = getattr(site, of)
+    proxy.fail(operation, failing_for(denied, status(403, 'AccessDeniedException')))
+    poller = site.poller(proxy.url)
+    assert polled(poller, site.name) == expected
+    assert f'allow sqs:{operation} on {denied}' in caplog.text
+    assert (errors(poller, site.name), errors(poller, site.other)) == (1, 0)
 
 
-def test_a_queue_that_may_not_be_read_is_named_with_the_right(site: Site, proxy: FaultySqs) -> None:
-    asker = Asker(site.app(proxy.url))
-    for operation in ('GetQueueAttributes', 'GetQueueUrl'):
-        proxy.fail(operation, status(403, 'AccessDenied'))
-        queue = site.name if operation == 'GetQueueAttributes' else 'another'
-        with pytest.raises(QueueError, match=f'allow sqs:{operation} on {queue}'):
-            asker.ask(queue)
-
-
-def test_an_outage_passes(site: Site, proxy: FaultySqs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(asking.HASTE, 'read_timeout', 0.2)
-    poller = DepthPoller(Asker(site.app(proxy.url)).ask, [site.name])
+def test_an_outage_leaves_the_last_numbers_which_grow_old(
+    site: Site,
+    proxy: FaultySqs,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(depths.CLIENT_CONFIG, 'read_timeout', 0.2)
+    poller = site.poller(proxy.url)
     poller.poll()
+    before = metrics(poller, site.name)
+    site.send(site.name)
+    asked = proxy.requests['GetQueueAttributes']
     proxy.fail('*', status(500, 'InternalError'))
     poller.poll()
-    assert poller.figures()[site.name].errors == 1
+    # The same question twice: each of the other queues would only wait as long.
+    assert proxy.requests['GetQueueAttributes'] == asked + 2
     proxy.fail('*', no_answer)
-    # A server that says nothing is waited for, but not for long.
     poller.poll()
-    assert poller.figures()[site.name].errors == 2
+    during = metrics(poller, site.name)
+    assert during['messages visible'] == before['messages visible'] == 0
+    assert during['depth_age_seconds'] > before['depth_age_seconds']
+    assert errors(poller, site.name) == errors(poller, site.other) == 2
+    assert caplog.text.count('SQS (asked for the depths of queues)') == 1
     proxy.mend()
-    site.send(site.name)
-
-    def seen() -> bool:
-        poller.poll()
-        depth = poller.depth(site.name)
-        return depth is not None and depth.visible == 1
-
-    wait_until(seen, 'the depth is known again')
-    assert poller.figures()[site.name].errors == 2
+    wait_until(lambda: polled(poller, site.name) == (1, 0, 0, 0), 'the depth is known again')
+    assert errors(poller, site.name) == 2
+    assert caplog.text.count('SQS (asked for the depths of queues)') == 2
 
 
-def test_other_brokers_say_what_they_can() -> None:
-    app = Celery(broker='memory://', set_as_current=False)
-    poller = DepthPoller(Asker(app).ask, ['a', 'b'])
-    with Connection('memory://') as connection:
-        queue = connection.SimpleQueue('a')
-        for _ in range(2):
-            queue.put('x')
-        poller.poll()
-        queue.close()
-    found = poller.figures()
-    assert found['a'].depth == Depth(2)
-    assert (found['b'].depth, found['b'].errors) == (None, 1)
+def test_metrics_do_not_wait_and_many_who_look_cost_one_poll(site: Site, proxy: FaultySqs) -> None:
+    may_answer, held = threading.Event(), threading.Event()
+
+    def hold(handler: Handler) -> None:
+        held.set()
+        may_answer.wait()
+        handler.answer(*handler.forward())
+
+    proxy.fail('GetQueueAttributes', failing_for(site.name, hold))
+    poller = site.poller(proxy.url, **{'client-config': {'read_timeout': 60}})
+    threads = [threading.Thread(target=poller.refresh) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert held.wait(30)
+        assert metrics(poller, site.name)['depth_age_seconds'] >= 0
+        assert poller.depth(site.name) is None
+    finally:
+        may_answer.set()
+    for thread in threads:
+        thread.join()
+    assert numbers(poller, site.other) == (0, 0, 0, 0)
+    # Of two queues and their dead-letter queues.
+    assert proxy.requests['GetQueueAttributes'] == 4

@@ -1,4 +1,4 @@
-"""The web server's process: what it starts and stops, and that nothing holds up its answers."""
+"""The web server's process, and what it starts and stops."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from pathlib import Path
 import pytest
 
 import app.server
-from tests.support.ports import accepts
 from tests.support.sqs import SqsServer
 from tests.support.tree import children
 from tests.support.waiting import wait_until
 from tests.support.web import Site
-
-PREFIX = 'orders___returns'
 
 
 @pytest.fixture
@@ -38,20 +35,6 @@ def test_integrations_start_and_end_with_the_process_that_serves(
         assert notes.read_text() == f'{started}stop {pid}\n'
 
 
-def test_metrics_come_while_the_broker_hangs(results: dict[str, str], tmp_path: Path) -> None:
-    with socket.create_server(('127.0.0.1', 0)) as silent:
-        broker = f'http://test:hunter2@127.0.0.1:{silent.getsockname()[1]}'
-        site = Site(broker, results, tmp_path)
-        with site.server(QUEUE_DEPTH_INTERVAL='0.1') as program:
-            asked = wait_until(lambda: accepted(silent), 'the broker is asked')
-            text = site.get('/metrics')[0]
-            age = f'{PREFIX}_queue_depth_age_seconds{{queue="{site.queue("add")}"}}'
-            assert age in text
-            assert f'{PREFIX}_queue_messages{{' not in text
-            assert 'hunter2' not in text + program.log
-            asked.close()
-
-
 def test_one_process_serves_whatever_a_platform_sets(
     sqs: SqsServer, results: dict[str, str], tmp_path: Path
 ) -> None:
@@ -68,26 +51,3 @@ def test_one_process_serves_whatever_a_platform_sets(
         finally:
             web.kill_group()
             wait_until(lambda: web.ended, 'the web server has ended')
-
-
-def accepted(server: socket.socket) -> socket.socket | None:
-    server.settimeout(0.05)
-    try:
-        return server.accept()[0]
-    except TimeoutError:
-        return None
-
-
-def test_without_an_interval_there_are_no_metrics_of_queues(
-    sqs: SqsServer, results: dict[str, str], tmp_path: Path
-) -> None:
-    site = Site(sqs.url, results, tmp_path)
-    url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
-    sqs.client().send_message(QueueUrl=url, MessageBody='x')
-    with site.server(QUEUE_DEPTH_INTERVAL='0'):
-        assert accepts(site.port)
-        # The dashboard asks when somebody looks.
-        site.wait_for(f'err-{site.queue("add")}')
-        text = site.get('/metrics')[0]
-    assert f'{PREFIX}_build_info{{' in text
-    assert f'{PREFIX}_queue_depth_age_seconds{{' not in text

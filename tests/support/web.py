@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import urllib.request
+import http.client
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.support.ports import accepts, free_port
@@ -48,10 +48,13 @@ class Site:
             wait_until(lambda: accepts(self.port), 'the web server listens')
             yield program
 
-    def get(self, path: str = '/') -> tuple[str, Mapping[str, str]]:
-        """Return the page and its headers."""
-        with urllib.request.urlopen(f'http://127.0.0.1:{self.port}{path}', timeout=10) as answer:
-            assert answer.status == 200
+    def get(self, path: str = '/', status: int = 200) -> tuple[str, Mapping[str, str]]:
+        """Return the page and its headers; fail when it has another status."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=10)
+        with closing(connection):
+            connection.request('GET', path)
+            answer = connection.getresponse()
+            assert answer.status == status
             return answer.read().decode(), answer.headers
 
     def wait_for(self, text: str) -> str:

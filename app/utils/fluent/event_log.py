@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 
 class EventLog:
-    """Takes events from any thread, and has a sender in this process as soon as there is one.
+    """Takes events from any thread; the first event of a process makes its sender.
 
-    A process that is forked starts without a sender, whatever its parent has.
+    A forked process starts without a sender, whatever its parent has.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class EventLog:
         return sender is not None and bool(sender.emit(table, dict(fields)))
 
     def open(self, count: Callable[[str, int], None]) -> None:
-        """Have events counted from now on; log again after `close`.
+        """Count events from now on; take events again after `close`.
 
         Arguments:
             count: called with ``sent`` or ``dropped`` and a number of events, from any thread.
@@ -63,7 +63,7 @@ class EventLog:
             self._sender, self._ended = None, False
 
     def close(self) -> int:
-        """Send what waits, for two seconds at most; return how many events could not be sent."""
+        """Send the events that wait, for two seconds at most; return how many were not sent."""
         self._ended = True
         return self._sender.close() if self._sender is not None else 0
 
@@ -82,7 +82,7 @@ class EventLog:
                     logger.exception('event logs are not sent by this process')
                     self._ended = True
                 else:
-                    # Where nobody calls `close`: it does nothing the second time.
+                    # For programs that do not call `close`; a second call does nothing.
                     atexit.register(self.close)
         return self._sender
 
@@ -90,7 +90,7 @@ class EventLog:
         self._count(outcome, events)
 
     def _forked(self) -> None:
-        """Leave the parent's sender alone: its thread is not here, its locks may be held."""
+        """Drop the parent's sender: its thread is not here, its locks may be held."""
         inherited, self._sender = self._sender, None
         self._lock = threading.Lock()
         self._ended = False
@@ -100,4 +100,4 @@ class EventLog:
 
 
 def _nobody_counts(outcome: str, events: int) -> None:
-    """Stand in where there are no metrics: in a process that is none of the worker's."""
+    """Count nothing: only the worker's processes have metrics."""

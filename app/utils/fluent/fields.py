@@ -14,7 +14,7 @@ __all__ = ['MAX_FIELDS', 'RESERVED', 'check_fields', 'check_table']
 #: ``time`` is the event's own, which fluent-plugin-td writes over a field of that name; ``v`` is
 #: a Hive column in tables that were made before August 2025 (td-client-ruby, change 156).
 RESERVED = frozenset({'time', 'v'})
-#: fluent-plugin-td throws records of more than 512 away, ``time`` among them.
+#: fluent-plugin-td discards records of more than 512 fields, ``time`` included.
 MAX_FIELDS = 511
 
 
@@ -25,9 +25,10 @@ def check_table(table: str) -> None:
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Raise TypeError or ValueError, with the field's name and not its value, for a bad event.
+    """Raise TypeError or ValueError for an event that Treasure Data would not take.
 
-    That is a value that msgpack cannot hold, a reserved name, or more fields than are taken.
+    It has a value that msgpack cannot hold, a reserved name, or too many fields. The error names
+    the field, never its value.
     """
     if not isinstance(fields, Mapping):
         raise TypeError(f'an event is a {type(fields).__name__}: must be a dict of its fields')

@@ -1,4 +1,4 @@
-"""Sends events in a thread: fluent-logger's asynchronous sender, which tries until the end."""
+"""fluent-logger's asynchronous sender, with retries until the process ends."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 EVENT_SIZE = 1024
 #: Seconds to connect, and for the server to take what is sent.
 TIMEOUT = 3.0
-#: Seconds to send what waits when the process ends, and between two tries in that time.
+#: Seconds to send the events that wait when the process ends, and between retries in that time.
 CLOSE_TIMEOUT = 2.0
 CLOSE_PAUSE = 0.05
-#: Seconds between two tries while the server is unavailable.
+#: The longest wait between retries while the server is unavailable, in seconds.
 MAX_WAIT = 2.0
 
 
 class Sender(asyncsender.FluentSender):
-    """Sends events one by one, in order. Beyond its queue, the oldest are dropped.
+    """Sends events one by one, in order. When its queue is full, the oldest are dropped.
 
-    fluent-logger itself tries again only with the next event, and forgets the last ones at the end.
+    fluent-logger alone retries only with the next event, and loses the last ones at the end.
 
     Arguments:
         config: says where the server is and how much may wait for it.
@@ -62,7 +62,7 @@ class Sender(asyncsender.FluentSender):
         self._closing.start()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> int:
-        """Send what waits, for ``timeout`` seconds at most; return how many events are lost."""
+        """Send the events that wait, for ``timeout`` seconds at most; return how many are lost."""
         self._ending.set()
         self._closing.join(timeout)
         with self._state:

@@ -1,4 +1,4 @@
-"""Makes metrics: each name has METRICS_PREFIX in front."""
+"""Defines metrics, each with METRICS_PREFIX in front of its name."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def counter(name: str, what: str, *labels: str) -> Counter:
     """Return a counter; the client ends its name in ``_total``.
 
     Arguments:
-        what: its help, a short one: it is a part of each value's key.
-        labels: their names; values must be of a bounded number.
+        what: its help; short, since it is a part of each value's key.
+        labels: the names of labels, whose values must be few.
     """
     return Counter(f'{_PREFIX}_{name}', what, labels)
 
 
 def histogram(name: str, what: str, *labels: str, buckets: Sequence[float]) -> Histogram:
-    """Return a histogram; ``buckets`` are upper bounds, in base units. Else as `counter`."""
+    """Return a histogram; ``buckets`` are upper bounds, in base units. See `counter`."""
     return Histogram(f'{_PREFIX}_{name}', what, labels, buckets=buckets)
 
 
 def gauge(name: str, what: str, *labels: str) -> Gauge:
-    """Return a gauge of which the last value set by a process that lives counts."""
+    """Return a gauge with the last value that a living process has set. See `counter`."""
     return Gauge(f'{_PREFIX}_{name}', what, labels, multiprocess_mode='livemostrecent')

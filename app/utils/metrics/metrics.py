@@ -1,8 +1,6 @@
-"""The worker's four best known metrics. Add your own below, and to docs/metrics.md with
+"""The worker's four best known metrics. Add your own below, and a row for each to docs/metrics.md.
 
-    python -m app.web.metrics_table
-
-A metric is made where its module is imported, and counted in whatever process runs:
+A metric counts in every process that imports its module:
 
     ORDERS = counter('orders_charged', 'Orders charged, by currency.', 'currency')
     ORDERS.labels('EUR').inc()

@@ -1,4 +1,4 @@
-"""Permits to receive, asked of the rate limiter."""
+"""Permits to receive, and the state of each queue's limit."""
 
 from app.utils.metrics.define import counter, gauge
 

@@ -1,4 +1,4 @@
-"""What becomes of tasks."""
+"""Tasks by their end, and their waiting times."""
 
 from app.utils.metrics.define import counter, histogram
 

@@ -1,4 +1,4 @@
-"""What the transport asks of SQS."""
+"""Requests to SQS, and messages on their way from and to it."""
 
 from app.utils.metrics.define import counter, histogram
 
@@ -13,7 +13,7 @@ __all__ = [
     'REQUEST_SECONDS',
 ]
 
-#: Messages of a batch, of which SQS takes ten.
+#: Messages per batch; the SQS maximum is 10.
 _BATCH = (1, 2, 4, 6, 8, 10)
 #: Seconds, from SQS nearby to a long poll and an outage.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

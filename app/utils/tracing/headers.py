@@ -1,4 +1,4 @@
-"""What the headers of a task's message say of its trace."""
+"""Reads a trace's context, and when the task was sent, from the headers of a message."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def context(tracer: opentracing.Tracer, headers: Mapping[str, Any]) -> Any:
 
 
 def sent_at(headers: Mapping[str, Any], now: float) -> float | None:
-    """Return when the task was sent, in seconds since 1970; None when nobody said so.
+    """Return when the task was sent, in seconds since 1970; None when no header says so.
 
-    By the sender's clock, else by SQS', which begins anew when a task for later is sent again. A
-    clock that is ahead of ours counts as ours.
+    The sender's time is better than SQS's, which for a delayed task is when it was last sent again.
+    A time in the future, by a clock that is ahead, counts as ``now``.
     """
     for name in (SENT_AT, TAKEN_AT):
         given = headers.get(name)

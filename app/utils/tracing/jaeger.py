@@ -26,9 +26,9 @@ __all__ = ['start']
 #: 65,000 bytes; five failed tasks with long stacks make 33,000.
 TEXT_LENGTH = 4_000
 BATCH_SIZE = 5
-#: Spans that wait at most; of more, the newest are dropped.
+#: The most spans that wait; beyond it, the newest are dropped.
 QUEUE_SIZE = 1_000
-#: Seconds for which a batch is collected: a process that is killed loses that much.
+#: A batch is collected for so long, and a process that is killed loses it.
 FLUSH_SECONDS = 0.1
 
 

@@ -28,7 +28,7 @@ from be_queue.outage import Outage
 try:
     from opentelemetry.shim.opentracing_shim import SpanContextShim, TracerShim
 except ValueError:
-    # Platforms set it for all that runs on them, also to a propagator that is not installed here.
+    # Some platforms set it for all programs, to a propagator that is not installed here.
     os.environ.pop(OTEL_PROPAGATORS)
     from opentelemetry.shim.opentracing_shim import SpanContextShim, TracerShim
 
@@ -36,10 +36,10 @@ __all__ = ['start']
 
 #: Characters kept of a text.
 TEXT_LENGTH = 16_000
-#: Spans that wait at most; of more, the oldest are dropped.
+#: The most spans that wait; beyond it, the oldest are dropped.
 QUEUE_SIZE = 1_000
 BATCH_SIZE = 200
-#: Milliseconds for which a batch is collected: a process that is killed loses that much.
+#: A batch is collected for so long, and a process that is killed loses it.
 FLUSH_MILLISECONDS = 500
 CHECK = 'OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS'
 W3C = TraceContextTextMapPropagator()
@@ -96,7 +96,7 @@ class MaskingExporter(OTLPSpanExporter):
         super().__init__(endpoint=f'{endpoint.rstrip("/")}/v1/traces')
         self._outage = Outage('the OTLP endpoint', hint=CHECK) if logs_outages else None
         self._log = LastLine()
-        # It logs every attempt.
+        # The exporter logs every attempt.
         logger = logging.getLogger('opentelemetry.exporter.otlp')
         logger.handlers, logger.propagate = [self._log], False
 

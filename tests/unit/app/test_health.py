@@ -7,11 +7,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from app.utils import heartbeat
-from app.utils.heartbeat import Poller, State
-from app.web.checks import Check
-from app.web.health import STUCK_AFTER, health
-from app.web.probes import BrokerProbe, ResultsProbe
+from app.web.checks import Check, broker_probe, results_probe
+from app.web.health import STUCK_SECONDS, health
 from tests.support.waiting import wait_until
 
 
@@ -23,66 +20,45 @@ def web(configured, tmp_path):
         for queue in celery_app.amqp.queues.values():
             queue(channel).declare()
     app = Flask(__name__)
-    servers = [
-        Check('broker', BrokerProbe(celery_app)),
-        Check('results', ResultsProbe(celery_app)),
-    ]
-    app.register_blueprint(health(config, servers))
+    probes = {'broker': broker_probe(celery_app), 'results': results_probe(celery_app)}
+    app.register_blueprint(health(config, [Check(name, probes[name]) for name in probes]))
     return app.test_client(), config.heartbeat_path
 
 
-def beat(path, state: State, age: float = 0.0) -> None:
-    path.write_text(json.dumps({'pid': 7, 'state': state.value, 'time': time.time() - age}))
-
-
-def test_before_the_first_beat_it_is_neither_alive_nor_ready(web):
-    client, _ = web
-    for path in ('/healthz', '/readyz'):
-        answer = client.get(path)
-        assert answer.status_code == 503
-        assert answer.json['checks']['worker'] == 'the worker has not started yet'
-
-
-def test_a_consuming_worker_is_alive_and_ready(web):
+@pytest.mark.parametrize(
+    ('state', 'age', 'poller', 'alive', 'ready', 'worker'),
+    [
+        (None, 0, None, 503, 503, 'the worker has not started yet'),
+        ('starting', 10 * STUCK_SECONDS, None, 200, 503, 'the worker is starting'),
+        ('stopping', 10 * STUCK_SECONDS, None, 200, 503, 'the worker is stopping'),
+        ('consuming', 0, None, 200, 200, 'ok'),
+        ('consuming', 0, 'receiving', 200, 200, 'ok'),
+        ('consuming', 0, 'backing off', 200, 503, 'SQS refuses or does not answer receives from q'),
+        (
+            *('consuming', STUCK_SECONDS + 5, None, 503, 503),
+            'the event loop of worker process 7 is stuck for 35 s',
+        ),
+    ],
+)
+def test_health_follows_the_heartbeat(web, state, age, poller, alive, ready, worker):
     client, path = web
-    heartbeat.write(path, State.CONSUMING)
-    assert client.get('/healthz').status_code == 200
+    now = time.time()
+    pollers = {'q': {'state': poller, 'last_receive': now - 40}} if poller else {}
+    if state:
+        beat = {'pid': 7, 'state': state, 'time': now - age, 'pollers': pollers}
+        path.write_text(json.dumps(beat))
+    assert client.get('/healthz').status_code == alive
     # The first probes of a busy machine may be late, and readiness does not wait for them.
-    wait_until(lambda: client.get('/readyz').status_code == 200, 'it is ready')
-    assert client.get('/readyz').json == {
-        'status': 'ok',
-        'checks': {'worker': 'ok', 'broker': 'ok', 'results': 'ok'},
-        'pollers': {},
-    }
-
-
-@pytest.mark.parametrize('state', [State.STARTING, State.STOPPING])
-def test_a_worker_that_does_not_consume_is_alive_but_not_ready(web, state):
-    client, path = web
-    beat(path, state, age=10 * STUCK_AFTER)
-    assert client.get('/healthz').status_code == 200
-    assert client.get('/readyz').status_code == 503
-    assert client.get('/readyz').json['checks']['worker'] == f'the worker is {state.value}'
-
-
-def test_a_worker_that_sqs_refuses_is_alive_but_not_ready(web):
-    client, path = web
-    pollers = {
-        'prod-add': Poller('receiving', time.time()),
-        'prod-slow': Poller('backing off', time.time() - 40),
-    }
-    heartbeat.write(path, State.CONSUMING, pollers)
-    assert client.get('/healthz').status_code == 200
-    answer = client.get('/readyz')
-    assert answer.status_code == 503
-    assert answer.json['checks']['worker'].endswith('receives from prod-slow')
-    assert answer.json['pollers']['prod-slow']['state'] == 'backing off'
-    assert 40 <= answer.json['pollers']['prod-slow']['seconds_since_receive'] < 60
-
-
-def test_a_stuck_event_loop_is_not_alive(web):
-    client, path = web
-    beat(path, State.CONSUMING, age=STUCK_AFTER + 5)
-    answer = client.get('/healthz')
-    assert answer.status_code == 503
-    assert 'worker process 7 is stuck for 35 s' in answer.json['checks']['worker']
+    found = wait_until(
+        lambda: (
+            answer if (answer := client.get('/readyz')).json['checks']['results'] == 'ok' else 0
+        ),
+        'the servers answer',
+    )
+    assert found.status_code == ready
+    assert found.json['status'] == ('ok' if ready == 200 else 'failing')
+    assert found.json['checks'] == {'worker': worker, 'broker': 'ok', 'results': 'ok'}
+    assert found.json['pollers'].keys() == pollers.keys()
+    for shown in found.json['pollers'].values():
+        assert shown['state'] == poller
+        assert 40 <= shown['seconds_since_receive'] < 100
