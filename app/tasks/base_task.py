@@ -20,7 +20,6 @@ from typing import Any
 from celery import Celery, Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
-from app.utils import soft_time_limit
 from be_queue import BeQueueError
 
 __all__ = [
@@ -69,17 +68,10 @@ class BaseTask(Task):
     """
 
     abstract = True
-    Request = 'app.utils.lost_child:Request'
 
     #: What is retried, and what of it is not.
     autoretry_for: tuple[type[BaseException], ...] = (Exception,)
     dont_autoretry_for: tuple[type[BaseException], ...] = NEVER_RETRIED
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.request.called_directly:
-            return super().__call__(*args, **kwargs)
-        with soft_time_limit.applies():
-            return self.run(*args, **kwargs)
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         try:

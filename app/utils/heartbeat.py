@@ -1,18 +1,6 @@
 """How the worker tells the web server, a process of its own, that it is alive and consuming.
 
-A file, replaced every second by the worker's event loop:
-
-    {"pid": 17, "state": "consuming", "time": 1767225600.0,
-     "pollers": {"prod-add": {"state": "receiving", "last_receive": 1767225599.2,
-                              "oldest_due": 1767225590.5}},
-     "load": {"processes": 2, "busy": 1, "oldest_start": 1767225598.1,
-              "prefetched": {"prod-add": 3}}}
-
-| state     | meaning                                                       |
-|-----------|---------------------------------------------------------------|
-| starting  | the worker has not connected to the broker, or has lost it    |
-| consuming | the event loop runs; the time is that of its last turn        |
-| stopping  | it was told to stop: running tasks end, nothing new is taken  |
+A file of JSON, a `Heartbeat`, replaced every second by the worker's event loop.
 """
 
 from __future__ import annotations
@@ -30,14 +18,31 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker import state as worker_state
 
-__all__ = ['INTERVAL', 'Heartbeat', 'Load', 'Poller', 'State', 'install', 'read', 'write']
+__all__ = [
+    'INTERVAL',
+    'Heartbeat',
+    'Load',
+    'Poller',
+    'State',
+    'install',
+    'read',
+    'seconds_since',
+    'write',
+]
 
 #: Seconds between two beats.
 INTERVAL = 1.0
 
 
 class State(str, Enum):
-    """What the worker is doing."""
+    """What the worker is doing.
+
+    | state     | meaning                                                       |
+    |-----------|---------------------------------------------------------------|
+    | starting  | the worker has not connected to the broker, or has lost it    |
+    | consuming | the event loop runs; the time is that of its last turn        |
+    | stopping  | it was told to stop: running tasks end, nothing new is taken  |
+    """
 
     STARTING = 'starting'
     CONSUMING = 'consuming'
@@ -46,7 +51,7 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Poller:
-    """What receives from a queue.
+    """Receives from a queue.
 
     Arguments:
         state: a `be_queue.transport.receiving.polling.State`, by its value.
@@ -62,12 +67,12 @@ class Poller:
     @property
     def age(self) -> float:
         """Seconds since the last receive ended."""
-        return max(0.0, time.time() - self.last_receive)
+        return seconds_since(self.last_receive)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the worker has to do.
+    """The worker's processes and tasks.
 
     Arguments:
         processes: of its pool.
@@ -98,7 +103,12 @@ class Heartbeat:
     @property
     def age(self) -> float:
         """Seconds since the beat."""
-        return max(0.0, time.time() - self.time)
+        return seconds_since(self.time)
+
+
+def seconds_since(moment: float | None) -> float:
+    """Return the seconds since a time of the epoch; 0 for None, and for a time to come."""
+    return 0.0 if moment is None else max(0.0, time.time() - moment)
 
 
 def read(path: Path) -> Heartbeat | None:
@@ -107,13 +117,9 @@ def read(path: Path) -> Heartbeat | None:
         beat = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    return Heartbeat(
-        pid=beat['pid'],
-        state=State(beat['state']),
-        time=beat['time'],
-        pollers={queue: Poller(**poller) for queue, poller in beat.get('pollers', {}).items()},
-        load=Load(**beat['load']) if beat.get('load') else None,
-    )
+    pollers = {queue: Poller(**poller) for queue, poller in beat.get('pollers', {}).items()}
+    load = Load(**beat['load']) if beat.get('load') else None
+    return Heartbeat(beat['pid'], State(beat['state']), beat['time'], pollers, load)
 
 
 def write(
@@ -157,7 +163,9 @@ def install(app: Celery, path: Path) -> None:
 
         def _beat(self, parent: Any) -> None:
             state = State.STOPPING if self.stopping else State.CONSUMING
-            write(path, state, _pollers(parent.task_consumer), _load(parent))
+            channel = parent.task_consumer and parent.task_consumer.channel
+            pollers = _pollers(getattr(channel, 'receiving', None))
+            write(path, state, pollers, _load(parent.pool, pollers))
 
         def _told_to_stop(self, **_: Any) -> None:
             self.stopping = True
@@ -166,8 +174,7 @@ def install(app: Celery, path: Path) -> None:
     app.steps['consumer'].add(Beat)
 
 
-def _pollers(consumer: Any) -> dict[str, Poller]:
-    receiving = getattr(consumer and consumer.channel, 'receiving', None)
+def _pollers(receiving: Any) -> dict[str, Poller]:
     if receiving is None:  # another transport, or not consuming yet
         return {}
     ahead = time.time() - time.monotonic()
@@ -177,28 +184,14 @@ def _pollers(consumer: Any) -> dict[str, Poller]:
     }
 
 
-def _load(parent: Any) -> Load:
-    pool = getattr(parent.pool, '_pool', None)  # Celery's own; other kinds have none
-    processes = len(getattr(pool, '_pool', ()))
+def _load(pool: Any, queues: Mapping[str, Any]) -> Load:
     active = list(worker_state.active_requests)
-    channel = parent.task_consumer and parent.task_consumer.channel
+    not_begun = worker_state.reserved_requests.union(worker_state.scheduled_requests) - set(active)
+    waiting = Counter(request.message.delivery_info.get('received_from') for request in not_begun)
     return Load(
-        processes=processes,
+        processes=pool.num_processes,
         # A process whose task is lost with it is not seen to end it at once.
-        busy=min(len(active), processes),
+        busy=min(len(active), pool.num_processes),
         oldest_start=min((request.time_start for request in active), default=None),
-        prefetched=_prefetched(channel, {request.message.delivery_tag for request in active}),
+        prefetched={queue: waiting[queue] for queue in queues},
     )
-
-
-def _prefetched(channel: Any, begun: set[str]) -> dict[str, int]:
-    receiving = getattr(channel, 'receiving', None)
-    if receiving is None:
-        return {}
-    begun = begun | channel.dead_letters.moving
-    waiting = Counter(
-        message.delivery_info['received_from']
-        for tag, message in channel.held()
-        if tag not in begun
-    )
-    return {queue: waiting[queue] for queue in receiving.pollers}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 
 import billiard.common
+import billiard.compat
 import billiard.pool
 import boto3
 import botocore.endpoint
@@ -16,7 +17,6 @@ import celery.exceptions
 import celery.utils.time
 import kombu
 import pytest
-from billiard.pool import ApplyResult
 from botocore.auth import SigV4Auth
 from celery import Celery, Task, _state
 from celery.app import trace
@@ -110,7 +110,6 @@ METHODS = [
     (Consumer, 'update_strategies'),
     (Task, 'Request'),
     (WorkerRequest, 'reject'),
-    (ApplyResult, '_write_to'),
     # be_queue/results.py
     (DisabledBackend, '_is_disabled'),
     # be_queue/database.py
@@ -133,18 +132,13 @@ METHODS = [
     # app/utils/celery_signals/outcomes.py
     (billiard.common, 'terminate_handler_fired'),
     (celery.exceptions, 'get_pickleable_exception'),
-    (trace, 'build_tracer'),
     (trace, 'get_pickleable_exception'),
     (Backend, 'prepare_exception'),
     # app/utils/vault/aws.py
     (SigV4Auth, '_inject_signature_to_request'),
     (SigV4Auth, '_modify_request_before_signing'),
     # app/utils/celery_signals/pool.py
-    (AsynPool, '_create_worker_process'),
-    (AsynPool, '_join_exited_workers'),
-    (AsynPool, 'TimeoutHandler'),
-    (prefork.TaskPool, 'Pool'),
-    (billiard.pool.TimeoutHandler, '_trywaitkill'),
+    (billiard.compat, 'mem_rss'),
     (billiard.pool, 'EX_RECYCLE'),
 ]
 
@@ -171,16 +165,13 @@ def test_the_event_loop_keeps_its_pending_callbacks() -> None:
 def test_a_closing_consumer_drops_what_no_child_has_reported_to_have_started() -> None:
     assert 'self.on_close' in inspect.getsource(Consumer.__init__)
     assert 'self.pool.flush()' in inspect.getsource(Consumer.on_close)
-    assert 'self.outbound_buffer' in inspect.getsource(AsynPool.__init__)
-    assert 'self._cache' in inspect.getsource(AsynPool.flush)
-    assert '_accepted' in inspect.getsource(ApplyResult.__init__)
 
 
-def test_the_pool_knows_which_children_are_busy() -> None:
-    # be_queue/worker.py
-    assert 'self._busy_workers' in inspect.getsource(AsynPool.__init__)
+def test_the_pool_can_be_called_in_turn_and_when_a_process_has_ended() -> None:
+    # be_queue/worker.py, app/utils/celery_signals/pool.py
     assert 'self.on_poll_start' in inspect.getsource(AsynPool._create_write_handlers)
     assert 'hub.on_tick' in inspect.getsource(AsynPool.register_with_event_loop)
+    assert 'self.on_process_down' in inspect.getsource(AsynPool._create_process_handlers)
 
 
 def test_the_event_loop_can_be_called_from_another_thread() -> None:
@@ -190,7 +181,7 @@ def test_the_event_loop_can_be_called_from_another_thread() -> None:
 
 
 def test_a_task_names_its_class_of_requests() -> None:
-    # app/utils/lost_child.py
+    # app/utils/celery_signals/request.py
     assert 'symbol_by_name(task.Request)' in inspect.getsource(strategy.default)
     assert 'exc_info' in inspect.signature(WorkerRequest.on_failure).parameters
 
@@ -264,11 +255,6 @@ def test_a_boto3_client_signs_json_requests() -> None:
     assert 'needs-retry.' in inspect.getsource(botocore.endpoint.Endpoint._needs_retry)
 
 
-def test_the_pool_has_a_handler_for_the_soft_time_limit() -> None:
-    assert billiard.pool.SIG_SOFT_TIMEOUT
-    assert callable(billiard.pool.soft_timeout_sighandler)
-
-
 def test_a_pool_process_makes_traces_that_can_be_wrapped_before_it_is_announced() -> None:
     made, announced = (
         inspect.getsource(prefork.process_initializer).index(text)
@@ -282,16 +268,6 @@ def test_a_pool_process_makes_traces_that_can_be_wrapped_before_it_is_announced(
 def test_result_backends_can_be_replaced() -> None:
     assert 'override_backends' in inspect.getsource(BaseLoader)
     assert SessionManager().prepared is False
-
-
-def test_a_pool_counts_the_tasks_of_each_process_until_it_forgets_the_process() -> None:
-    # app/utils/celery_signals/pool.py
-    source = inspect.getsource(billiard.pool.Pool)
-    assert 'self._on_ready_counters[w.pid] = on_ready_counter' in source
-    assert 'self._maxtasksperchild = maxtasksperchild' in source
-    assert 'self._timeout_handler = self.TimeoutHandler(' in source
-    worker = inspect.getsource(billiard.pool.Worker.workloop)
-    assert worker.count('EX_RECYCLE') == 2  # for the number of tasks and for memory
 
 
 def test_metrics_know_their_labels_and_a_registry_its_metrics() -> None:

@@ -39,16 +39,18 @@ def _received(request: Any, **_: Any) -> None:
     _of_received(headers['task'], headers['delivery_info'].get('routing_key')).inc()
 
 
+# Looking a metric up takes longer than counting.
+@lru_cache(1024)
+def _of_received(name: str, routing_key: str | None) -> Counter:
+    return CONSUMER_TASKS.labels(*labels_of(name, routing_key), states.RECEIVED)
+
+
 @signals.task_revoked.connect
 def _revoked(request: Any, **_: Any) -> None:
     _ended(labels(request.task, request.delivery_info), states.REVOKED)
 
 
 @signals.task_unknown.connect
-def _unknown(message: Any, **_: Any) -> None:
-    _ended(labels(UNKNOWN, message.delivery_info), states.REJECTED)
-
-
 @signals.task_rejected.connect
 def _rejected(message: Any, **_: Any) -> None:
     _ended(labels(UNKNOWN, message.delivery_info), states.REJECTED)
@@ -63,9 +65,10 @@ def _failure(sender: Task, task_id: str, exception: BaseException, **_: Any) -> 
         return
     _last_failed = task_id
     names = labels(sender.name, sender.request.delivery_info)
-    _counter(*names, states.FAILURE).inc()
-    if not isinstance(exception, Reject):  # which the child has counted
-        FINISHED.labels(*names, states.FAILURE).inc()
+    if isinstance(exception, Reject):  # the child has counted the end of the task
+        CONSUMER_TASKS.labels(*names, states.FAILURE).inc()
+    else:
+        _ended(names, states.FAILURE)
         FAILED.labels(*names, type(exception).__name__).inc()
 
 
@@ -81,16 +84,5 @@ def _in_consumer() -> bool:
 
 
 def _ended(names: tuple[str, str], state: str) -> None:
-    _counter(*names, state).inc()
+    CONSUMER_TASKS.labels(*names, state).inc()
     FINISHED.labels(*names, state).inc()
-
-
-# Looking a metric up takes longer than counting.
-@lru_cache(1024)
-def _of_received(name: str, routing_key: str | None) -> Counter:
-    return CONSUMER_TASKS.labels(*labels_of(name, routing_key), states.RECEIVED)
-
-
-@lru_cache
-def _counter(name: str, queue: str, state: str) -> Counter:
-    return CONSUMER_TASKS.labels(name, queue, state)

@@ -11,12 +11,10 @@ from celery import current_app
 __all__ = ['UNKNOWN', 'labels', 'labels_of', 'routes']
 
 UNKNOWN = 'unknown'
-#: Answers that are kept, since each takes longer than the count itself.
-_KEPT = 1024
 
 
 def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Return a task's ``name`` and ``queue``; what this worker does not know is ``unknown``.
+    """Return a task's ``name`` and ``queue``, ``unknown`` for those that this worker has not.
 
     Without ``delivery_info`` the queue is the one that the mapping gives the task.
     """
@@ -25,7 +23,7 @@ def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str
     return labels_of(task_name, info.get('received_from') or info.get('routing_key'))
 
 
-@lru_cache(_KEPT)
+@lru_cache(1024)
 def labels_of(task_name: str, routing_key: str | None) -> tuple[str, str]:
     """As `labels`, of the routing key alone."""
     queue = str(routing_key or routes().get(task_name, {}).get('queue'))
@@ -38,7 +36,5 @@ def labels_of(task_name: str, routing_key: str | None) -> tuple[str, str]:
 def routes() -> Mapping[str, Any]:
     """Return the routes of the mapping, by a task's name or a pattern of names."""
     routers = current_app.conf.task_routes
-    for router in routers if isinstance(routers, (list, tuple)) else (routers,):
-        if isinstance(router, Mapping):
-            return router
-    return {}
+    routers = routers if isinstance(routers, (list, tuple)) else (routers,)
+    return next((router for router in routers if isinstance(router, Mapping)), {})

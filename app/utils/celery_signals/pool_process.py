@@ -17,27 +17,21 @@ from app.utils.celery_signals.labels import labels, labels_of
 from app.utils.metrics.metrics import LATENCY, RUNTIME, WORKER_TASKS
 from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED, WAIT
 
-#: States of an attempt after which there is no other. REJECTED may be one, or not.
-FINAL = frozenset({states.SUCCESS, states.FAILURE, states.IGNORED})
-
 
 class _Metrics:
     """The metrics of one task and queue: looking one up takes longer than counting."""
 
-    def __init__(self, names: tuple[str, str]) -> None:
-        self.names = names
+    def __init__(self, name: str, routing_key: str | None) -> None:
+        self.names = names = labels_of(name, routing_key)
         self.started = WORKER_TASKS.labels(*names, states.STARTED)
         self.latency = LATENCY.labels(*names)
         self.wait = WAIT.labels(*names)
         self.runtime = RUNTIME.labels(*names)
-        self.retried = RETRIED.labels(*names)
         self.ended = lru_cache(lambda state: WORKER_TASKS.labels(*names, state))
         self.finished = lru_cache(lambda state: FINISHED.labels(*names, state))
 
 
-@lru_cache(1024)
-def _metrics(name: str, routing_key: str | None) -> _Metrics:
-    return _Metrics(labels_of(name, routing_key))
+_metrics = lru_cache(1024)(_Metrics)
 
 
 @signals.task_prerun.connect
@@ -64,32 +58,21 @@ def _postrun(task: Task, retval: Any, state: str | None, **_: Any) -> None:
     request = task.request
     metrics: _Metrics = request.metrics
     metrics.runtime.observe(time.monotonic() - request.prerun_at)
-    state, outcome = _outcome(state, retval)
+    # Celery sends the signal from a ``finally``. Its state is from before an error around the task,
+    # such as a result that could not be stored.
+    error = sys.exc_info()[1]
+    if error is not None:
+        state, retval = states.REJECTED if isinstance(error, Reject) else states.FAILURE, error
     metrics.ended(state).inc()
     if state == states.RETRY:
-        metrics.retried.inc()
-    elif state in FINAL or (state == states.REJECTED and not outcome.requeue):
-        if state == states.FAILURE:
-            if not isinstance(outcome, Exception):
-                return  # this process ends, and the consumer says what becomes of the task
-            FAILED.labels(*metrics.names, type(outcome).__name__).inc()
+        RETRIED.labels(*metrics.names).inc()
+    elif state == states.FAILURE:
+        # Anything else ends this process, and the consumer says what becomes of the task.
+        if isinstance(retval, Exception):
+            FAILED.labels(*metrics.names, type(retval).__name__).inc()
+            metrics.finished(state).inc()
+    elif state != states.REJECTED or not retval.requeue:
         metrics.finished(state).inc()
-
-
-def _outcome(state: str | None, retval: Any) -> tuple[str, Any]:
-    """Return the state of an attempt, and the exception that made it so.
-
-    Arguments:
-        state, retval: as Celery has them, which come before what goes wrong around the task: a
-            result that could not be stored.
-    """
-    # Celery sends the signal from a ``finally``.
-    error = sys.exc_info()[1]
-    if error is None:
-        return state or states.FAILURE, retval
-    if isinstance(error, Reject):
-        return states.REJECTED, error
-    return states.FAILURE, error
 
 
 @idempotency.not_run.connect
