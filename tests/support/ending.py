@@ -19,6 +19,7 @@ from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 from app.tasks.base_task import FixedDelayTask, NoRetryTask
 
 __all__ = [
+    'ALLOCATES',
     'BESIDE',
     'ENDS',
     'ENDS_AND_RETRIES',
@@ -36,6 +37,7 @@ __all__ = [
 #: For the variables of `tests.support.worker.Site.server`.
 IMPORTS = {'CELERY_IMPORTS': ('tests.support.ending',)}
 
+ALLOCATES = 'tests.allocates'
 BESIDE = 'tests.beside'
 ENDS = 'tests.ends'
 ENDS_AND_RETRIES = 'tests.ends_and_retries'
@@ -57,6 +59,12 @@ def exits_once(marker: str) -> str:
     except FileExistsError:
         return 'done'
     os._exit(3)
+
+
+@shared_task(base=NoRetryTask, name=ALLOCATES)
+def allocates(mebibytes: int) -> int:
+    """Take so much memory for a moment; return how much."""
+    return len(b'x' * (mebibytes << 20)) >> 20
 
 
 @shared_task(base=NoRetryTask, name=IGNORED)
