@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
-from celery import Task, shared_task
+from celery import shared_task
 from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 
 from app.tasks.base_task import FixedDelayTask, NoRetryTask
@@ -23,7 +23,6 @@ __all__ = [
     'BESIDE',
     'ENDS',
     'ENDS_AND_RETRIES',
-    'ENDS_WITHOUT_POLICY',
     'EXITS_ONCE',
     'HUGE',
     'IGNORED',
@@ -41,7 +40,6 @@ ALLOCATES = 'tests.allocates'
 BESIDE = 'tests.beside'
 ENDS = 'tests.ends'
 ENDS_AND_RETRIES = 'tests.ends_and_retries'
-ENDS_WITHOUT_POLICY = 'tests.ends_without_policy'
 EXITS_ONCE = 'tests.exits_once'
 IGNORED = 'tests.ignored'
 REJECTED = 'tests.rejected'
@@ -206,21 +204,15 @@ WAYS: dict[str, Callable[[], Any]] = {
 }
 
 
-@shared_task(base=NoRetryTask, name=ENDS)
+@shared_task(name=ENDS)
 def ends(way: str) -> Any:
-    """End in one of the `WAYS`."""
+    """End in one of the `WAYS`; the task has Celery's own base class."""
     return WAYS[way]()
 
 
 @shared_task(base=FixedDelayTask, name=ENDS_AND_RETRIES, default_retry_delay=0, max_retries=1)
 def ends_and_retries(way: str) -> Any:
     """As `ends`, with a second attempt."""
-    return WAYS[way]()
-
-
-@shared_task(base=Task, name=ENDS_WITHOUT_POLICY)
-def ends_without_policy(way: str) -> Any:
-    """As `ends`, with Celery's own base class."""
     return WAYS[way]()
 
 

@@ -1,13 +1,4 @@
-"""Celery's pool of processes, with time limits that hold and a count of the processes it loses.
-
-| reason     | a process of the pool ended while the worker ran                     |
-|------------|----------------------------------------------------------------------|
-| recycled   | after worker_max_tasks_per_child tasks                               |
-| memory     | after a task that left it with more than worker_max_memory_per_child |
-| time limit | killed with the task that ran into its hard time limit               |
-| signal     | killed by anybody else, such as the kernel when memory is short      |
-| exit       | a task or a library ended it                                         |
-"""
+"""Celery's pool of processes, with time limits that hold and a count of the processes it loses."""
 
 from __future__ import annotations
 
@@ -23,6 +14,7 @@ from app.utils.metrics.pool import LOST, STARTED
 
 __all__ = ['TaskPool', 'install', 'over_time_limit']
 
+#: Why a process of the pool ended before the worker, see docs/metrics.md.
 REASONS = ('recycled', 'memory', 'time limit', 'signal', 'exit')
 #: Pids of the processes that are being killed at a hard time limit.
 over_time_limit: set[int] = set()

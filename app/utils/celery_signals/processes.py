@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Task, current_app, signals
 
-from app.utils import processes
+from app.utils import processes, tracing
 from app.utils.result_store import ResultStore
 from app.utils.role import Role
 
@@ -40,3 +40,7 @@ def _start(role: Role) -> None:
     if isinstance(current_app.backend, ResultStore):
         current_app.backend.play(role)
     processes.start(role)
+    if tracing.is_on():
+        from app.utils.celery_signals import spans
+
+        spans.connect(role)

@@ -15,7 +15,7 @@ from celery.backends.cache import CacheBackend
 from celery.exceptions import Ignore, Reject
 
 from app.utils import soft_time_limit
-from app.utils.celery_signals import labels, pool_process
+from app.utils.celery_signals.labels import UNKNOWN, labelled, queue_of
 from app.utils.metrics.metrics import REGISTRY
 from tests.support.counted_since import Counted
 
@@ -48,11 +48,9 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     before = signal.getsignal(soft_time_limit.SIGNAL)
     # As in the pool: the consuming process has signals of the same kind.
     monkeypatch.setattr(current_process(), 'name', 'ForkPoolWorker-1')
-    labels.labels_of.cache_clear()
-    pool_process._metrics.cache_clear()
+    labelled.cache_clear()
     yield app
-    labels.labels_of.cache_clear()
-    pool_process._metrics.cache_clear()
+    labelled.cache_clear()
     signal.signal(soft_time_limit.SIGNAL, before)
     app.close()
 
@@ -134,9 +132,9 @@ def test_the_wait_is_counted_from_when_the_task_was_due(app: Celery, counted: Co
 
 
 def test_the_queue_is_the_one_that_the_message_came_from(app: Celery, counted: Counted) -> None:
-    assert labels.labels('unit', {'routing_key': 'shop.add', 'received_from': QUEUE})[1] == QUEUE
+    assert queue_of({'routing_key': 'shop.add', 'received_from': QUEUE}) == QUEUE
     # Celery keeps the routing key alone, which is whatever the sender likes.
     for number in range(3):
         run(app, succeeds, delivery_info={'routing_key': f'strange-{number}'})
-    assert counted('tasks_finished_total', queue=labels.UNKNOWN) == 3
+    assert counted('tasks_finished_total', queue=UNKNOWN) == 3
     assert counted('tasks_finished_total') == 3
