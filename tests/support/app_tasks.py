@@ -31,7 +31,6 @@ __all__ = [
     'MODULES',
     'MULTIPROCESSING',
     'OUTLASTS_SOFT_LIMIT',
-    'PLAIN',
     'REPORTS_AND_FAILS',
     'RETURNS_NO_JSON',
     'SAYS',
@@ -50,7 +49,6 @@ LOGS_EVENTS = 'tests.logs_events'
 MODULES = 'tests.modules'
 MULTIPROCESSING = 'tests.multiprocessing'
 OUTLASTS_SOFT_LIMIT = 'tests.outlasts_soft_limit'
-PLAIN = 'tests.plain'
 REPORTS_AND_FAILS = 'tests.reports_and_fails'
 RETURNS_NO_JSON = 'tests.returns_no_json'
 SAYS = 'tests.says'
@@ -122,12 +120,6 @@ def outlasts_soft_limit() -> None:
     while True:
         with suppress(SoftTimeLimitExceeded):
             signal.pause()
-
-
-@shared_task(name=PLAIN)
-def plain(seconds: float) -> None:
-    """Sleep; the task has Celery's own base class."""
-    time.sleep(seconds)
 
 
 @shared_task(base=NoRetryTask, name=REPORTS_AND_FAILS)

@@ -195,6 +195,7 @@ WAYS: dict[str, Callable[[], Any]] = {
     'surrogate': _raises(lambda: RuntimeError('half \ud800 of a pair\0')),
     'no json': object,
     'deep': _deep,
+    'sleep': lambda: time.sleep(500),
     'huge': lambda: 'x' * HUGE,
     'rejected': _raises(lambda: Reject(ForeignError('a text'), requeue=False)),
     'ignored': _raises(lambda: Ignore(ForeignError('a text'))),

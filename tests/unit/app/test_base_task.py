@@ -15,7 +15,6 @@ from app.tasks.base_task import (
     FixedDelayTask,
     NoRetryTask,
     PermanentError,
-    TimeLimitError,
 )
 
 app = Celery('policies', broker='memory://', set_as_current=False)
@@ -77,19 +76,6 @@ def test_a_policy_retries_what_may_succeed_so_many_times(
 @pytest.mark.parametrize('error', [*NEVER_RETRIED, OutOfStockError])
 def test_mistakes_are_never_retried(error: type[Exception]) -> None:
     assert type(after(failing(ExponentialBackoffTask, error('no')), 0)) is error
-
-
-def test_time_limits_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(TimeLimitError, match=r'soft_time_limit=9 s must be below time_limit=9 s'):
-        _ = failing(NoRetryTask, ValueError(), time_limit=9, soft_time_limit=9).name
-
-
-def test_a_short_time_limit_is_without_the_default_soft_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(app.conf, 'task_soft_time_limit', 540)
-    task = failing(NoRetryTask, ValueError(), time_limit=9)
-    assert (task.time_limit, task.soft_time_limit) == (9, None)
 
 
 def test_a_message_whose_retry_cannot_be_sent_comes_back() -> None:
