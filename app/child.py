@@ -25,7 +25,7 @@ class Child:
         folder: where it runs.
         environment: variables beside our own.
         pass_fds: file descriptors that it inherits.
-        stop_signal: what asks it to end.
+        stop_signal: asks it to end.
         grace: seconds it then has before it is killed; None is no limit.
         haste: seconds that it has when it is to end at once.
     """
@@ -58,14 +58,14 @@ class Child:
         return self._process.pid if self._process else 0
 
     @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.poll() is None
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it has not ended."""
+        return self._process.poll() if self._process else None
 
     @property
-    def ended(self) -> bool:
-        """Whether it was started and has ended."""
-        return self._process is not None and self._process.poll() is not None
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self.status is None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process itself."""
@@ -75,27 +75,15 @@ class Child:
     def kill_group(self) -> None:
         """Kill the process and whatever it started, unless that was done after its end."""
         if self._process is not None and not self._group_killed:
-            self._group_killed = self.ended
+            self._group_killed = self.status is not None
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
-    @property
-    def was_killed(self) -> bool:
-        """Whether the process ended by SIGKILL."""
-        return self._process is not None and self._process.poll() == -signal.SIGKILL
-
     def describe_end(self) -> str:
         """Return how the process ended, for the log."""
-        status = self._process.poll() if self._process else None
-        if status is None:
-            return 'has not ended'
-        if status < 0:
-            return f'was killed by {_name(-status)}'
-        return f'exited with status {status}'
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # Python names the first and the last real-time signal only
-        return f'signal {number}'
+        status = self.status
+        if status is None or status >= 0:
+            return f'exited with status {status}'
+        # Python names the first and the last real-time signal only.
+        names = {number.value: number.name for number in signal.Signals}
+        return f'was killed by {names.get(-status, f"signal {-status}")}'

@@ -152,11 +152,11 @@ class Supervisor:
 
     def _look_at_children(self) -> None:
         for child in self._children:
-            if not child.ended:
+            if child.status is None:
                 continue
             child.kill_group()  # what it left behind
             if self.state is State.RUNNING:
-                hint = f'; {LOOK_FOR_OOM}' if child.was_killed else ''
+                hint = f'; {LOOK_FOR_OOM}' if child.status == -signal.SIGKILL else ''
                 logger.error('%s %s: stopping the rest%s', child.name, child.describe_end(), hint)
                 self._failed = True
                 self.state = State.STOPPING

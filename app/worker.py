@@ -24,7 +24,7 @@ with in_one_line():
     install_logs(config)
     app.finalize()
     QUEUES.check_registered(app.tasks)
-    unsupported.check_rate_limits(app)
+    unsupported.check(app)
     check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])
 
     celery_signals.pool.install(app)

@@ -2,10 +2,6 @@
 
 Celery lets tasks wait for a child in the main process, however long that is. Here they wait in a
 queue of the consumer's own, from which they return to SQS: another worker may have a child free.
-
-And Celery drops, when it stops, every task that no child has reported to have started. One that was
-written to a child a moment ago runs all the same: its message would go back to SQS, and the task
-run twice.
 """
 
 from __future__ import annotations
@@ -21,14 +17,18 @@ from celery import Task, signals
 from celery.exceptions import Reject, TaskRevokedError
 from celery.worker import consumer, request, state
 
-from be_queue.transport.event_loop import run_until
+__all__ = ['Consumer', 'Request', 'raised']
 
-__all__ = ['Consumer']
-
-#: Seconds within which a child that has been given a task says so.
-PATIENCE = 2.0
+#: Seconds within which a child that has been given a task says that it has started.
+MAX_START_SECONDS = 2.0
 #: Seconds between two looks at how long tasks have waited.
 LOOK_INTERVAL = 0.25
+
+
+def raised(exc_info: Any) -> BaseException:
+    """Return the exception of what the pool reports; it wraps those of the main process."""
+    error: BaseException = exc_info.exception
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 class Request(request.Request):
@@ -41,10 +41,7 @@ class Request(request.Request):
     _has_failed = False
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        error = exc_info.exception
-        if isinstance(error, ExceptionWithTraceback):
-            error = error.exc
-        self._has_failed = not isinstance(error, Reject)
+        self._has_failed = not isinstance(raised(exc_info), Reject)
         return super().on_failure(exc_info, *args, **kwargs)
 
     def reject(self, requeue: bool = False) -> None:
@@ -83,12 +80,18 @@ class Consumer(consumer.Consumer):
             hub.call_repeatedly(LOOK_INTERVAL, self._hand_back_overdue)
 
     def on_close(self) -> None:
-        self._waiting.clear()
-        receiving = self._receiving
-        # Other transports, and pools without an event loop, are Celery's affair.
-        if receiving is not None and self._is_prefork:
+        while self._waiting:
+            state.task_ready(self._waiting.popleft()[1])
+        # Other transports, and pools without an event loop, are left to Celery.
+        if self._is_prefork and (receiving := self._receiving) is not None:
             receiving.stop()
-            self._await_starts(self.pool._pool)
+            # Celery drops what no child has reported to have started. A child that was given a task
+            # a moment ago runs it all the same, and SQS would deliver it once more.
+            run_until(
+                self.hub,
+                lambda: len(state.active_requests) == len(state.reserved_requests),
+                MAX_START_SECONDS,
+            )
         super().on_close()
 
     @property
@@ -99,43 +102,27 @@ class Consumer(consumer.Consumer):
         self._waiting.append((time.monotonic(), request))
 
     def _on_tick(self) -> None:
-        self._start_waiting()
-        self.pool._pool.on_poll_start()
-
-    def _start_waiting(self) -> None:
-        """Give the oldest tasks to the children that are free, or about to replace another.
+        """Give the oldest tasks to the children that are free, or about to be replaced.
 
         Not by Celery's semaphore: that lets one more task into the pool for each child that is
         replaced, and from there nothing returns.
         """
-        if not self._waiting:
-            return
-        pool = self.pool._pool
-        free = self.pool.num_processes - len(pool._busy_workers) - len(pool.outbound_buffer)
-        for _ in range(min(free, len(self._waiting))):
-            with suppress(TaskRevokedError):
-                self._waiting.popleft()[1].execute_using_pool(self.pool)
+        if self._waiting:
+            given = len(state.reserved_requests) - len(self._waiting)
+            for _ in range(min(self.pool.num_processes - given, len(self._waiting))):
+                with suppress(TaskRevokedError):
+                    self._waiting.popleft()[1].execute_using_pool(self.pool)
+        self.pool._pool.on_poll_start()
 
     def _hand_back_overdue(self) -> None:
         receiving = self._receiving
         if receiving is None or receiving.stopped:
             return
         hand_back = receiving.channel.hand_back
-        since = time.monotonic() - hand_back.seconds
-        overdue = [waits.message for began, waits in self._waiting if began <= since]
-        returned = hand_back(overdue) if overdue else set()
-        waiting, self._waiting = self._waiting, deque()
-        for began, waits in waiting:
-            if waits.message.delivery_tag in returned:
-                state.task_ready(waits)
-            else:
-                self._waiting.append((began, waits))
-
-    def _await_starts(self, pool: Any) -> None:
-        """Give the children no more tasks, and wait until those given are seen to start."""
-        pool.outbound_buffer.clear()
-        run_until(self.hub, lambda: not _starting(pool), PATIENCE)
-
-
-def _starting(pool: Any) -> bool:
-    return any(job._write_to is not None and not job._accepted for job in pool._cache.values())
+        latest = time.monotonic() - hand_back.seconds
+        overdue = [waiting for waiting in self._waiting if waiting[0] <= latest]
+        returned = hand_back([request.message for _, request in overdue]) if overdue else ()
+        for waiting in overdue:
+            if waiting[1].message.delivery_tag in returned:
+                self._waiting.remove(waiting)
+                state.task_ready(waiting[1])

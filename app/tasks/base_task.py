@@ -17,11 +17,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery, Task
+from celery import Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
-
-from app.utils import soft_time_limit
-from be_queue import BeQueueError
 
 __all__ = [
     'NEVER_RETRIED',
@@ -30,16 +27,11 @@ __all__ = [
     'FixedDelayTask',
     'NoRetryTask',
     'PermanentError',
-    'TimeLimitError',
 ]
 
 
 class PermanentError(Exception):
     """Raise it from a task that no retry can help: the task fails at once."""
-
-
-class TimeLimitError(BeQueueError):
-    """A task's time limits contradict each other."""
 
 
 #: Mistakes in code or data, which a second attempt would only repeat. A task that ran into its
@@ -64,22 +56,15 @@ class BaseTask(Task):
 
     ``soft_time_limit`` and ``time_limit``, in seconds, come from the settings of the same names
     with ``task_`` in front, see WorkerConfig. Both count from the task's start, here and in a call.
-    A task with a longer limit of its own sets both; one with a shorter ``time_limit`` alone has no
-    soft one.
+    A task with a longer limit of its own sets both. A soft limit that is not below the hard one is
+    left out.
     """
 
     abstract = True
-    Request = 'app.utils.lost_child:Request'
 
     #: What is retried, and what of it is not.
     autoretry_for: tuple[type[BaseException], ...] = (Exception,)
     dont_autoretry_for: tuple[type[BaseException], ...] = NEVER_RETRIED
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.request.called_directly:
-            return super().__call__(*args, **kwargs)
-        with soft_time_limit.applies():
-            return self.run(*args, **kwargs)
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -87,17 +72,6 @@ class BaseTask(Task):
         except Reject as error:
             # SQS did not take the retry. Celery would drop the message: it comes back instead.
             raise Reject(error.reason, requeue=True) from error
-
-    @classmethod
-    def on_bound(cls, app: Celery) -> None:
-        soft, hard = cls.soft_time_limit, cls.time_limit
-        if soft and hard and soft >= hard:
-            if soft != app.conf.task_soft_time_limit:
-                raise TimeLimitError(
-                    f'task {cls.name}: soft_time_limit={soft} s must be below time_limit={hard} s: '
-                    'set both'
-                )
-            cls.soft_time_limit = None  # the default, which is not for a task as short as this
 
 
 class ExponentialBackoffTask(BaseTask):

@@ -1,18 +1,6 @@
 """How the worker tells the web server, a process of its own, that it is alive and consuming.
 
-A file, replaced every second by the worker's event loop:
-
-    {"pid": 17, "state": "consuming", "time": 1767225600.0,
-     "pollers": {"prod-add": {"state": "receiving", "last_receive": 1767225599.2,
-                              "oldest_due": 1767225590.5}},
-     "load": {"processes": 2, "busy": 1, "oldest_start": 1767225598.1,
-              "prefetched": {"prod-add": 3}}}
-
-| state     | meaning                                                       |
-|-----------|---------------------------------------------------------------|
-| starting  | the worker has not connected to the broker, or has lost it    |
-| consuming | the event loop runs; the time is that of its last turn        |
-| stopping  | it was told to stop: running tasks end, nothing new is taken  |
+A file of JSON, a `Heartbeat`, replaced every second by the worker's event loop.
 """
 
 from __future__ import annotations
@@ -30,64 +18,60 @@ from typing import Any
 from celery import Celery, bootsteps, signals
 from celery.worker import state as worker_state
 
-__all__ = ['INTERVAL', 'Heartbeat', 'Load', 'Poller', 'State', 'install', 'read', 'write']
+__all__ = ['Heartbeat', 'Load', 'Poller', 'State', 'install', 'read', 'seconds_since', 'write']
 
-#: Seconds between two beats.
-INTERVAL = 1.0
+INTERVAL_SECONDS = 1.0
 
 
 class State(str, Enum):
     """What the worker is doing."""
 
+    #: It has not connected to the broker, or has lost it.
     STARTING = 'starting'
+    #: The event loop runs; the heartbeat's time is that of its last turn.
     CONSUMING = 'consuming'
+    #: It was told to stop: running tasks end, nothing new is taken.
     STOPPING = 'stopping'
+
+
+def seconds_since(moment: float | None) -> float:
+    """Return the seconds since a time of the epoch; 0 for None, and for a time to come."""
+    return 0.0 if moment is None else max(0.0, time.time() - moment)
 
 
 @dataclass(frozen=True)
 class Poller:
-    """What receives from a queue.
+    """Receives from a queue; times are in seconds since the epoch."""
 
-    Arguments:
-        state: a `be_queue.transport.poller.State`, by its value.
-        last_receive: when its last receive ended, well or badly, in seconds since the epoch.
-        oldest_due: when the oldest message of that receive was sent, or due if that is later; None
-            when it brought none.
-    """
-
+    #: A `be_queue.transport.poller.State`, by its value.
     state: str
+    #: When its last receive ended, well or badly.
     last_receive: float
+    #: When the oldest message of that receive was sent, or due if that is later.
     oldest_due: float | None = None
 
     @property
     def age(self) -> float:
         """Seconds since the last receive ended."""
-        return max(0.0, time.time() - self.last_receive)
+        return seconds_since(self.last_receive)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the worker has to do.
-
-    Arguments:
-        processes: of its pool.
-        busy: those of them that run a task.
-        oldest_start: when the oldest running task began, in seconds since the epoch.
-        prefetched: messages held and not begun, by queue.
-    """
+    """The worker's processes and tasks."""
 
     processes: int
+    #: Those that run a task.
     busy: int
+    #: When the oldest running task began, in seconds since the epoch.
     oldest_start: float | None
+    #: Messages held and not begun, by queue.
     prefetched: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The worker's state at a time, in seconds since the epoch, and its pollers by queue.
-
-    There is a load once it consumes.
-    """
+    """The worker's state at a time, in seconds since the epoch; pollers are by queue."""
 
     pid: int
     state: State
@@ -98,7 +82,7 @@ class Heartbeat:
     @property
     def age(self) -> float:
         """Seconds since the beat."""
-        return max(0.0, time.time() - self.time)
+        return seconds_since(self.time)
 
 
 def read(path: Path) -> Heartbeat | None:
@@ -107,13 +91,9 @@ def read(path: Path) -> Heartbeat | None:
         beat = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    return Heartbeat(
-        pid=beat['pid'],
-        state=State(beat['state']),
-        time=beat['time'],
-        pollers={queue: Poller(**poller) for queue, poller in beat.get('pollers', {}).items()},
-        load=Load(**beat['load']) if beat.get('load') else None,
-    )
+    pollers = {queue: Poller(**poller) for queue, poller in beat.get('pollers', {}).items()}
+    load = Load(**beat['load']) if beat.get('load') else None
+    return Heartbeat(beat['pid'], State(beat['state']), beat['time'], pollers, load)
 
 
 def write(
@@ -136,18 +116,18 @@ def install(app: Celery, path: Path) -> None:
         """Beats from the consumer's event loop, for as long as it consumes."""
 
         requires = ('celery.worker.consumer.tasks:Tasks',)
+        timer: Any = None
+        stopping = False
 
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             super().__init__(parent, **kwargs)
-            self.stopping = False
-            self.timer: Any = None
             signals.worker_shutting_down.connect(self._told_to_stop)
             write(path, State.STARTING)
 
         def start(self, parent: Any) -> None:
             # On the loop's first turn: by then the queues are consumed.
             parent.timer.call_after(0, self._beat, (parent,))
-            self.timer = parent.timer.call_repeatedly(INTERVAL, self._beat, (parent,))
+            self.timer = parent.timer.call_repeatedly(INTERVAL_SECONDS, self._beat, (parent,))
 
         def stop(self, parent: Any) -> None:
             if self.timer is not None:
@@ -157,7 +137,8 @@ def install(app: Celery, path: Path) -> None:
 
         def _beat(self, parent: Any) -> None:
             state = State.STOPPING if self.stopping else State.CONSUMING
-            write(path, state, _pollers(parent.task_consumer), _load(parent))
+            pollers = _pollers(parent.task_consumer and parent.task_consumer.channel)
+            write(path, state, pollers, _load(parent.pool.num_processes, pollers))
 
         def _told_to_stop(self, **_: Any) -> None:
             self.stopping = True
@@ -166,8 +147,8 @@ def install(app: Celery, path: Path) -> None:
     app.steps['consumer'].add(Beat)
 
 
-def _pollers(consumer: Any) -> dict[str, Poller]:
-    receiving = getattr(consumer and consumer.channel, 'receiving', None)
+def _pollers(channel: Any) -> dict[str, Poller]:
+    receiving = getattr(channel, 'receiving', None)
     if receiving is None:  # another transport, or not consuming yet
         return {}
     ahead = time.time() - time.monotonic()
@@ -177,28 +158,14 @@ def _pollers(consumer: Any) -> dict[str, Poller]:
     }
 
 
-def _load(parent: Any) -> Load:
-    pool = getattr(parent.pool, '_pool', None)  # Celery's own; other kinds have none
-    processes = len(getattr(pool, '_pool', ()))
-    active = list(worker_state.active_requests)
-    channel = parent.task_consumer and parent.task_consumer.channel
+def _load(processes: int, queues: Mapping[str, Any]) -> Load:
+    active = set(worker_state.active_requests)
+    held = {*worker_state.reserved_requests, *worker_state.scheduled_requests} - active
+    waiting = Counter(request.message.delivery_info.get('received_from') for request in held)
     return Load(
         processes=processes,
         # A process whose task is lost with it is not seen to end it at once.
         busy=min(len(active), processes),
         oldest_start=min((request.time_start for request in active), default=None),
-        prefetched=_prefetched(channel, {request.message.delivery_tag for request in active}),
+        prefetched={queue: waiting[queue] for queue in queues},
     )
-
-
-def _prefetched(channel: Any, begun: set[str]) -> dict[str, int]:
-    receiving = getattr(channel, 'receiving', None)
-    if receiving is None:
-        return {}
-    begun = begun | channel.dead_letters.moving
-    waiting = Counter(
-        message.delivery_info['received_from']
-        for tag, message in channel.held()
-        if tag not in begun
-    )
-    return {queue: waiting[queue] for queue in receiving.pollers}

@@ -1,7 +1,7 @@
-"""Has results older than ``result_expires`` deleted, without a scheduler process.
+"""Deletes results older than ``result_expires``, without a scheduler process.
 
-Each worker sends Celery's own ``celery.backend_cleanup`` to the celery queue now and then. Two
-workers that do so at once do no harm: the second finds nothing to delete.
+Each worker sends Celery's own ``celery.backend_cleanup`` once a day. Two workers that do so at once
+do no harm: the second finds nothing to delete.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ['FIRST_WITHIN', 'INTERVAL', 'install']
 
 logger = get_logger(__name__)
 
-#: Seconds after the start within which the first deletion is sent; the moment is drawn by lot, so
-#: that a fleet that starts together does not send together.
+#: Seconds after the start within which the first deletion is sent, at a random time: workers that
+#: start together do not send together.
 FIRST_WITHIN = 3600.0
 #: Seconds between two deletions.
 INTERVAL = 24 * 3600.0

@@ -13,7 +13,7 @@ from app.config.configuration import load_config
 __all__ = ['overdue', 'sleep']
 
 #: Seconds between two looks at whether the worker stops.
-STEP = 0.2
+LOOK_INTERVAL = 0.2
 
 # Made before the pool's processes, which share it: when the worker was told to stop, by the
 # system-wide monotonic clock.
@@ -27,13 +27,12 @@ def _told(**_: Any) -> None:
 
 def overdue() -> bool:
     """Return whether the worker was told to stop RESULT_BACKEND_SHUTDOWN_TIMEOUT ago."""
-    told_at = _told_at.value
-    patience = load_config().result_backend_shutdown_timeout
-    return bool(told_at) and time.monotonic() - told_at >= patience
+    timeout = load_config().result_backend_shutdown_timeout
+    return bool(_told_at.value) and time.monotonic() - _told_at.value >= timeout
 
 
 def sleep(seconds: float) -> None:
     """Sleep, until `overdue` at most."""
     end = time.monotonic() + seconds
     while not overdue() and (left := end - time.monotonic()) > 0:
-        time.sleep(min(STEP, left))
+        time.sleep(min(LOOK_INTERVAL, left))

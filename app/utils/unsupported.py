@@ -10,27 +10,16 @@ from app.utils import logs
 from app.utils.celery_signals.pool import TaskPool
 from be_queue import SettingError
 
-__all__ = ['check_rate_limits']
+__all__ = ['check']
+
+PREFORK_ONLY = 'must be prefork, the only pool of this worker: leave it out'
 
 
-def check_rate_limits(app: Celery) -> None:
-    """Raise `SettingError`, with one line for each task that has a rate limit of Celery's.
-
-    Celery limits what a worker has received: messages that wait for it keep the room of others.
-    """
-    limits = {
-        f'task {name}: rate_limit': task.rate_limit for name, task in sorted(app.tasks.items())
-    }
-    if app.conf.task_default_rate_limit:
-        limits = {'CELERY_TASK_DEFAULT_RATE_LIMIT': app.conf.task_default_rate_limit}
-    faults = [
-        f'{name}={limit!r}: what waits for a limit of Celery keeps the room of other queues: set '
-        'Queue(..., ratelimit=...) in app/config/queues.py instead'
-        for name, limit in limits.items()
-        if limit
-    ]
-    if faults:
-        raise SettingError('\n'.join(faults))
+def check(app: Celery) -> None:
+    """Raise `SettingError` for another pool than prefork, and for rate limits of Celery's."""
+    if app.conf.worker_pool != 'prefork':
+        raise SettingError(f'CELERY_WORKER_POOL={app.conf.worker_pool!r}: {PREFORK_ONLY}')
+    _check_rate_limits(app)
 
 
 @signals.celeryd_init.connect
@@ -43,8 +32,23 @@ def _worker_starts(instance: Any, options: dict[str, Any], **_: Any) -> None:
                 'itself, once for all workers, as: celery -A app.worker beat'
             )
         if options.get('pool') not in (None, TaskPool):
-            raise SettingError('-P: must be prefork, the only pool of this worker: leave it out')
-        check_rate_limits(instance.app)
+            raise SettingError(f'-P: {PREFORK_ONLY}')
+        _check_rate_limits(instance.app)
     except SettingError as error:
         logs.cannot_start(error)
         raise SystemExit(1) from None
+
+
+def _check_rate_limits(app: Celery) -> None:
+    # Celery limits what a worker has received: messages that wait for it keep the room of others.
+    limits = {'CELERY_TASK_DEFAULT_RATE_LIMIT': app.conf.task_default_rate_limit}
+    if not any(limits.values()):
+        limits = {f'task {name}: rate_limit': task.rate_limit for name, task in app.tasks.items()}
+    faults = [
+        f'{name}={limit!r}: what waits for a limit of Celery keeps the room of other queues: set '
+        'Queue(..., ratelimit=...) in app/config/queues.py instead'
+        for name, limit in sorted(limits.items())
+        if limit
+    ]
+    if faults:
+        raise SettingError('\n'.join(faults))

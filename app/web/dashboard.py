@@ -33,7 +33,7 @@ TASKS_SHOWN = 20
 #: Stands for a number that is not known.
 UNKNOWN = '\N{EN DASH}'
 #: States of a poller that does not ask for messages though the worker could take some.
-HELD_BACK = (poller.State.THROTTLED.value, polling.State.BACKING_OFF.value)
+HELD_BACK = (poller.State.THROTTLED.value, poller.State.BACKING_OFF.value)
 
 
 def dashboard(

@@ -69,7 +69,6 @@ def test_no_end_of_a_task_ends_more_than_the_task(
             (name, way): producer.send_task(name, (way,))
             for name, ways in (
                 (ending.ENDS, FAILS),
-                (ending.ENDS_WITHOUT_POLICY, FAILS),
                 (ending.ENDS_AND_RETRIES, ATTEMPTS),
             )
             for way in ways

@@ -19,22 +19,7 @@ RECEIVED = re.compile(r'Task tests\.count\[([0-9a-f-]+)\] received')
 HANDED_BACK = re.compile(r'handed back: queue=\S+ messages=(\d+)')
 
 
-def test_a_busy_worker_leaves_long_tasks_to_an_idle_one(site: Site, sqs: SqsServer) -> None:
-    counted, over = Counted(site, sqs), site.folder / 'over'
-    with counted.worker(CELERY_WORKER_CONCURRENCY=2):
-        counted.send(8, kwargs={'until': str(over)})
-        wait_until(
-            lambda: (sqs.in_flight(counted.queue), sqs.visible(counted.queue)) == (2, 6),
-            'each child has a task and the others wait on SQS',
-        )
-        with counted.worker(CELERY_WORKER_CONCURRENCY=2):
-            wait_until(lambda: len(counted.runs.starts) == 4, 'the idle worker runs two')
-            assert sqs.visible(counted.queue) == 4
-            over.touch()
-            counted.wait_all_run()
-
-
-@pytest.mark.parametrize(('children', 'tasks_per_child'), [(1, 10_000), (2, 10_000), (1, 100)])
+@pytest.mark.parametrize(('children', 'tasks_per_child'), [(2, 10_000), (1, 100)])
 def test_short_tasks_do_not_wait_behind_long_ones_while_another_worker_has_room(
     site: Site, sqs: SqsServer, children: int, tasks_per_child: int
 ) -> None:

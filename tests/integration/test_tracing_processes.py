@@ -25,13 +25,11 @@ import sys
 import threading
 
 import app.worker
-from app.config.configuration import load_config
 from app.utils import tracing
-from app.utils.celery_signals import spans
+from app.utils.celery_signals import processes
 from app.utils.role import Role
 
-tracing.start(load_config(), Role.CONSUMER)
-spans._consumer_started()
+processes._start(Role.CONSUMER)
 modules = {'.'.join(name.split('.')[:depth]) for name in sys.modules for depth in (1, 2, 3)}
 ours = [name for name in sys.modules if name.startswith('app.utils.tracing.')]
 threads = [thread.name for thread in threading.enumerate()]

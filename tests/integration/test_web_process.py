@@ -50,4 +50,4 @@ def test_one_process_serves_whatever_a_platform_sets(
             assert len(children(web.pid)) == 1
         finally:
             web.kill_group()
-            wait_until(lambda: web.ended, 'the web server has ended')
+            wait_until(lambda: web.status is not None, 'the web server has ended')

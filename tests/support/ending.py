@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
-from celery import Task, shared_task
+from celery import shared_task
 from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 
 from app.tasks.base_task import FixedDelayTask, NoRetryTask
 
 __all__ = [
+    'ALLOCATES',
     'BESIDE',
     'ENDS',
     'ENDS_AND_RETRIES',
-    'ENDS_WITHOUT_POLICY',
     'EXITS_ONCE',
     'HUGE',
     'IGNORED',
@@ -36,10 +36,10 @@ __all__ = [
 #: For the variables of `tests.support.worker.Site.server`.
 IMPORTS = {'CELERY_IMPORTS': ('tests.support.ending',)}
 
+ALLOCATES = 'tests.allocates'
 BESIDE = 'tests.beside'
 ENDS = 'tests.ends'
 ENDS_AND_RETRIES = 'tests.ends_and_retries'
-ENDS_WITHOUT_POLICY = 'tests.ends_without_policy'
 EXITS_ONCE = 'tests.exits_once'
 IGNORED = 'tests.ignored'
 REJECTED = 'tests.rejected'
@@ -57,6 +57,12 @@ def exits_once(marker: str) -> str:
     except FileExistsError:
         return 'done'
     os._exit(3)
+
+
+@shared_task(base=NoRetryTask, name=ALLOCATES)
+def allocates(mebibytes: int) -> int:
+    """Take so much memory for a moment; return how much."""
+    return len(b'x' * (mebibytes << 20)) >> 20
 
 
 @shared_task(base=NoRetryTask, name=IGNORED)
@@ -189,6 +195,7 @@ WAYS: dict[str, Callable[[], Any]] = {
     'surrogate': _raises(lambda: RuntimeError('half \ud800 of a pair\0')),
     'no json': object,
     'deep': _deep,
+    'sleep': lambda: time.sleep(500),
     'huge': lambda: 'x' * HUGE,
     'rejected': _raises(lambda: Reject(ForeignError('a text'), requeue=False)),
     'ignored': _raises(lambda: Ignore(ForeignError('a text'))),
@@ -198,21 +205,15 @@ WAYS: dict[str, Callable[[], Any]] = {
 }
 
 
-@shared_task(base=NoRetryTask, name=ENDS)
+@shared_task(name=ENDS)
 def ends(way: str) -> Any:
-    """End in one of the `WAYS`."""
+    """End in one of the `WAYS`; the task has Celery's own base class."""
     return WAYS[way]()
 
 
 @shared_task(base=FixedDelayTask, name=ENDS_AND_RETRIES, default_retry_delay=0, max_retries=1)
 def ends_and_retries(way: str) -> Any:
     """As `ends`, with a second attempt."""
-    return WAYS[way]()
-
-
-@shared_task(base=Task, name=ENDS_WITHOUT_POLICY)
-def ends_without_policy(way: str) -> Any:
-    """As `ends`, with Celery's own base class."""
     return WAYS[way]()
 
 

@@ -7,8 +7,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from billiard.pool import SIG_SOFT_TIMEOUT
-
 from app.utils import soft_time_limit
 
 __all__ = ['Striking', 'applying', 'strike']
@@ -16,19 +14,21 @@ __all__ = ['Striking', 'applying', 'strike']
 
 def strike() -> None:
     """Send the signal to this process."""
-    os.kill(os.getpid(), SIG_SOFT_TIMEOUT)
+    os.kill(os.getpid(), soft_time_limit.SIGNAL)
 
 
 @contextmanager
 def applying() -> Iterator[None]:
-    """Have the limit apply, as it does around a task's code."""
-    before = signal.getsignal(SIG_SOFT_TIMEOUT)
+    """Have the limit apply as it does around a task: not to what strikes before and after it."""
+    before = signal.getsignal(soft_time_limit.SIGNAL)
     soft_time_limit.hold_off()
     try:
+        strike()
         with soft_time_limit.applies():
             yield
+        strike()
     finally:
-        signal.signal(SIG_SOFT_TIMEOUT, before)
+        signal.signal(soft_time_limit.SIGNAL, before)
 
 
 class Striking:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 import billiard.common
+import billiard.compat
 import billiard.pool
 import celery.exceptions
 import celery.utils.time
 import kombu
 import pytest
-from billiard.pool import ApplyResult
 from botocore.auth import SigV4Auth
 from celery import Celery, Task, _state
 from celery.app import trace
@@ -23,8 +23,6 @@ from celery.app.amqp import AMQP, Queues
 from celery.backends.base import Backend, DisabledBackend
 from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
-from celery.concurrency import prefork
-from celery.concurrency.asynpool import AsynPool
 from celery.loaders.base import BaseLoader
 from celery.worker import state as worker_state
 from celery.worker.consumer import Consumer
@@ -73,7 +71,6 @@ METHODS = [
     (Consumer, 'update_strategies'),
     (Task, 'Request'),
     (WorkerRequest, 'reject'),
-    (ApplyResult, '_write_to'),
     # be_queue/results.py
     (DisabledBackend, '_is_disabled'),
     # be_queue/database.py
@@ -96,18 +93,13 @@ METHODS = [
     # app/utils/celery_signals/outcomes.py
     (billiard.common, 'terminate_handler_fired'),
     (celery.exceptions, 'get_pickleable_exception'),
-    (trace, 'build_tracer'),
     (trace, 'get_pickleable_exception'),
     (Backend, 'prepare_exception'),
     # app/utils/vault/aws.py
     (SigV4Auth, '_inject_signature_to_request'),
     (SigV4Auth, '_modify_request_before_signing'),
     # app/utils/celery_signals/pool.py
-    (AsynPool, '_create_worker_process'),
-    (AsynPool, '_join_exited_workers'),
-    (AsynPool, 'TimeoutHandler'),
-    (prefork.TaskPool, 'Pool'),
-    (billiard.pool.TimeoutHandler, '_trywaitkill'),
+    (billiard.compat, 'mem_rss'),
     (billiard.pool, 'EX_RECYCLE'),
 ]
 

@@ -11,7 +11,6 @@ from app.utils.celery_signals import (
     pool,
     pool_process,
     processes,
-    spans,
 )
 
-__all__ = ['consumer', 'lost_copies', 'outcomes', 'pool', 'pool_process', 'processes', 'spans']
+__all__ = ['consumer', 'lost_copies', 'outcomes', 'pool', 'pool_process', 'processes']

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import Any
 
 from billiard import current_process
 from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
-from prometheus_client import Counter
 
-from app.utils.celery_signals.labels import UNKNOWN, labels, labels_of, routes
+from app.utils.celery_signals.labels import UNKNOWN, labelled, queue_of, routes
 from app.utils.metrics.metrics import CONSUMER_TASKS
 from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED
 
@@ -29,29 +27,26 @@ def _begin_at_zero(**_: Any) -> None:
         # And no pattern, such as celery.*
         if task in current_app.tasks and route.get('queue') in consumed:
             for state in (states.SUCCESS, states.FAILURE):
-                FINISHED.labels(*labels(task, None), state)
+                labelled(FINISHED, task, None, state)
 
 
 @signals.task_received.connect
 def _received(request: Any, **_: Any) -> None:
     headers = request.request_dict
     headers[RECEIVED_AT] = time.monotonic()
-    _of_received(headers['task'], headers['delivery_info'].get('routing_key')).inc()
+    queue = headers['delivery_info'].get('routing_key')
+    labelled(CONSUMER_TASKS, headers['task'], queue, states.RECEIVED).inc()
 
 
 @signals.task_revoked.connect
 def _revoked(request: Any, **_: Any) -> None:
-    _ended(labels(request.task, request.delivery_info), states.REVOKED)
+    _ended(request.task, queue_of(request.delivery_info), states.REVOKED)
 
 
 @signals.task_unknown.connect
-def _unknown(message: Any, **_: Any) -> None:
-    _ended(labels(UNKNOWN, message.delivery_info), states.REJECTED)
-
-
 @signals.task_rejected.connect
 def _rejected(message: Any, **_: Any) -> None:
-    _ended(labels(UNKNOWN, message.delivery_info), states.REJECTED)
+    _ended(UNKNOWN, queue_of(message.delivery_info), states.REJECTED)
 
 
 @signals.task_failure.connect
@@ -62,35 +57,25 @@ def _failure(sender: Task, task_id: str, exception: BaseException, **_: Any) -> 
     if not _in_consumer() or task_id == _last_failed:
         return
     _last_failed = task_id
-    names = labels(sender.name, sender.request.delivery_info)
-    _counter(*names, states.FAILURE).inc()
-    if not isinstance(exception, Reject):  # which the child has counted
-        FINISHED.labels(*names, states.FAILURE).inc()
-        FAILED.labels(*names, type(exception).__name__).inc()
+    queue = queue_of(sender.request.delivery_info)
+    if isinstance(exception, Reject):  # the child has counted the end of the task
+        labelled(CONSUMER_TASKS, sender.name, queue, states.FAILURE).inc()
+    else:
+        _ended(sender.name, queue, states.FAILURE)
+        labelled(FAILED, sender.name, queue, type(exception).__name__).inc()
 
 
 @signals.task_retry.connect
 def _retry(sender: Task, request: Any, **_: Any) -> None:
     # Of a task whose child was lost, where that is a reason for a retry.
     if _in_consumer():
-        RETRIED.labels(*labels(sender.name, request.delivery_info)).inc()
+        labelled(RETRIED, sender.name, queue_of(request.delivery_info)).inc()
 
 
 def _in_consumer() -> bool:
     return bool(current_process().name == 'MainProcess')
 
 
-def _ended(names: tuple[str, str], state: str) -> None:
-    _counter(*names, state).inc()
-    FINISHED.labels(*names, state).inc()
-
-
-# Looking a metric up takes longer than counting.
-@lru_cache(1024)
-def _of_received(name: str, routing_key: str | None) -> Counter:
-    return CONSUMER_TASKS.labels(*labels_of(name, routing_key), states.RECEIVED)
-
-
-@lru_cache
-def _counter(name: str, queue: str, state: str) -> Counter:
-    return CONSUMER_TASKS.labels(name, queue, state)
+def _ended(task_name: str, queue: str | None, state: str) -> None:
+    for metric in (CONSUMER_TASKS, FINISHED):
+        labelled(metric, task_name, queue, state).inc()

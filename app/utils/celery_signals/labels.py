@@ -1,4 +1,4 @@
-"""Values of metric labels, of a bounded number."""
+"""The labels of a task's metrics: values of a bounded number."""
 
 from __future__ import annotations
 
@@ -8,37 +8,35 @@ from typing import Any
 
 from celery import current_app
 
-__all__ = ['UNKNOWN', 'labels', 'labels_of', 'routes']
+__all__ = ['UNKNOWN', 'labelled', 'queue_of', 'routes']
 
 UNKNOWN = 'unknown'
-#: Answers that are kept, since each takes longer than the count itself.
-_KEPT = 1024
 
 
-def labels(task_name: str, delivery_info: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Return a task's ``name`` and ``queue``; what this worker does not know is ``unknown``.
+@lru_cache(4096)  # Looking a metric up takes longer than counting.
+def labelled(metric: Any, task_name: str, queue: str | None, *more: str) -> Any:
+    """Return a metric with a task's ``name`` and ``queue``, and ``more`` labels.
 
-    Without ``delivery_info`` the queue is the one that the mapping gives the task.
+    A name or queue that this worker has not is ``unknown``. Without a queue it is the one that the
+    mapping gives the task.
     """
-    info = delivery_info or {}
-    # Celery drops the queue that a message came from, and keeps the routing key, the sender's.
-    return labels_of(task_name, info.get('received_from') or info.get('routing_key'))
-
-
-@lru_cache(_KEPT)
-def labels_of(task_name: str, routing_key: str | None) -> tuple[str, str]:
-    """As `labels`, of the routing key alone."""
-    queue = str(routing_key or routes().get(task_name, {}).get('queue'))
-    return (
+    queue = queue or str(routes().get(task_name, {}).get('queue'))
+    return metric.labels(
         task_name if task_name in current_app.tasks else UNKNOWN,
         queue if queue in current_app.amqp.queues else UNKNOWN,
+        *more,
     )
+
+
+def queue_of(delivery_info: Mapping[str, Any] | None) -> str | None:
+    """Return the queue that a message came from."""
+    info = delivery_info or {}
+    # Celery drops it, and keeps the routing key, the sender's.
+    return info.get('received_from') or info.get('routing_key')
 
 
 def routes() -> Mapping[str, Any]:
     """Return the routes of the mapping, by a task's name or a pattern of names."""
     routers = current_app.conf.task_routes
-    for router in routers if isinstance(routers, (list, tuple)) else (routers,):
-        if isinstance(router, Mapping):
-            return router
-    return {}
+    routers = routers if isinstance(routers, (list, tuple)) else (routers,)
+    return next((router for router in routers if isinstance(router, Mapping)), {})

@@ -22,11 +22,14 @@ from collections.abc import Callable
 from typing import Any
 
 from billiard.common import terminate_handler_fired
-from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.einfo import ExceptionInfo
 from celery import current_app, exceptions, signals
 from celery.app import trace
 from celery.exceptions import Ignore, Reject, Retry
 from kombu.utils.encoding import safe_repr
+
+from app.utils import soft_time_limit
+from be_queue.worker import raised
 
 __all__ = ['TaskError']
 
@@ -52,7 +55,8 @@ def _contained(run: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(run)
     def contained(*args: Any, **kwargs: Any) -> Any:
         try:
-            return run(*args, **kwargs)
+            with soft_time_limit.applies():
+                return run(*args, **kwargs)
         except Exception:
             raise
         except BaseException as error:
@@ -73,25 +77,22 @@ def _with_plain_errors(run_task: Callable[..., Any]) -> Callable[..., Any]:
             raise _plain(error) from error
         info = outcome.retval
         if isinstance(info, ExceptionInfo):
-            raised = info.exception
-            plain = _plain(raised.exc if isinstance(raised, ExceptionWithTraceback) else raised)
+            plain = _plain(raised(info))
             info.type, info.exception, info.tb = type(plain), plain, None
         return outcome
 
     return traced
 
 
-def _plain(error: Any) -> Exception:
+def _plain(error: BaseException) -> Exception:
     """Return an exception that the main process can unpickle, and that does not end it."""
-    plain: Exception
+    plain: Exception = TaskError(_described(error))
     if isinstance(error, Reject):
         plain = Reject(_text(error.reason), requeue=error.requeue)
     elif isinstance(error, Retry):
         plain = Retry()
     elif isinstance(error, Ignore):
         plain = Ignore()
-    else:
-        plain = TaskError(_described(error))
     return plain
 
 
@@ -104,18 +105,15 @@ def _readable(prepare: Callable[..., Any]) -> Callable[..., Any]:
 
     def prepare_exception(error: BaseException, serializer: str | None = None) -> Any:
         prepared = prepare(error, serializer)
-        if isinstance(prepared, dict) and not _is_made_of_args(error):
+        try:
+            is_made_of_args = str(type(error)(*error.args)) == str(error)
+        except Exception:  # noqa: BLE001  (its class may raise anything)
+            is_made_of_args = False
+        if isinstance(prepared, dict) and not is_made_of_args:
             prepared |= {'exc_module': None, 'exc_message': (_text(error),)}
         return prepared
 
     return prepare_exception
-
-
-def _is_made_of_args(error: BaseException) -> bool:
-    try:
-        return str(type(error)(*error.args)) == str(error)
-    except Exception:  # noqa: BLE001  (its class may raise anything)
-        return False
 
 
 def _described(error: BaseException) -> str:

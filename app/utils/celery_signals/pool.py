@@ -1,69 +1,40 @@
-"""Celery's pool of processes, which counts those that it starts and loses.
-
-| reason     | a process of the pool ended while the worker ran                     |
-|------------|----------------------------------------------------------------------|
-| recycled   | after worker_max_tasks_per_child tasks                               |
-| memory     | after a task that left it with more than worker_max_memory_per_child |
-| time limit | killed with the task that ran into its hard time limit               |
-| signal     | killed by anybody else, such as the kernel when memory is short      |
-| exit       | a task or a library ended it                                         |
-"""
+"""Celery's pool of processes, with time limits that hold and a count of the processes it loses."""
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any
 
-from billiard import pool as billiard_pool
-from celery import Celery
-from celery.concurrency import asynpool, prefork
+from billiard.compat import mem_rss
+from billiard.pool import EX_RECYCLE
+from celery import Celery, current_app, signals
+from celery.concurrency import prefork
+from celery.worker import state
 
 from app.utils.metrics.pool import LOST, STARTED
-from be_queue import SettingError
 
-__all__ = ['Reason', 'TaskPool', 'install']
+__all__ = ['TaskPool', 'install', 'over_time_limit']
 
-
-class Reason(Enum):
-    """Why a process of the pool ended before the worker."""
-
-    RECYCLED = 'recycled'
-    MEMORY = 'memory'
-    TIME_LIMIT = 'time limit'
-    SIGNAL = 'signal'
-    EXIT = 'exit'
+#: Why a process of the pool ended before the worker, see docs/metrics.md.
+REASONS = ('recycled', 'memory', 'time limit', 'signal', 'exit')
+#: Pids of the processes that are being killed at a hard time limit.
+over_time_limit: set[int] = set()
 
 
 def install(app: Celery) -> None:
-    """Have the app's worker use this pool instead of Celery's own of the same kind.
-
-    Raises `SettingError` when the app is to use one of another kind.
-    """
-    if app.conf.worker_pool != 'prefork':
-        raise SettingError(
-            f"CELERY_WORKER_POOL={app.conf.worker_pool!r}: must be 'prefork', the only pool of "
-            'this worker: leave it out'
-        )
+    """Have the app's worker use this pool instead of Celery's own of the same kind."""
     app.conf.worker_pool = f'{__name__}:TaskPool'
 
 
-class TimeoutHandler(billiard_pool.TimeoutHandler):
-    """billiard's; it leaves a note at the process that it kills."""
+class TaskPool(prefork.TaskPool):
+    """For Celery's ``worker_pool``."""
 
-    def _trywaitkill(self, worker: Any) -> None:
-        # Unless it has ended by itself, which nobody has noticed yet.
-        worker.over_time_limit = worker.exitcode is None
-        super()._trywaitkill(worker)
-
-
-class Pool(asynpool.AsynPool):
-    """Celery's, which counts.
-
-    Exit codes are all that is known of every process however it ended: signals and callbacks come
-    for some ends, and for some twice.
-    """
-
-    TimeoutHandler = TimeoutHandler
+    def on_start(self) -> None:
+        # Prometheus sees no increase in a series that begins with 1.
+        for reason in REASONS:
+            LOST.labels(reason)
+        # Each task brings its own, by default from the same setting.
+        self.options['soft_timeout'] = None
+        super().on_start()
 
     def apply_async(
         self,
@@ -81,41 +52,34 @@ class Pool(asynpool.AsynPool):
             soft_timeout = None
         return super().apply_async(*args, soft_timeout=soft_timeout, timeout=timeout, **options)
 
-    def _create_worker_process(self, i: int) -> Any:
-        process = super()._create_worker_process(i)
-        STARTED.inc()
-        return process
+    def register_with_event_loop(self, loop: Any) -> None:
+        super().register_with_event_loop(loop)
+        clean_up = self._pool.on_process_down
 
-    def _join_exited_workers(self, shutdown: bool = False) -> Any:
-        # How many of its tasks are done is forgotten with the process.
-        before = [(process, self._on_ready_counters.get(process.pid)) for process in self._pool]
-        exit_codes = super()._join_exited_workers(shutdown)
-        if exit_codes and self._state == billiard_pool.RUN:
-            for process, done in before:
-                if process not in self._pool:
-                    LOST.labels(self._reason(process, done).value).inc()
-        return exit_codes
+        def on_process_down(process: Any) -> None:
+            clean_up(process)
+            _count_lost(process.pid, process.exitcode)
 
-    def _reason(self, process: Any, done: Any) -> Reason:
-        if getattr(process, 'over_time_limit', False):
-            return Reason.TIME_LIMIT
-        if process.exitcode == billiard_pool.EX_RECYCLE:
-            # Past the counter's lock, which whoever was killed may have held.
-            count = done.get_obj().value if done else 0
-            most = self._maxtasksperchild
-            return Reason.RECYCLED if most and count >= most else Reason.MEMORY
-        return Reason.SIGNAL if (process.exitcode or 0) < 0 else Reason.EXIT
+        self._pool.on_process_down = on_process_down
 
 
-class TaskPool(prefork.TaskPool):
-    """For Celery's ``worker_pool``."""
+def _count_lost(pid: int, exit_code: int) -> None:
+    reason = 'signal' if exit_code < 0 else 'exit'
+    if pid in over_time_limit:
+        over_time_limit.remove(pid)
+        reason = 'time limit'
+    runs = state.should_stop is None and state.should_terminate is None
+    if runs and exit_code != EX_RECYCLE:  # which the process has counted
+        LOST.labels(reason).inc()
 
-    Pool = Pool
 
-    def on_start(self) -> None:
-        # Prometheus sees no increase in a series that begins with 1.
-        for reason in Reason:
-            LOST.labels(reason.value)
-        # Each task brings its own, by default from the same setting.
-        self.options['soft_timeout'] = None
-        super().on_start()
+@signals.worker_process_init.connect
+def _process_starts(**_: Any) -> None:
+    STARTED.inc()
+
+
+@signals.worker_process_shutdown.connect
+def _process_ends(exitcode: int, **_: Any) -> None:
+    if exitcode == EX_RECYCLE:
+        most = current_app.conf.worker_max_memory_per_child
+        LOST.labels('memory' if most and mem_rss() > most else 'recycled').inc()

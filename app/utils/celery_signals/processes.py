@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import signals
+from celery import Task, current_app, signals
 
-from app.utils import processes
-from app.utils.celery_signals.results import flush, play
+from app.utils import processes, tracing
+from app.utils.result_store import ResultStore
 from app.utils.role import Role
 
 
 @signals.worker_init.connect
 def _consumer_starts(**_: Any) -> None:
-    play(Role.CONSUMER)
-    processes.start(Role.CONSUMER)
+    for task in current_app.tasks.values():
+        if task.Request == Task.Request:
+            task.Request = 'app.utils.celery_signals.request:Request'
+    _start(Role.CONSUMER)
 
 
 @signals.worker_process_init.connect
 def _pool_process_starts(**_: Any) -> None:
-    play(Role.POOL)
-    processes.start(Role.POOL)
+    _start(Role.POOL)
 
 
 @signals.worker_process_shutdown.connect
@@ -30,5 +31,16 @@ def _pool_process_ends(**_: Any) -> None:
 
 @signals.worker_shutdown.connect
 def _consumer_ends(**_: Any) -> None:
-    flush()
+    if isinstance(current_app.backend, ResultStore):
+        current_app.backend.flush()
     processes.stop()
+
+
+def _start(role: Role) -> None:
+    if isinstance(current_app.backend, ResultStore):
+        current_app.backend.play(role)
+    processes.start(role)
+    if tracing.is_on():
+        from app.utils.celery_signals import spans
+
+        spans.connect(role)

@@ -1,26 +1,71 @@
-"""Signals that switch a task's spans on; while tracing is off nothing is imported or connected."""
+"""Signals that make a task's spans; imported while tracing is on."""
 
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
-from celery import signals
+from celery import Task, current_app, signals
+from celery.exceptions import Reject
+from celery.worker.request import Request
 
+from app.known_secrets import redacted
 from app.utils import tracing
+from app.utils.role import Role
+from app.utils.tracing import headers, spans
+from be_queue.tracing import trace_sends
+
+__all__ = ['connect']
+
+#: What the consumer has received and holds, by task id.
+_held: WeakValueDictionary[str, Request] = WeakValueDictionary()
 
 
-# Connected after those of `app.utils.celery_signals.processes`, which start the tracer.
-@signals.worker_init.connect
-def _consumer_started(**_: Any) -> None:
-    if tracing.is_on():
-        from app.utils.celery_signals import traced_tasks
+def connect(role: Role) -> None:
+    """Make the spans of the tasks that run in this process, and of those that they send.
 
-        traced_tasks.connect_consumer()
+    The worker's main process makes those that a pool process cannot report any more.
+    """
+    if role is Role.CONSUMER:
+        signals.task_received.connect(_received)
+        signals.task_failure.connect(_lost)
+        return
+    signals.task_failure.disconnect(_lost)  # inherited
+    trace_sends(current_app, redacted)
+    signals.task_prerun.connect(_prerun)
+    signals.task_failure.connect(_failure)
+    signals.task_retry.connect(_retry)
+    signals.task_postrun.connect(_postrun)
 
 
-@signals.worker_process_init.connect
-def _pool_process_started(**_: Any) -> None:
-    if tracing.is_on():
-        from app.utils.celery_signals import traced_tasks
+def _received(request: Request, **_: Any) -> None:
+    _held[request.id] = request
+    request.request_dict[headers.TAKEN_AT] = headers.sqs_sent_at(request.message.delivery_info)
 
-        traced_tasks.connect_pool_process()
+
+def _lost(sender: Task, task_id: str, exception: Exception, **_: Any) -> None:
+    # Celery reports a task that ran into its hard time limit twice.
+    request = _held.pop(task_id, None)
+    if isinstance(exception, Reject):
+        return  # the process in which it ran is there, and has reported it
+    if request is not None and request.time_start:
+        tracing.ensure_started()
+        spans.lost(sender.name, request.request_dict, request.time_start, exception)
+
+
+def _prerun(task: Task, **_: Any) -> None:
+    spans.started(task.name, task.request)
+
+
+def _failure(sender: Task, exception: BaseException, **_: Any) -> None:
+    spans.failed(sender.request, exception)
+
+
+def _retry(request: Any, reason: Any, **_: Any) -> None:
+    # A task may also ask to be run again later, without that anything went wrong.
+    if reason.exc is not None:
+        spans.failed(request, reason.exc)
+
+
+def _postrun(task: Task, state: str | None, **_: Any) -> None:
+    spans.ended(task.request, state)

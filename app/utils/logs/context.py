@@ -9,9 +9,7 @@ from typing import Any
 
 from celery._state import _task_stack
 
-from app.utils import failed_around
-
-__all__ = ['about', 'of_failed', 'of_task']
+__all__ = ['about', 'of_task']
 
 _about: ContextVar[dict[str, Any] | None] = ContextVar('_about', default=None)
 
@@ -43,12 +41,6 @@ def of_task() -> dict[str, Any]:
             if request.id:
                 return _of_request(task, request)
     return {}
-
-
-def of_failed(task_id: object) -> dict[str, Any]:
-    """Return the fields of a task that fails when Celery runs it no more; empty for any other."""
-    found = failed_around.task_and_request(task_id)
-    return dict(_of_request(*found)) if found else {}
 
 
 def _of_request(task: Any, request: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.known_secrets import redacted
-from app.utils.logs.context import of_failed, of_task
+from app.utils.logs.context import of_task
 from app.utils.logs.plain import MAX_PARTS, Room, shown
 from app.utils.long_text import shortened
 
@@ -101,7 +101,6 @@ def _add_of_celery(
 ) -> None:
     """Add the fields of a line of a task's life. Arguments and results stay out."""
     if 'task_id' not in fields:
-        fields.update(of_failed(data.get('id')))
         fields['task_id'] = room.field(data.get('id'), 'task_id')
         fields['task_name'] = room.field(data.get('name'), 'task_name')
     if action := _ACTIONS.get(message):

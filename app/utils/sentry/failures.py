@@ -11,7 +11,6 @@ from celery.exceptions import MaxRetriesExceededError
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.utils import event_from_exception
 
-from app.utils import failed_around
 from app.utils.sentry.tags import TASK
 
 __all__ = ['report', 'report_of_pool']
@@ -34,10 +33,8 @@ def _begins(**_: Any) -> None:
     DedupeIntegration.reset_last_seen()
 
 
-def _failed(sender: Task, task_id: str, exception: BaseException, **_: Any) -> None:
+def _failed(sender: Task, exception: BaseException, **_: Any) -> None:
     request = sender.request
-    if request.id != task_id and (found := failed_around.task_and_request(task_id)):
-        request = found[1]
     report(sender, request, exception, (request.args, request.kwargs))
 
 

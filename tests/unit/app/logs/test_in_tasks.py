@@ -15,7 +15,6 @@ from celery.app import trace
 from celery.backends.base import DisabledBackend
 from celery.exceptions import SoftTimeLimitExceeded
 
-from app.utils import failed_around
 from app.utils.logs import printed
 from app.utils.logs.json_lines import JsonFormatter
 from app.utils.logs.writing import LineHandler
@@ -43,7 +42,6 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[st
     root = logging.getLogger()
     monkeypatch.setattr(root, 'handlers', [handler])
     monkeypatch.setattr(root, 'level', logging.INFO)
-    signals.task_postrun.connect(failed_around._ended)
 
     def read() -> list[dict[str, Any]]:
         try:
@@ -104,21 +102,6 @@ def test_what_a_task_prints_without_a_newline_is_a_line_of_its_own(run: Run, cap
         ('and nothing else', 'id-of-refuses'),
         ('all is well', 'id-of-pays'),
     ]
-
-
-def test_a_task_that_fails_after_its_body_has_all_its_fields(run: Run) -> None:
-    def first() -> None: ...
-
-    def fails() -> None:
-        raise LookupError
-
-    with pytest.warns(RuntimeWarning, match='Exception raised outside body'):
-        # No task has these: the link cannot be called.
-        said = run(first, callbacks=[{'task': 'next', 'args': 1}])
-    (failed,) = (line for line in said if line.get('action') == 'failed')
-    assert (failed['task_id'], failed['queue'], failed['attempt']) == ('id-of-first', 'a-queue', 3)
-    (other,) = (line for line in run(fails) if line.get('action') == 'failed')
-    assert other['task_id'] == 'id-of-fails'
 
 
 def test_a_line_that_the_soft_time_limit_strikes_is_whole(lines) -> None:
