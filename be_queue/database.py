@@ -2,6 +2,10 @@
 
 `Config` puts it in the place of Celery's own, for producers and workers. The tables are Celery's,
 and so is how they are read. Databases other than PostgreSQL and SQLite keep Celery's statements.
+
+Celery's columns of times have no time zone and its times have one, so PostgreSQL would convert them
+to the session's zone. To set the session's zone takes a startup parameter, which PgBouncer and RDS
+Proxy refuse, so the times lose their zone here.
 """
 
 from __future__ import annotations
@@ -14,15 +18,16 @@ from typing import Any
 from celery import states
 from celery.backends import database
 from celery.backends.database import session
-from celery.backends.database.models import Task, TaskSet
+from celery.backends.database.models import TaskSet
 from sqlalchemy import (
     Connection,
-    DateTime,
     Engine,
     String,
     Table,
     TextClause,
     bindparam,
+    delete,
+    event,
     func,
     literal_column,
     make_url,
@@ -31,7 +36,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError
-from sqlalchemy.types import TypeDecorator
 
 from be_queue.text import storable
 
@@ -40,37 +44,9 @@ __all__ = ['DatabaseBackend']
 _DIALECTS: dict[str, Any] = {'postgresql': postgresql, 'sqlite': sqlite}
 
 
-class UtcWithoutZone(TypeDecorator[datetime]):
-    """A time that is stored in UTC.
-
-    Celery's columns have no time zone and its times have one, so PostgreSQL would convert them to
-    the session's zone. To set the session's zone takes a startup parameter, which PgBouncer and RDS
-    Proxy refuse.
-    """
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        return value and value.astimezone(timezone.utc).replace(tzinfo=None)
-
-
-for _model in (Task, TaskSet):
-    _model.__table__.c.date_done.type = UtcWithoutZone()
-
-
-class StorableText(TypeDecorator[str]):
-    """Text without characters that PostgreSQL refuses, cut to the column's length."""
-
-    impl = String
-    cache_ok = True
-
-    def __init__(self, length: int | None) -> None:
-        super().__init__(length)
-        self.length = length
-
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        return value and storable(value)[: self.length]
+@event.listens_for(TaskSet, 'before_insert')
+def _date_group(mapper: Any, connection: Any, group: TaskSet) -> None:
+    group.date_done = _without_zone(datetime.now(timezone.utc))
 
 
 class SessionManager(session.SessionManager):
@@ -132,6 +108,35 @@ class DatabaseBackend(database.DatabaseBackend):
             with self.connect() as connection:
                 connection.execute(self._upsert, vars(row))
 
+    def _update_result(self, task: Any, *args: Any, **kwargs: Any) -> None:
+        super()._update_result(task, *args, **kwargs)
+        task.date_done = task.date_done and _without_zone(task.date_done)
+        for name, length in self._texts:
+            value = getattr(task, name)
+            if isinstance(value, str):
+                # For a row that is refused, Celery would store another failure instead.
+                setattr(task, name, storable(value)[:length])
+
+    def cleanup(self) -> None:
+        """Delete expired results."""
+        self._ensure_retryable(self._delete_expired)
+
+    def _delete_expired(self) -> None:
+        expired = _without_zone(datetime.now(timezone.utc) - self.expires)
+        with self.ResultSession() as session:
+            for rows in (self.task_cls, self.taskset_cls):
+                session.execute(delete(rows).where(rows.date_done < expired))
+            session.commit()
+
+    @cached_property
+    def _texts(self) -> list[tuple[str, int | None]]:
+        """The columns of text but for the key, with how many characters each takes."""
+        return [
+            (column.name, column.type.length)
+            for column in self.task_cls.__table__.columns
+            if isinstance(column.type, String) and column.name != 'task_id'
+        ]
+
     @cached_property
     def _upsert(self) -> TextClause:
         """The statement as text: SQLAlchemy takes three times as long with the expression."""
@@ -152,13 +157,10 @@ class DatabaseBackend(database.DatabaseBackend):
         )
         names = [column.name for column in columns]
         compiled = statement.compile(dialect=dialect.dialect(paramstyle='named'), column_keys=names)
-        parameters = [
-            bindparam(
-                column.name,
-                type_=StorableText(column.type.length)
-                if isinstance(column.type, String) and column.name != 'task_id'
-                else column.type,
-            )
-            for column in columns
-        ]
-        return text(str(compiled)).bindparams(*parameters)
+        return text(str(compiled)).bindparams(
+            *(bindparam(column.name, type_=column.type) for column in columns)
+        )
+
+
+def _without_zone(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)

@@ -36,7 +36,6 @@ from functools import partial
 from typing import Any
 
 from celery import Celery, Task, signals, states
-from celery.app.trace import trace_ok_t
 from celery.exceptions import Reject
 from celery.utils.dispatch import Signal
 from celery.utils.log import get_logger
@@ -135,7 +134,7 @@ class Guard:
                 with logs.about(task, request):
                     logger.info('skipped, it is %s already', over, extra={'action': 'skipped'})
                 not_run.send(sender=task, request=request, state=states.IGNORED)
-                return trace_ok_t(None, None, None, None)
+                return None, None, None, None  # nothing was returned, and in no time
 
         return guarded
 

@@ -119,12 +119,20 @@ class ResultStore(Backend):
             logger.error('the result database is away: lost that %s', what)
 
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().store_result(task_id, result, state, *args, **kwargs)
-        except self._refusals as error:
-            if self._role is Role.POOL and state == states.STARTED:
+        # Around the public method: it is all that a user's own backend needs to have.
+        store = partial(super().store_result, task_id, result, state, *args, **kwargs)
+        if self._role is Role.POOL:
+            refusals = self._refusals + (OWN_REFUSALS if state != states.STARTED else ())
+            try:
+                return self._wait_for(store, lambda error: not isinstance(error, refusals))
+            except self._refusals as error:
+                if state != states.STARTED:
+                    raise
                 raise Reject(f'its start cannot be stored: {brief(error)}') from error
-            raise
+        if self._role is Role.CONSUMER:
+            self._try(f'task {task_id} is {state}', store)
+            return self.encode_result(result, state)
+        return store()
 
     def on_chord_part_return(self, request: Any, state: str, *args: Any, **kwargs: Any) -> Any:
         count = partial(super().on_chord_part_return, request, state, *args, **kwargs)
@@ -135,19 +143,11 @@ class ResultStore(Backend):
         return count()
 
     def _ensure_retryable(self, func: Any, *args: Any, **options: Any) -> Any:
-        stores = func == self._store_result
-        if self._role is None or not (stores or self._role is Role.POOL):
+        if self._role is not Role.POOL:
             return super()._ensure_retryable(func, *args, **options)
         for name in ('fallback_exc', 'fallback_msg', 'max_retries'):
             options.pop(name, None)
-        call = partial(func, *args, **options)
-        if not stores:
-            return self._wait_for(call, self.exception_safe_to_retry)
-        task_id, _, state = args[:3]
-        if self._role is Role.CONSUMER:
-            return self._try(f'task {task_id} is {state}', call)
-        refusals = self._refusals + (OWN_REFUSALS if state != states.STARTED else ())
-        return self._wait_for(call, lambda error: not isinstance(error, refusals))
+        return self._wait_for(partial(func, *args, **options), self.exception_safe_to_retry)
 
     @metrics.ERRORS.labels('store').count_exceptions()
     @metrics.SECONDS.labels('store').time()
