@@ -59,9 +59,9 @@ class ResultsExtraMissingError(BeQueueError):
 class NotInstalled(DisabledBackend):
     """Lets a producer send tasks, and says what is missing when it asks for a result."""
 
-    def _is_disabled(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _explain(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ResultsExtraMissingError
 
-    get_state = get_status = get_result = get_traceback = get_task_meta = _is_disabled
-    get_task_meta_for = wait_for = get_many = forget = ensure_chords_allowed = _is_disabled
-    save_group = restore_group = delete_group = _is_disabled
+    get_state = get_status = get_result = get_traceback = get_task_meta = _explain
+    get_task_meta_for = wait_for = get_many = forget = ensure_chords_allowed = _explain
+    save_group = restore_group = delete_group = _explain

@@ -17,6 +17,8 @@ from celery import Task, signals
 from celery.exceptions import Reject, TaskRevokedError
 from celery.worker import consumer, request, state
 
+from be_queue.transport.event_loop import run_until
+
 __all__ = ['Consumer', 'Request', 'raised']
 
 #: Seconds within which a child that has been given a task says that it has started.

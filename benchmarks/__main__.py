@@ -18,13 +18,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import be_queue
 from benchmarks.contenders import CONTENDERS, redis_missing
 from benchmarks.figures import figures
 from benchmarks.plan import MEASURES, Plan, run, steps
-from benchmarks.plot import svg
 from benchmarks.report import Report
-from benchmarks.servers import running_brokers
+from benchmarks.servers import running_servers
 
 RESULTS = Path(__file__).parent / 'results'
 #: Round-trip delays in milliseconds: a server beside the worker, and one in its region.
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for note in report.notes():
         console.print(note, highlight=False)
     _write(chosen.out, report, samples)
-    console.print(f'written to {chosen.out}: latest.json, latest.md, latest.svg', highlight=False)
+    console.print(f'written to {chosen.out}: latest.json, latest.md', highlight=False)
     return 1 if failed else 0
 
 
@@ -84,11 +82,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _plan(chosen: argparse.Namespace) -> tuple[Plan, dict[str, str]]:
     """Return what to measure, and why something is not."""
     contenders, left_out = tuple(chosen.contenders), {}
-    if 'redis' in contenders and (why := redis_missing()):
-        contenders = tuple(name for name in contenders if name != 'redis')
+    if any(CONTENDERS[name].broker == 'redis' for name in contenders) and (why := redis_missing()):
+        contenders = tuple(name for name in contenders if CONTENDERS[name].broker != 'redis')
         left_out['Redis'] = why
-    if 'batch' in chosen.only and not hasattr(be_queue, 'send_batch'):
-        left_out['batch'] = 'be_queue has no send_batch'
     plan = Plan(
         rtts=tuple(dict.fromkeys(chosen.rtt or RTTS)),
         rounds=chosen.rounds or (1 if chosen.quick else ROUNDS),
@@ -111,10 +107,12 @@ def _measure(plan: Plan, console: Console) -> tuple[list[dict[str, Any]], dict[s
     # Redrawn seldom: the two cores belong to those who are measured.
     with (
         Progress(*columns, console=console, refresh_per_second=1, transient=True) as progress,
-        running_brokers(plan.rtts, redis='redis' in plan.contenders) as brokers,
+        running_servers(
+            plan.rtts, redis=_on('redis', plan), postgres=_on('postgres', plan)
+        ) as servers,
     ):
         bar = progress.add_task(str(todo[0]) if todo else '', total=len(todo))
-        for number, (step, found) in enumerate(run(plan, todo, brokers), 1):
+        for number, (step, found) in enumerate(run(plan, todo, servers), 1):
             if isinstance(found, Exception):
                 console.print(f'{step} failed: {found}', style='red', markup=False)
                 failed[str(step)] = str(found).strip().rpartition('\n')[2]
@@ -125,6 +123,12 @@ def _measure(plan: Plan, console: Console) -> tuple[list[dict[str, Any]], dict[s
             if not console.is_terminal:
                 console.print(f'{number}/{len(todo)} {step}', highlight=False)
     return samples, failed
+
+
+def _on(kind: str, plan: Plan) -> bool:
+    """Return whether a contender needs this server."""
+    chosen = [CONTENDERS[name] for name in plan.contenders]
+    return any(kind in (contender.broker, contender.results) for contender in chosen)
 
 
 def _about(plan: Plan, seconds: float) -> dict[str, Any]:
@@ -159,7 +163,6 @@ def _write(folder: Path, report: Report, samples: list[dict[str, Any]]) -> None:
     }
     (folder / 'latest.json').write_text(json.dumps(content, indent=1) + '\n')
     (folder / 'latest.md').write_text(report.markdown())
-    (folder / 'latest.svg').write_text(svg(report.figures))
 
 
 def _delay(text: str) -> float:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.contenders import BenchmarkError
 from benchmarks.servers import Broker
 from tests.support.redis import RedisServer
 from tests.support.sqs import SqsServer

@@ -1,4 +1,4 @@
-"""Who is compared: a Celery app each, with the same task and no result backend.
+"""Who is compared: a Celery app each, with the same task.
 
 All delete a message after its task, as `be_queue.Config` does: ``task_acks_late`` and
 ``task_reject_on_worker_lost`` are on everywhere.
@@ -16,12 +16,25 @@ from celery import Celery
 
 from be_queue import Queue, Queues
 
-__all__ = ['CONTENDERS', 'ENV', 'REGION', 'TASK', 'Contender', 'celery_app', 'redis_missing']
+__all__ = [
+    'CONTENDERS',
+    'ENV',
+    'REGION',
+    'TASK',
+    'BenchmarkError',
+    'Contender',
+    'celery_app',
+    'redis_missing',
+]
 
 #: The environment in queue names.
 ENV = 'bench'
 TASK = 'noop'
 REGION = 'us-west-2'
+
+
+class BenchmarkError(Exception):
+    """A benchmark cannot go on; says which and what to look at."""
 
 
 @dataclass(frozen=True)
@@ -31,30 +44,39 @@ class Contender:
     Arguments:
         name: on the command line and in queue names.
         label: in tables.
+        backlog: tasks to run at no delay and with one: some seconds of work each. Not a multiple of
+            2,000, where both children of the template's worker would be replaced at the end.
         broker: ``sqs`` or ``redis``.
+        results: ``postgres`` or ``redis``; '' for none.
         settings: Celery settings, other than defaults, of a stock one.
     """
 
     name: str
     label: str
+    backlog: tuple[int, int]
     broker: str = 'sqs'
+    results: str = ''
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the template's worker."""
+        return self.name.startswith('ours')
 
+
+TUNED = {
+    'worker_prefetch_multiplier': 16,
+    'broker_transport_options': {'polling_interval': 0.01},
+}
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender('ours', 'be_queue'),
-        Contender('default', 'stock default'),
-        Contender(
-            'tuned',
-            'stock tuned',
-            settings={
-                'worker_prefetch_multiplier': 16,
-                'broker_transport_options': {'polling_interval': 0.01},
-            },
-        ),
-        Contender('redis', 'Redis', broker='redis'),
+        Contender('ours', 'be_queue', (3000, 3000)),
+        Contender('default', 'stock default', (80, 80)),
+        Contender('tuned', 'stock tuned', (1999, 300), settings=TUNED),
+        Contender('redis', 'Redis', (3999, 150), broker='redis'),
+        Contender('ours-results', 'be_queue, results', (3000, 3000), results='postgres'),
+        Contender('redis-results', 'Redis, results', (3000, 150), 'redis', results='redis'),
     )
 }
 
@@ -68,31 +90,35 @@ def redis_missing() -> str:
     return ''
 
 
-def celery_app(contender: Contender, broker_url: str, queues: Sequence[str]) -> Celery:
+def celery_app(
+    contender: Contender, broker_url: str, queues: Sequence[str], result_backend: str
+) -> Celery:
     """Return a contender's app, whose task goes to the first of the queues.
 
     Arguments:
         broker_url: ``http://key:secret@host:port`` of an SQS server, ``redis://...`` for Redis.
         queues: names on the broker, ``bench-...``.
+        result_backend: Celery's setting.
     """
     app = Celery('benchmarks', set_as_current=True)
-    if contender.name == 'ours':
-        app.config_from_object(_template_config(broker_url, queues))
+    if contender.is_ours:
+        app.config_from_object(_template_config(broker_url, queues, result_backend))
         return app
-    app.conf.update(
-        broker_url=broker_url.replace('http:', 'sqs:', 1),
-        task_default_queue=queues[0],
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
-    )
     options = dict(contender.settings.get('broker_transport_options', {}))
     if contender.broker == 'sqs':
         options |= {'region': REGION, 'is_secure': False}
-    app.conf.update(contender.settings | {'broker_transport_options': options})
+    settings = {
+        'broker_url': broker_url.replace('http:', 'sqs:', 1),
+        'result_backend': result_backend,
+        'task_default_queue': queues[0],
+        'task_acks_late': True,
+        'task_reject_on_worker_lost': True,
+    }
+    app.conf.update(settings | contender.settings | {'broker_transport_options': options})
     return app
 
 
-def _template_config(sqs_url: str, queues: Sequence[str]) -> Any:
+def _template_config(sqs_url: str, queues: Sequence[str], result_backend: str) -> Any:
     """Return the worker's settings as the template has them, but for the result backend."""
     # Costs memory and time that the stock contenders must not be charged with.
     from app.config.configuration import Config, WorkerConfig
@@ -103,4 +129,4 @@ def _template_config(sqs_url: str, queues: Sequence[str]) -> Any:
         for number, name in enumerate(short)
     )
     config = Config(env=ENV, aws_region=REGION, sqs_endpoint_url=sqs_url, platform_queue_name='')
-    return WorkerConfig(config, mapping, result_backend='disabled://')
+    return WorkerConfig(config, mapping, result_backend=result_backend)

@@ -11,98 +11,110 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
-from collections import Counter, deque
+from collections import Counter
+from contextlib import suppress
 
-from benchmarks.http_count import RequestCounter
+__all__ = ['RequestCounter']
+
+_END_OF_HEADERS = b'\r\n\r\n'
+_LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.IGNORECASE)
+_OPERATION = re.compile(rb'\r\nx-amz-target: *\w+\.(\w+)', re.IGNORECASE)
 
 
-class End(asyncio.Protocol):
-    """One end of a connection: what it receives goes out at the other end, later.
+class RequestCounter:
+    """Counts SQS requests of one HTTP/1.1 connection by the name of the operation.
 
     Arguments:
-        delay: seconds.
+        counts: where to count; many connections may share it.
     """
 
-    def __init__(self, delay: float) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.other: End | None = None
-        self._delay = delay
-        #: On its way to the other end; None is the end of the stream. The timers of equal times
-        #: may fire in any order, this keeps the chunks in theirs.
-        self._under_way: deque[bytes | None] = deque()
+    def __init__(self, counts: Counter[str]) -> None:
+        self._counts = counts
+        self._headers = b''
+        self._body_left = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._forward(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._forward(None)
-
-    def _forward(self, data: bytes | None) -> None:
-        self._under_way.append(data)
-        if self._delay:
-            asyncio.get_running_loop().call_later(self._delay, self._deliver)
-        else:
-            self._deliver()
-
-    def _deliver(self) -> None:
-        data = self._under_way.popleft()
-        if self.other is None or self.other.transport is None:
-            return  # the client hung up before there was a connection to the server
-        if data is None:
-            self.other.transport.close()
-        else:
-            self.other.transport.write(data)
+    def feed(self, data: bytes) -> None:
+        """Count the requests whose headers end in ``data``."""
+        while data:
+            if self._body_left:
+                skipped = min(self._body_left, len(data))
+                self._body_left -= skipped
+                data = data[skipped:]
+                continue
+            self._headers += data
+            headers, end, data = self._headers.partition(_END_OF_HEADERS)
+            if not end:
+                return
+            self._headers = b''
+            operation = _OPERATION.search(headers)
+            self._counts[operation[1].decode() if operation else 'other'] += 1
+            length = _LENGTH.search(headers)
+            self._body_left = int(length[1]) if length else 0
 
 
-class ClientEnd(End):
-    """The end that a client connected to.
+class Proxy:
+    """Passes connections on to one server.
 
     Arguments:
         upstream: host and port of the server.
-        counts: where its requests are counted.
+        delay: seconds that each chunk is under way.
     """
 
-    def __init__(self, delay: float, upstream: tuple[str, int], counts: Counter[str]) -> None:
-        super().__init__(delay)
+    def __init__(self, upstream: tuple[str, int], delay: float) -> None:
+        self.counts: Counter[str] = Counter()
         self._upstream = upstream
-        self._requests = RequestCounter(counts)
-        self._connecting: asyncio.Task[None] | None = None
+        self._delay = delay
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        assert self.transport is not None
-        # Nothing is read, and so no chunk's time begins, before there is someone to send it to.
-        # Soon, for asyncio of Python 3.10 begins to read after this call, paused or not.
-        asyncio.get_running_loop().call_soon(self.transport.pause_reading)
-        self._connecting = asyncio.ensure_future(self._connect())
-
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        assert self.transport is not None
+    async def connected(
+        self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
+    ) -> None:
+        """Pass one connection on, in both directions, until either end closes it."""
         # A new connection takes a round trip as well.
         await asyncio.sleep(2 * self._delay)
-        far = End(self._delay)
-        far.other = self
-        try:
-            await loop.create_connection(lambda: far, *self._upstream)
-        except OSError:
-            self.transport.abort()
-            return
-        self.other = far
-        if self.transport.is_closing():
-            assert far.transport is not None
-            far.transport.close()
-        else:
-            self.transport.resume_reading()
+        with suppress(OSError):
+            server, to_server = await asyncio.open_connection(*self._upstream)
+            await asyncio.gather(
+                self._pass(client, to_server, RequestCounter(self.counts)),
+                self._pass(server, to_client),
+            )
+        to_client.close()
 
-    def data_received(self, data: bytes) -> None:
-        self._requests.feed(data)
-        super().data_received(data)
+    async def _pass(
+        self,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        counter: RequestCounter | None = None,
+    ) -> None:
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        delivery = asyncio.ensure_future(_deliver(under_way, target))
+        clock = asyncio.get_running_loop().time
+        data = b'first'
+        while data:
+            try:
+                data = await source.read(65536)
+            except OSError:
+                data = b''  # it was reset
+            if counter:
+                counter.feed(data)
+            under_way.put_nowait((clock() + self._delay, data))
+        await delivery
+
+
+async def _deliver(
+    under_way: asyncio.Queue[tuple[float, bytes]], target: asyncio.StreamWriter
+) -> None:
+    """Write each chunk once its time has come; close with the empty one."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        due_at, data = await under_way.get()
+        if (left := due_at - clock()) > 0:
+            await asyncio.sleep(left)
+        if not data:
+            target.close()
+            return
+        target.write(data)
 
 
 async def serve(upstream: tuple[str, int], rtt: float) -> None:
@@ -111,14 +123,14 @@ async def serve(upstream: tuple[str, int], rtt: float) -> None:
     Arguments:
         rtt: seconds.
     """
-    counts: Counter[str] = Counter()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: ClientEnd(rtt / 2, upstream, counts), '127.0.0.1', 0)
+    proxy = Proxy(upstream, rtt / 2)
+    server = await asyncio.start_server(proxy.connected, '127.0.0.1', 0)
     _say(server.sockets[0].getsockname()[1])
     lines = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline():
-        _say(counts)
+        _say(proxy.counts)
 
 
 def _say(value: object) -> None:

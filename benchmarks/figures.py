@@ -59,11 +59,6 @@ FIGURES = (
     Figure('repeated', 'tasks that ran more than once'),
     Figure('with_metrics', 'consume with signals and metrics, of without', 3),
     Figure('with_metrics_cpu', 'CPU per task with signals and metrics, of without', 3),
-    Figure('scrape_fresh', 'scrape of a fresh worker, ms', 2),
-    Figure('scrape_recycled', 'scrape after recycled processes, ms', 2),
-    Figure('files_fresh', 'files of a fresh worker'),
-    Figure('files_recycled', 'files after recycled processes'),
-    Figure('counts_lost', 'counts lost by recycling'),
 )
 
 
@@ -126,16 +121,6 @@ def _overhead(group: Sequence[dict[str, Any]]) -> dict[str, float]:
     return values | ({'with_metrics_cpu': median(cpu)} if cpu else {})
 
 
-def _recycled(group: Sequence[dict[str, Any]]) -> dict[str, float]:
-    return {
-        'scrape_fresh': median(sample['fresh'] for sample in group) * 1000,
-        'scrape_recycled': median(sample['recycled'] for sample in group) * 1000,
-        'files_fresh': max(sample['fresh_files'] for sample in group),
-        'files_recycled': max(sample['recycled_files'] for sample in group),
-        'counts_lost': max(sample['lost'] for sample in group),
-    }
-
-
 def _per_task(group: Sequence[dict[str, Any]], operations: Sequence[str]) -> float:
     requests: Counter[str] = Counter()
     for sample in group:
@@ -152,5 +137,4 @@ _BY_MEASURE = {
     'batch': _publish,
     'latency': _latency,
     'overhead': _overhead,
-    'recycled': _recycled,
 }

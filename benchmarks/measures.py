@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.backlog import fill, unsettled
-from benchmarks.errors import BenchmarkError
+from benchmarks.contenders import BenchmarkError
 from benchmarks.processes import Site, Worker
 from benchmarks.records import Records
 from benchmarks.servers import Broker

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import Contender
-from benchmarks.errors import BenchmarkError
+from benchmarks.contenders import BenchmarkError, Contender
 from benchmarks.records import Records
 from tests.support.process import bare_environment
 from tests.support.tree import children, kill
@@ -38,6 +37,7 @@ class Site:
         broker_url: as `benchmarks.contenders.celery_app` takes it.
         queues: names; tasks go to the first.
         folder: for its records, logs and metrics.
+        result_backend: Celery's setting.
         metrics: whether the template's worker has signals and metrics, as it has anywhere else.
     """
 
@@ -45,6 +45,7 @@ class Site:
     broker_url: str
     queues: tuple[str, ...]
     folder: Path
+    result_backend: str = 'disabled://'
     metrics: bool = True
 
     @property
@@ -63,6 +64,7 @@ class Site:
         return bare_environment() | {
             'BENCH_CONTENDER': self.contender.name,
             'BENCH_BROKER': self.broker_url,
+            'BENCH_RESULTS': self.result_backend,
             'BENCH_QUEUES': ','.join(self.queues),
             'BENCH_RECORDS': str(self.folder / 'records'),
             'PROMETHEUS_MULTIPROC_DIR': str(self.metrics_folder),
@@ -95,7 +97,7 @@ class Site:
         """Start a worker, with more ``flags`` of Celery's; kill it and its children at the end."""
         log_path = self.folder / 'log'
         environment = self.environment
-        if self.contender.name == 'ours':
+        if self.contender.is_ours:
             environment['BENCH_METRICS'] = 'on' if self.metrics else 'off'
         with log_path.open('wb') as log:
             process = subprocess.Popen(

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import be_queue
-from benchmarks.errors import BenchmarkError
+from benchmarks.contenders import BenchmarkError
 from benchmarks.records import Records
 from benchmarks.worker_app import app, noop, records_path
 

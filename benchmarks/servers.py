@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.contenders import BenchmarkError
+from tests.support.postgres import running_postgres
 from tests.support.redis import RedisServer, running_redis
 from tests.support.sqs import SqsServer, running_sqs
 
-__all__ = ['COUNTED', 'Broker', 'running_brokers', 'running_proxy']
+__all__ = ['COUNTED', 'Broker', 'Servers', 'running_proxy', 'running_servers']
 
 #: Kind of a broker.
 COUNTED = 'sqs-counted'
@@ -94,17 +95,26 @@ def running_proxy(port: int, rtt: float) -> Iterator[Proxy]:
             process.kill()
 
 
+@dataclass(frozen=True)
+class Servers:
+    """The servers of a run.
+
+    Arguments:
+        brokers: by kind and delay in milliseconds. Kinds are ``sqs``, ``redis`` and, behind a proxy
+            that only counts requests, `COUNTED`.
+        results: Celery's ``result_backend``, by kind: ``postgres``, ``redis``, '' for none.
+    """
+
+    brokers: dict[tuple[str, float], Broker]
+    results: dict[str, str]
+
+
 @contextmanager
-def running_brokers(
-    rtts: Iterable[float], *, redis: bool
-) -> Iterator[dict[tuple[str, float], Broker]]:
-    """Start one server of each kind, and a proxy before it for each delay.
+def running_servers(rtts: Iterable[float], *, redis: bool, postgres: bool) -> Iterator[Servers]:
+    """Start one server of each kind, and a proxy before a broker for each delay.
 
     At no delay there is no proxy: it takes a part of the two cores, and longer to pass an answer of
     Redis on than Redis to find it. With one, SQS did a sixth less, and Redis two thirds.
-
-    Returns the brokers by kind and delay in milliseconds. Kinds are ``sqs``, ``redis`` and, behind
-    a proxy that only counts requests, `COUNTED`.
     """
     with ExitStack() as stack:
 
@@ -112,12 +122,16 @@ def running_brokers(
             return Broker(server, stack.enter_context(running_proxy(server.port, rtt)))
 
         servers: dict[str, SqsServer | RedisServer] = {'sqs': stack.enter_context(running_sqs())}
+        results = {'': 'disabled://'}
         if redis:
             servers['redis'] = stack.enter_context(running_redis())
+            results['redis'] = servers['redis'].url
+        if postgres:
+            results['postgres'] = stack.enter_context(running_postgres()).direct_backend_url
         brokers = {
             (kind, rtt): proxied(server, rtt) if rtt else Broker(server, None)
             for kind, server in servers.items()
             for rtt in rtts
         }
         brokers[COUNTED, 0.0] = proxied(servers['sqs'], 0.0)
-        yield brokers
+        yield Servers(brokers, results)

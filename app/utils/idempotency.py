@@ -10,7 +10,7 @@ result, and keeps the lock until its own result is stored:
 |                                            | or stored, no callback sent                        |
 | the lock is taken: the task runs elsewhere | waits, see `LOCK_PART`, and then goes back to its  |
 |                                            | queue: the message must not be lost with that run  |
-| the database is away                       | waits, see `AWAY_PART`, and then goes back too     |
+| the database is away                       | waits, as results do, and then goes back too     |
 | anything else                              | runs                                               |
 
 Success, failure and revocation are results, and so is RETRY, for the attempt that asked for the
@@ -36,19 +36,19 @@ from functools import partial
 from typing import Any
 
 from celery import Celery, Task, signals, states
-from celery.app.trace import trace_ok_t
 from celery.exceptions import Reject
 from celery.utils.dispatch import Signal
 from celery.utils.log import get_logger
-from sqlalchemy import Connection, NullPool, create_engine, func, inspect, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.utils import logs, shutdown, soft_time_limit, vault
+from app.utils.result_store import WAIT_PART
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage
 from be_queue.redact import redact
 
-__all__ = ['AWAY_PART', 'LOCK_PART', 'Guard', 'install', 'lock_key', 'not_run']
+__all__ = ['KEEPALIVES', 'LOCK_PART', 'Guard', 'install', 'lock_key', 'not_run']
 
 logger = get_logger(__name__)
 
@@ -56,8 +56,6 @@ logger = get_logger(__name__)
 #: die, the task has the rest. Each wait costs a receive of the message: four waits, as many as
 #: are left when a queue gives five receives before the dead-letter queue, outlast any run.
 LOCK_PART = 0.3
-#: The part of a task's hard time limit that it waits for the database, as results do.
-AWAY_PART = 0.9
 #: Seconds between two tries to get the lock: the first, which doubles, and the last.
 FIRST_PAUSE = 0.05
 LAST_PAUSE = 1.0
@@ -117,10 +115,9 @@ class Guard:
     """
 
     def __init__(self, app: Celery) -> None:
-        self._app = app
+        self._backend: Any = app.backend
         self._outage = Outage("the idempotency guard's result database", hint=CHECK_RESULT_DB)
         self._connection: Connection | None = None
-        self._has_table = False
 
     def around(self, task: Task, trace: Trace) -> Trace:
         """Return ``trace``, the function that runs the task, with the guard before it."""
@@ -132,12 +129,12 @@ class Guard:
             # The time limit counts already.
             soft_time_limit.hold_off()
             with self._locked(task, uuid, request) as over:
-                if over:
-                    with logs.about(task, request):
-                        logger.info('skipped, it is %s already', over, extra={'action': 'skipped'})
-                    not_run.send(sender=task, request=request, state=states.IGNORED)
-                    return trace_ok_t(None, None, None, None)
-                return trace(uuid, args, kwargs, request)
+                if not over:
+                    return trace(uuid, args, kwargs, request)
+                with logs.about(task, request):
+                    logger.info('skipped, it is %s already', over, extra={'action': 'skipped'})
+                not_run.send(sender=task, request=request, state=states.IGNORED)
+                return None, None, None, None  # nothing was returned, and in no time
 
         return guarded
 
@@ -168,19 +165,20 @@ class Guard:
             asked_at = time.monotonic()
             try:
                 connection = self._connected()
-                if connection.scalar(select(func.pg_try_advisory_lock(key))):
-                    # Asked for by itself: what the other run stored before it let go is seen by
-                    # a statement that begins after it did.
-                    over = self._over(connection, task, task_id, request.get('retries') or 0)
-                    self._outage.ended()
-                    return over
-                self._outage.ended()
-                wait, limit, reason = pause, LOCK_PART * shorter, 'it runs elsewhere'
-                pause = min(2 * pause, LAST_PAUSE)
+                locked = connection.scalar(select(func.pg_try_advisory_lock(key)))
+                # Asked for by itself: what the other run stored before it let go is seen by a
+                # statement that begins after it did.
+                over = self._over(connection, task, task_id, request) if locked else None
             except SQLAlchemyError as error:
                 self._disconnect()
-                wait, limit = self._outage.failed(error), AWAY_PART * hard
+                wait, limit = self._outage.failed(error), WAIT_PART * hard
                 reason = 'the result database is away'
+            else:
+                self._outage.ended()
+                if locked:
+                    return over
+                wait, limit, reason = pause, LOCK_PART * shorter, 'it runs elsewhere'
+                pause = min(2 * pause, LAST_PAUSE)
             now = time.monotonic()
             # The next try may take as long as this one.
             left = limit - (now - began) - (now - asked_at)
@@ -193,39 +191,30 @@ class Guard:
                 raise Reject(reason, requeue=True)
             shutdown.sleep(min(wait, left))
 
-    def _over(self, connection: Connection, task: Task, task_id: str, attempt: int) -> str | None:
+    def _over(
+        self, connection: Connection, task: Task, task_id: str, request: Mapping[str, Any]
+    ) -> str | None:
         """Return the state of this attempt, or a later one, when that is over."""
-        table = self._app.backend.task_cls.__table__
-        if not self._has_table:  # the first result makes it
-            self._has_table = inspect(connection).has_table(table.name, schema=table.schema)
-        if not self._has_table:
-            return None
+        table = self._backend.task_cls.__table__
         row = connection.execute(
             select(table.c.status, table.c.retries).where(table.c.task_id == task_id)
         ).one_or_none()
-        # A result without a number was stored by hand, or by a worker without extended results.
         if row is None or row.status not in OVER:
             return None
         if row.status == states.FAILURE and not (task.acks_on_failure and task.acks_on_timeout):
             return None  # the message has come back for it to run again
-        return str(row.status) if row.retries is None or row.retries >= attempt else None
+        # A result without a number was stored by hand, or by a worker without extended results.
+        earlier = row.retries is not None and row.retries < (request.get('retries') or 0)
+        return None if earlier else str(row.status)
 
     def _connected(self) -> Connection:
         # Between two tasks: with its login, the connection would end while a task runs.
         if self._connection is not None and vault.outdated(self._connection):
             self._disconnect()
         if self._connection is None:
-            backend = self._app.backend
-            engine = create_engine(
-                backend.url,
-                poolclass=NullPool,
-                isolation_level='AUTOCOMMIT',  # no transaction stays open while a task runs
-                connect_args=backend.engine_options.get('connect_args', {}),
-            )
-            connection = engine.connect()
-            self._connection = connection
+            self._connection = self._backend.connect()
             for name, value in KEEPALIVES.items():
-                connection.execute(text(f'SET {name} = {value}'))
+                self._connection.execute(text(f'SET {name} = {value}'))
         return self._connection
 
     def _disconnect(self) -> None:

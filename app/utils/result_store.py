@@ -1,4 +1,4 @@
-"""A layer over any result backend of Celery's that loses nothing while the backend is unavailable.
+"""Makes any result backend of Celery's lose nothing while its server is unavailable.
 
 Celery stores that a task has started before it runs it, and its result before the message is
 deleted. When either raises, it deletes the message all the same.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -28,12 +29,12 @@ from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 from be_queue.redact import redact
 from be_queue.results import NotInstalled
 
-__all__ = ['ResultStore', 'install']
+__all__ = ['WAIT_PART', 'ResultStore', 'install']
 
 logger = get_logger(__name__)
 
 #: The part of a task's hard time limit that may be over while it waits for the backend.
-PATIENCE_PART = 0.9
+WAIT_PART = 0.9
 #: Errors of a value and not of the backend: another try would raise the same.
 REFUSALS = (EncodeError, BackendStoreError)
 #: Those of a task's own result, which an unavailable backend may raise as well.
@@ -48,9 +49,6 @@ USABLE = (
     'or another backend of Celery whose driver is installed, or to disabled:// for no results'
 )
 
-_SECONDS = metrics.SECONDS.labels('store')
-_ERRORS = metrics.ERRORS.labels('store')
-
 
 def install(app: Celery) -> None:
     """Have the worker's app store its results through `ResultStore`.
@@ -61,9 +59,7 @@ def install(app: Celery) -> None:
     for prefix, reason in UNUSABLE.items():
         if chosen.startswith(prefix):
             raise _unusable(chosen, reason)
-    # The first result makes the tables. Else each process would ask the database before it could
-    # store anything, and fail outside of what waits for it.
-    app.conf.database_create_tables_at_setup = False
+    app.conf.database_create_tables_at_setup = False  # which fails while the database is down
     try:
         backend_class, url = by_url(app.conf.result_backend, app.loader)
         if issubclass(backend_class, NotInstalled):
@@ -90,8 +86,8 @@ class ResultStore(Backend):
     A pool process waits: the message is deleted after the result is stored. Before the hard time
     limit would kill the process, and the message with it, and soon after the worker was told to
     stop, the message goes back to its queue, and the task runs again. The consuming process, which
-    stores what a lost or killed child could not, must not wait, since nobody consumes meanwhile: it
-    tries again from a timer. In other processes it changes nothing.
+    stores the end of tasks whose process was lost or killed, must not wait, since nobody consumes
+    meanwhile: it tries again from a timer. In other processes it changes nothing.
     """
 
     #: The URL that Celery does not give to a backend that is set as a class.
@@ -111,6 +107,10 @@ class ResultStore(Backend):
         # Celery's own tries, and those of its Redis backend.
         self.always_retry = False
         self.retry_policy: dict[str, Any] = {**self.retry_policy, 'max_retries': 0}
+        if role is Role.CONSUMER and hasattr(self, 'connect'):
+            # Creates the tables, before the pool's processes would all at once.
+            with suppress(Exception):  # the first result tries again, and says what is wrong
+                self.connect().close()
 
     def flush(self) -> None:
         """Store what could not be stored, for the last time: the consuming process ends."""
@@ -119,14 +119,15 @@ class ResultStore(Backend):
             logger.error('the result database is away: lost that %s', what)
 
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
+        # Around the public method: it is all that a user's own backend needs to have.
         store = partial(super().store_result, task_id, result, state, *args, **kwargs)
         if self._role is Role.POOL:
-            if state != states.STARTED:
-                refusals = self._refusals + OWN_REFUSALS
-                return self._wait_for(store, lambda error: not isinstance(error, refusals))
+            refusals = self._refusals + (OWN_REFUSALS if state != states.STARTED else ())
             try:
-                return self._wait_for(store, lambda error: not isinstance(error, self._refusals))
+                return self._wait_for(store, lambda error: not isinstance(error, refusals))
             except self._refusals as error:
+                if state != states.STARTED:
+                    raise
                 raise Reject(f'its start cannot be stored: {brief(error)}') from error
         if self._role is Role.CONSUMER:
             self._try(f'task {task_id} is {state}', store)
@@ -148,15 +149,10 @@ class ResultStore(Backend):
             options.pop(name, None)
         return self._wait_for(partial(func, *args, **options), self.exception_safe_to_retry)
 
+    @metrics.ERRORS.labels('store').count_exceptions()
+    @metrics.SECONDS.labels('store').time()
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
-        began_at = time.monotonic()
-        try:
-            return super()._store_result(*args, **kwargs)
-        except Exception:
-            _ERRORS.inc()
-            raise
-        finally:
-            _SECONDS.observe(time.monotonic() - began_at)
+        return super()._store_result(*args, **kwargs)
 
     def _wait_for(
         self, action: Callable[[], Any], is_outage: Callable[[BaseException], bool]
@@ -184,7 +180,7 @@ class ResultStore(Backend):
         request = current_task.request
         limit = (request.timelimit or [None])[0] or current_task.time_limit
         waited = time.monotonic() - request.prerun_at
-        if not limit or waited + seconds <= limit * PATIENCE_PART:
+        if not limit or waited + seconds <= limit * WAIT_PART:
             shutdown.sleep(seconds)
             if not shutdown.overdue():
                 return

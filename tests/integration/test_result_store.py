@@ -1,22 +1,27 @@
-"""Results with texts that PostgreSQL refuses, on a real one."""
+"""What is stored in real databases, by how many statements, and texts that PostgreSQL refuses."""
 
 from __future__ import annotations
 
 import logging
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery, Task, states
+from celery.app.task import Context
 from celery.app.trace import build_tracer
 from celery.result import AsyncResult
+from sqlalchemy import event
 
 from app.tasks.base_task import FixedDelayTask
 from tests.support.postgres import PostgresServer
 
 NUL = 'a\x00b'
 HALF_PAIR = 'a\ud800b'
+HOUR = timedelta(hours=1)
 NAMES = ['NUL', 'half a pair']
 
 
@@ -29,7 +34,7 @@ def log_nothing() -> Iterator[None]:
 
 
 @pytest.fixture
-def app(postgres: PostgresServer) -> Celery:
+def app(postgres: PostgresServer) -> Iterator[Celery]:
     """An app with the database backend of workers and producers."""
     url = postgres.backend_url.removeprefix('db+')
     app = Celery(
@@ -38,7 +43,8 @@ def app(postgres: PostgresServer) -> Celery:
         set_as_current=False,
     )
     app.conf.update(database_create_tables_at_setup=False, result_extended=True)
-    return app
+    yield app
+    app.backend.session_manager.invalidate(app.backend.url)
 
 
 def attempt(task: Task, task_id: str, retries: int, **delivery: Any) -> AsyncResult:
@@ -87,3 +93,68 @@ def test_a_senders_routing_key_keeps_no_result_from_being_stored(app: Celery, ke
         return 3
 
     assert attempt(works, uuid.uuid4().hex, 0, routing_key=key).get() == 3
+
+
+@pytest.fixture(params=['postgresql', 'sqlite'])
+def stored_in(request: pytest.FixtureRequest, app: Celery, tmp_path: Path) -> Iterator[Any]:
+    """A backend as a pool process has it, and plain Celery's on the same database."""
+    url = app.backend.url
+    if request.param == 'sqlite':
+        url = f'sqlite:///{tmp_path / "results"}'
+    backends = []
+    for cls in ('be_queue.database', 'celery.backends.database'):
+        one = Celery(backend=f'{cls}:DatabaseBackend+{url}', set_as_current=False)
+        one.conf.update(app.conf.changes | {'result_backend': one.conf.result_backend})
+        backends.append(one.backend)
+    backends[0].session_manager.forked = True
+    yield backends
+    backends[0].session_manager.invalidate(url)
+
+
+def request(task_id: str) -> Context:
+    delivery = {'routing_key': 'q'}
+    return Context(id=task_id, task='t', args=[1], kwargs={}, retries=2, delivery_info=delivery)
+
+
+def test_each_state_is_one_statement_in_celerys_tables(stored_in: Any) -> None:
+    ours, plain = stored_in
+    task_id = uuid.uuid4().hex
+    ours.store_result('first', 0, states.SUCCESS)  # connects and makes the tables
+    engine = ours.session_manager.get_engine(ours.url)
+    statements: list[str] = []
+    event.listen(engine, 'before_cursor_execute', lambda *a: statements.append(a[2]))
+    ours.store_result(task_id, {'pid': 1}, states.STARTED, request=request(task_id))
+    ours.store_result(task_id, [1, 2], states.SUCCESS, request=request(task_id))
+    assert [one.split()[0] for one in statements] == ['INSERT', 'INSERT']
+
+    for backend in (ours, plain):
+        meta = backend.get_task_meta(task_id, cache=False)
+        assert (meta['status'], meta['result'], meta['args']) == (states.SUCCESS, [1, 2], [1])
+        assert (meta['name'], meta['queue'], meta['retries']) == ('t', 'q', 2)
+        assert abs(meta['date_done'] - datetime.now(timezone.utc).replace(tzinfo=None)) < HOUR
+    # As in Celery, whatever is stored later.
+    ours.store_result(task_id, ValueError('late'), states.FAILURE, request=request(task_id))
+    assert plain.get_task_meta(task_id, cache=False)['result'] == [1, 2]
+
+
+def test_a_row_takes_one_number_of_the_sequence(app: Celery, postgres: PostgresServer) -> None:
+    task_id = uuid.uuid4().hex
+    app.backend.store_result(task_id, None, states.STARTED)
+    with postgres.connect() as connection:
+        before = connection.execute('SELECT last_value FROM task_id_sequence').fetchone()
+        for state in (states.RETRY, states.STARTED, states.SUCCESS):
+            app.backend.store_result(task_id, None, state)
+        assert connection.execute('SELECT last_value FROM task_id_sequence').fetchone() == before
+
+
+def test_a_connection_that_has_ended_costs_no_try(app: Celery, postgres: PostgresServer) -> None:
+    app.backend.session_manager.forked = True
+    task_id = uuid.uuid4().hex
+    app.backend.always_retry = False
+    app.backend.store_result(task_id, None, states.STARTED)
+    with app.backend.connect() as kept:
+        pid = kept.exec_driver_sql('SELECT pg_backend_pid()').scalar()
+    with postgres.connect() as connection:
+        connection.execute('SELECT pg_terminate_backend(%s, 5000)', [pid])
+    app.backend.store_result(task_id, 3, states.SUCCESS)
+    assert app.backend.get_result(task_id) == 3

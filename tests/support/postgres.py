@@ -46,6 +46,12 @@ class PostgresServer:
         login = f'{self.user}:{self.password}'
         return f'db+postgresql+psycopg://{login}@{self.host}:{self.port}/{self.name}'
 
+    @property
+    def direct_backend_url(self) -> str:
+        """The same by the server's own socket, without a proxy in between."""
+        login, folder = f'{self.user}:{self.password}', Path(self._socket_path).parent
+        return f'db+postgresql+psycopg://{login}@/{self.name}?host={folder}'
+
     def connect(self) -> psycopg.Connection:
         """Return a connection in autocommit mode."""
         return psycopg.connect(

@@ -20,7 +20,7 @@ from botocore.auth import SigV4Auth
 from celery import Celery, Task, _state
 from celery.app import trace
 from celery.app.amqp import AMQP, Queues
-from celery.backends.base import Backend, DisabledBackend
+from celery.backends.base import Backend
 from celery.backends.database import DatabaseBackend
 from celery.backends.database.session import SessionManager
 from celery.loaders.base import BaseLoader
@@ -71,23 +71,19 @@ METHODS = [
     (Consumer, 'update_strategies'),
     (Task, 'Request'),
     (WorkerRequest, 'reject'),
-    # be_queue/results.py
-    (DisabledBackend, '_is_disabled'),
     # be_queue/database.py
-    (DatabaseBackend, '_cleanup'),
+    (DatabaseBackend, '_store_result'),
     (DatabaseBackend, '_update_result'),
     (DatabaseBackend, 'exception_safe_to_retry'),
     (SessionManager, 'prepare_models'),
     # app/utils/result_store.py
     (Backend, '_ensure_retryable'),
-    (DatabaseBackend, '_store_result'),
     (Backend, 'on_backend_retryable_error'),
     (Celery, 'backend_cls'),
     # be_queue/topology.py
     (Queues, 'deselect'),
     (BaseLoader, 'init_worker'),
     # app/utils/idempotency.py
-    (trace, 'trace_ok_t'),
     (DatabaseBackend, 'task_cls'),
     (Task, '__trace__'),
     # app/utils/celery_signals/outcomes.py

@@ -29,12 +29,17 @@ LIMIT = 2.0
 
 
 def celery_app(backend: str, **settings: object) -> Celery:
-    app = Celery('guarded', broker='memory://', backend=backend, set_as_current=False)
-    app.conf.update(
-        result_extended=True,
-        database_engine_options=engine_options(backend),
-        task_time_limit=LIMIT,
-        database_create_tables_at_setup=False,
+    app = Celery('guarded', set_as_current=False)
+    app.config_from_object(
+        {
+            'broker_url': 'memory://',
+            'result_backend': backend,
+            'override_backends': {'db': 'be_queue.database:DatabaseBackend'},
+            'result_extended': True,
+            'database_engine_options': engine_options(backend),
+            'database_create_tables_at_setup': False,
+            'task_time_limit': LIMIT,
+        }
     )
     app.conf.update(settings)
     return app
