@@ -17,7 +17,6 @@ import celery.utils.time
 import kombu
 import pytest
 from billiard.pool import ApplyResult
-from botocore.auth import SigV4Auth
 from celery import Celery, Task, _state
 from celery.app import trace
 from celery.app.amqp import AMQP, Queues
@@ -136,9 +135,6 @@ METHODS = [
     (trace, 'build_tracer'),
     (trace, 'get_pickleable_exception'),
     (Backend, 'prepare_exception'),
-    # app/utils/vault/aws.py
-    (SigV4Auth, '_inject_signature_to_request'),
-    (SigV4Auth, '_modify_request_before_signing'),
     # app/utils/celery_signals/pool.py
     (AsynPool, '_create_worker_process'),
     (AsynPool, '_join_exited_workers'),
