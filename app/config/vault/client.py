@@ -118,7 +118,7 @@ def explained(error: BaseException) -> VaultError:
         if not isinstance(error, REFUSALS):
             return UnavailableError(f'{words} (at {path})')
         if error.errors is not None:
-            return VaultError(f'Vault refuses {path}: {words}')
+            return VaultError(f'Vault refuses {path}: {words}{_policy_hint(error, path)}')
     if isinstance(error, requests.exceptions.SSLError):
         return UnavailableError(
             'its certificate is not accepted: check VAULT_CACERT, and https in VAULT_ADDR'
@@ -129,3 +129,12 @@ def explained(error: BaseException) -> VaultError:
         return UnavailableError(f'no connection: {cause}')
     # Nothing of its text: that of a header which cannot be sent shows the token.
     return VaultError(f'the answer is not one of Vault ({type(error).__name__}): check VAULT_ADDR')
+
+
+def _policy_hint(error: exceptions.VaultError, path: str) -> str:
+    if not isinstance(error, exceptions.Forbidden) or error.method != 'get':
+        return ''
+    return (
+        f': give the policy of the login path "{path}" {{ capabilities = ["read"] }}, or the token '
+        'is wrong or has ended: check VAULT_TOKEN, if it is set'
+    )

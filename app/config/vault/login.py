@@ -29,7 +29,7 @@ from app.config.vault.client import (
 from app.config.vault.settings import VaultSettings
 from be_queue import SettingError
 
-__all__ = ['METHODS', 'Grant', 'at_start', 'auth_method', 'log_in', 'log_out', 'policy_hint']
+__all__ = ['METHODS', 'Grant', 'at_start', 'auth_method', 'log_in', 'log_out']
 
 T = TypeVar('T')
 
@@ -153,13 +153,6 @@ def log_out(client: hvac.Client, settings: VaultSettings) -> bool:
     if ours:
         client.logout(revoke_token=True)
     return ours
-
-
-def policy_hint(settings: VaultSettings, path: str) -> str:
-    """Return what to do when Vault denies reading a path."""
-    given = auth_method(settings) == 'token'
-    or_token = ', or the token is wrong or has ended: check VAULT_TOKEN' if given else ''
-    return f'give the policy of the login path "{path}" {{ capabilities = ["read"] }}{or_token}'
 
 
 def at_start(settings: VaultSettings, action: Callable[[hvac.Client], T]) -> T:

@@ -98,7 +98,6 @@ def _data(client: hvac.Client, settings: VaultSettings, path: str) -> Mapping[st
     from hvac import exceptions
 
     from app.config.vault.client import explained
-    from app.config.vault.login import policy_hint
 
     mount = settings.vault_kv_mount
     where = f'{mount}/data/{path}'
@@ -108,7 +107,7 @@ def _data(client: hvac.Client, settings: VaultSettings, path: str) -> Mapping[st
             path, mount_point=mount, raise_on_deleted_version=False
         )
     except exceptions.Forbidden as error:
-        raise SettingError(f'{explained(error)}: {policy_hint(settings, where)}') from None
+        raise SettingError(str(explained(error))) from None
     except exceptions.InvalidPath:
         raise SettingError(
             f'there is nothing at {where}: write it with {write}, or check VAULT_KV_MOUNT, which '

@@ -21,7 +21,7 @@ from app.config.vault.client import (
     connect,
     explained,
 )
-from app.config.vault.login import METHODS, Grant, auth_method, log_in, log_out, policy_hint
+from app.config.vault.login import Grant, log_in, log_out
 from app.utils.vault.shared_login import SharedLogin
 from be_queue import SettingError
 from be_queue.outage import Outage
@@ -191,17 +191,14 @@ class LeaseKeeper:
         return self._outage.failed(fault)
 
     def _hint(self) -> str:
-        names = ['VAULT_ADDR', 'VAULT_DB_ROLE']
-        with suppress(SettingError):
-            names += [name.upper() for name in METHODS[auth_method(self._settings)]]
         left = 0.0
         if self._logins:
             current = self._logins[-1]
             left = min(current.token.ends_at, current.leases[-1].ends_at) - time.monotonic()
         then = f'ends in {left:.0f} s' if left > 0 else 'is missing'
         return (
-            f'{", ".join(names)}; the login of the result database {then}, and without one '
-            'finished tasks wait for it'
+            'VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; the login of the result '
+            f'database {then}, and without one finished tasks wait for it'
         )
 
     def _sleep(self, seconds: float) -> None:
@@ -221,18 +218,14 @@ def try_role(client: hvac.Client, settings: VaultSettings) -> None:
     Raises `SettingError`.
     """
     role, mount = settings.vault_db_role, settings.vault_db_mount
-    name = f'VAULT_DB_ROLE={role}'
     try:
         answer = client.secrets.database.generate_credentials(role, mount_point=mount)
         known_secrets.add(answer['data']['password'])
-    except exceptions.Forbidden as error:
-        hint = policy_hint(settings, f'{mount}/creds/{role}')
-        raise SettingError(f'{name}: {explained(error)}: {hint}') from None
     except REFUSALS as error:
         hint = 'check VAULT_DB_MOUNT and the role'
-        raise SettingError(f'{name}: {explained(error)}: {hint}') from None
+        raise SettingError(f'VAULT_DB_ROLE={role}: {explained(error)}: {hint}') from None
     except exceptions.InternalServerError as error:
-        logger.warning('%s: Vault gives no login yet: %s', name, explained(error))
+        logger.warning('VAULT_DB_ROLE=%s: Vault gives no login yet: %s', role, explained(error))
         return
     # Logging out would do, but for a token of our user's and for batch tokens.
     with suppress(*ERRORS):
