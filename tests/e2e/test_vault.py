@@ -31,7 +31,7 @@ def variables(bao: OpenBao) -> dict[str, str]:
     bao.database_role('short', TTL, TTL)
     return {
         'VAULT_ADDR': bao.url,
-        'VAULT_TIMEOUT': '2',
+        'VAULT_TIMEOUT': '3',
         'VAULT_DB_ROLE': 'short',
         'VAULT_SECRETS': 'SENTRY_DSN=worker/sentry#dsn',
         **{name.upper(): value for name, value in login.items()},

@@ -50,7 +50,8 @@ def version() -> str:
     """Return the server's version, or that its tests are left out."""
     if not INSTALLED:
         return 'not installed: its tests are left out (pip install -r test-requirements.txt)'
-    return subprocess.run([BAO, 'version'], capture_output=True, text=True, check=True).stdout[:20]
+    said = subprocess.run([BAO, 'version'], capture_output=True, text=True, check=True)
+    return f'{said.stdout.split()[1]} ({BAO})'
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -117,7 +118,7 @@ class OpenBao(FaultyService):
         """Return the settings for logins by a role of its own.
 
         Arguments:
-            policy: paths that it may read, separated by spaces; * is for all else, too.
+            policy: paths that it may read, separated by spaces.
             parameters: of the role, such as ``token_ttl``.
         """
         name = f'role-{uuid.uuid4().hex[:8]}'
@@ -130,19 +131,16 @@ class OpenBao(FaultyService):
         }
 
     def policy(self, name: str, paths: str) -> None:
-        """Let a policy read these paths, separated by spaces, and revoke leases if '+' is one."""
-        rules = {path: {'capabilities': ['read']} for path in paths.split() if path != '+'}
-        if '+' in paths.split():
-            rules['sys/leases/revoke'] = {'capabilities': ['update']}
+        """Let a policy read these paths, separated by spaces, and revoke leases."""
+        rules = {path: {'capabilities': ['read']} for path in paths.split()}
+        rules['sys/leases/revoke'] = {'capabilities': ['update']}
         self.root.sys.create_or_update_policy(name, json.dumps({'path': rules}))
 
-    def token(self, paths: str, **parameters: Any) -> str:
+    def token(self, policy: str) -> str:
         """Return a token that may read these paths."""
         name = f'token-{uuid.uuid4().hex[:8]}'
-        self.policy(name, paths)
-        answer = self.root.auth.token.create(policies=[name, 'default'], **parameters)
-        token: str = answer['auth']['client_token']
-        return token
+        self.policy(name, policy)
+        return str(self.root.auth.token.create(policies=[name])['auth']['client_token'])
 
     def database(self, postgres: PostgresServer) -> None:
         """Have the database engine make users of this PostgreSQL."""

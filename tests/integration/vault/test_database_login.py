@@ -223,9 +223,9 @@ def test_at_the_end_every_login_is_revoked(
 ) -> None:
     before = users()
     if kind == 'given':
-        login = {'vault_token': bao.token(f'{POLICY} +')}
+        login = {'vault_token': bao.token(POLICY)}
     else:
-        login = bao.approle(f'{POLICY} +', token_type=kind)
+        login = bao.approle(POLICY, token_type=kind)
     engine = started(**login)
     first = user(engine)
     refuse_login()
@@ -291,7 +291,7 @@ def test_the_login_that_the_start_tries_is_revoked(
     read: Read, bao: OpenBao, users: Users, kind: str
 ) -> None:
     before = users()
-    login = bao.approle(f'{POLICY} +', token_type=kind)
+    login = bao.approle(POLICY, token_type=kind)
     vault.check(read(vault_db_role=bao.database_role('tried'), **login))
     assert asked_for_users(bao) == 1
     wait_until(lambda: users() <= before, 'it is gone')
