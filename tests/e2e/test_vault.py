@@ -48,11 +48,6 @@ def environ(pid: int) -> str:
 def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
     site: Site, bao: OpenBao, postgres: PostgresServer, variables: dict[str, str]
 ) -> None:
-    def users() -> set[str]:
-        with postgres.connect() as connection:
-            rows = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")
-            return {name for (name,) in rows}
-
     def stored() -> int:
         with postgres.connect() as connection:
             (count,) = connection.execute(
@@ -67,14 +62,14 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
 
     def rotated() -> bool:
         send()
-        seen.update(users() - before)
+        seen.update(bao.users() - before)
         # That of the start, and the first of three processes.
-        return len(seen - users()) >= 1 + 3
+        return len(seen - bao.users()) >= 1 + 3
 
     def said(words: str) -> int:
         return server.log.count(words)
 
-    before, seen, ids = users(), set[str](), list[str]()
+    before, seen, ids = bao.users(), set[str](), list[str]()
     bao.given.clear()
     more = {
         'CELERY_WORKER_MAX_TASKS_PER_CHILD': 20,
@@ -97,7 +92,7 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
         kill(web)
         # The settings are known: they are not asked for again.
         wait_until(lambda: server.get('/healthz')[0] == 200, 'there is another web process')
-        wait_until(lambda: not users() - before, 'the logins have ended')
+        wait_until(lambda: not bao.users() - before, 'the logins have ended')
         done = stored()
         for _ in range(4):
             send()
@@ -113,7 +108,7 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
         server.signal(signal.SIGTERM)
         assert server.wait_ended() == 0
         pages['log'] = server.log
-    wait_until(lambda: not users() - before, 'no user of the database is left')
+    wait_until(lambda: not bao.users() - before, 'no user of the database is left')
     assert 'Traceback' not in pages['log']
     hidden = [*bao.given, 'hushkey']
     assert len(hidden) > 10

@@ -144,6 +144,7 @@ class OpenBao(FaultyService):
 
     def database(self, postgres: PostgresServer) -> None:
         """Have the database engine make users of this PostgreSQL."""
+        self._postgres = postgres
         with postgres.connect() as connection:
             (name,) = connection.execute('SHOW hba_file').fetchone() or ('',)
             rules = Path(name)
@@ -159,6 +160,12 @@ class OpenBao(FaultyService):
             username=postgres.user,
             password=postgres.password,
         )
+
+    def users(self) -> set[str]:
+        """Return the users of the database that there are."""
+        with self._postgres.connect() as connection:
+            rows = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")
+            return {name for (name,) in rows}
 
     def database_role(self, name: str, ttl: float = 3600, max_ttl: float = 36000) -> str:
         """Make a role whose users last for so many seconds; return its name."""

@@ -22,6 +22,8 @@ Read = Callable[..., Config]
 
 #: The policy of a worker.
 POLICY = 'secret/data/worker/* database/creds/*'
+#: A value for VAULT_SECRETS.
+PASSWORD = 'RESULT_DB_PASS=worker/db#password'
 
 
 @pytest.fixture
@@ -37,16 +39,10 @@ def read(bao: OpenBao) -> Read:
     return configure
 
 
-@pytest.fixture
-def users(postgres: PostgresServer) -> Callable[[], set[str]]:
-    """Return a function that returns the users of the database whom Vault has made."""
-
-    def find() -> set[str]:
-        with postgres.connect() as connection:
-            rows = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")
-            return {name for (name,) in rows}
-
-    return find
+@pytest.fixture(autouse=True)
+def secret(bao: OpenBao) -> None:
+    """Have a secret at `PASSWORD`."""
+    bao.root.secrets.kv.v2.create_or_update_secret('worker/db', {'password': 'hush-password'})
 
 
 @pytest.fixture

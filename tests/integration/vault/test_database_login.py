@@ -26,7 +26,6 @@ from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 
 Start = Callable[..., Engine]
-Users = Callable[[], set[str]]
 
 RENEW_TOKEN, RENEW_LEASE = 'auth/token/renew-self', 'sys/leases/renew'
 #: Seconds of a token or a lease that is to be renewed in time, though the machine be busy.
@@ -61,7 +60,7 @@ def test_the_login_is_renewed_while_vault_allows_it(started: Start, bao: OpenBao
 
 
 def test_connections_go_on_while_logins_come_and_go_with_their_tokens(
-    started: Start, bao: OpenBao, users: Users
+    started: Start, bao: OpenBao
 ) -> None:
     times = {'token_ttl': f'{SHORT}s', 'token_max_ttl': f'{SHORT}s'}
     engine = started(**bao.approle(POLICY, **times))
@@ -69,7 +68,7 @@ def test_connections_go_on_while_logins_come_and_go_with_their_tokens(
 
     def two_have_ended() -> bool:
         seen.append(user(engine))  # never fails
-        return len(set(seen) - users()) >= 2
+        return len(set(seen) - bao.users()) >= 2
 
     wait_until(two_have_ended, 'two logins have ended')
 
@@ -218,10 +217,8 @@ def test_a_login_is_asked_for_ever_more_seldom_while_the_database_refuses_each(
 
 
 @pytest.mark.parametrize('kind', ['service', 'batch', 'given'])
-def test_at_the_end_every_login_is_revoked(
-    started: Start, bao: OpenBao, users: Users, kind: str
-) -> None:
-    before = users()
+def test_at_the_end_every_login_is_revoked(started: Start, bao: OpenBao, kind: str) -> None:
+    before = bao.users()
     if kind == 'given':
         login = {'vault_token': bao.token(POLICY)}
     else:
@@ -230,9 +227,9 @@ def test_at_the_end_every_login_is_revoked(
     first = user(engine)
     refuse_login()
     wait_until(lambda: user(engine) != first, 'there are two logins')
-    assert len(users() - before) == 2
+    assert len(bao.users() - before) == 2
     vault.stop()
-    wait_until(lambda: users() <= before, 'both are gone')
+    wait_until(lambda: bao.users() <= before, 'both are gone')
     if kind == 'given':
         assert bao.root.auth.token.lookup(login['vault_token'])
 
@@ -287,14 +284,12 @@ def test_a_role_that_gives_no_login_stops_the_start(
 
 
 @pytest.mark.parametrize('kind', ['service', 'batch'])
-def test_the_login_that_the_start_tries_is_revoked(
-    read: Read, bao: OpenBao, users: Users, kind: str
-) -> None:
-    before = users()
+def test_the_login_that_the_start_tries_is_revoked(read: Read, bao: OpenBao, kind: str) -> None:
+    before = bao.users()
     login = bao.approle(POLICY, token_type=kind)
     vault.check(read(vault_db_role=bao.database_role('tried'), **login))
     assert asked_for_users(bao) == 1
-    wait_until(lambda: users() <= before, 'it is gone')
+    wait_until(lambda: bao.users() <= before, 'it is gone')
 
 
 def test_a_database_that_is_unavailable_does_not_stop_the_start(

@@ -16,17 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from be_queue import SettingError
-from tests.integration.vault.conftest import POLICY, Read
+from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.faulty_service import says
 from tests.support.openbao import OpenBao
 
-PASSWORD = 'RESULT_DB_PASS=worker/db#password'
 AWS_KEY, AWS_SECRET, AWS_SESSION = 'AKIDEXAMPLE', 'hush-aws-secret', 'hush-aws-session'
-
-
-@pytest.fixture(autouse=True)
-def secret(bao: OpenBao) -> None:
-    bao.root.secrets.kv.v2.create_or_update_secret('worker/db', {'password': 'hush-password'})
 
 
 def test_by_a_token_in_a_file(read: Read, bao: OpenBao, tmp_path: Path) -> None:

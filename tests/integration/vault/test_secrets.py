@@ -10,12 +10,10 @@ import pytest
 
 from app.config.configuration import Config, ConfigError, configuration, load_config
 from be_queue import SettingError
-from tests.integration.vault.conftest import POLICY, Read
+from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.openbao import OpenBao
 from tests.support.process import ROOT
 from tests.support.worker import Site
-
-PASSWORD = 'RESULT_DB_PASS=worker/db#password'
 
 
 @pytest.fixture(autouse=True)

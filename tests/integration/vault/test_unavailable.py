@@ -11,21 +11,15 @@ import trustme
 
 from app.config.vault.login import at_start
 from be_queue import SettingError
-from tests.integration.vault.conftest import POLICY, Read
+from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.faulty import no_answer, reset, serving
 from tests.support.faulty_service import says
 from tests.support.openbao import OpenBao
 from tests.support.ports import free_port
 
-PASSWORD = 'RESULT_DB_PASS=worker/db#password'
 UP = ': check that Vault is there, up and unsealed'
 LOGIN = 'auth/approle/login'
 NO_VAULT = 'the answer is not one of Vault'
-
-
-@pytest.fixture(autouse=True)
-def secret(bao: OpenBao) -> None:
-    bao.root.secrets.kv.v2.create_or_update_secret('worker/db', {'password': 'hush-password'})
 
 
 def fault(read: Read, **settings: Any) -> str:
