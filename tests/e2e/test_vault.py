@@ -1,138 +1,42 @@
-"""Secrets from Vault, on the whole tree of processes: over HTTP, with a real PostgreSQL."""
+"""Secrets from Vault, on the whole tree of processes: with a real Vault and a real PostgreSQL."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.support.faulty import no_answer
+from tests.support.openbao import OpenBao
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.tree import children, kill
-from tests.support.vault import Vault
-from tests.support.vault_database import Database
-from tests.support.vault_server import running_vault
 from tests.support.waiting import wait_until
 from tests.support.worker import Site
 
-SECRET_ID = 'hush-secret-id'
 #: Nobody listens there, and nobody has to.
 DSN = 'http://hushkey@127.0.0.1:9/1'
-SECRETS = {'VAULT_SECRETS': 'SENTRY_DSN=worker/sentry#dsn'}
 #: Nothing but Vault knows the users of the database.
 NO_LOGIN = {'RESULT_DB_USER': '', 'RESULT_DB_PASS': ''}
+#: Seconds that a user of the database lasts.
+TTL = 9
 
 
 @pytest.fixture
-def vault(postgres: PostgresServer) -> Iterator[Vault]:
-    with running_vault(
-        database=Database(postgres),
-        kv={'secret/worker/sentry': {'dsn': DSN}},
-        logins={'approle': lambda body: body == {'role_id': 'r', 'secret_id': SECRET_ID}},
-    ) as server:
-        yield server
-
-
-def variables(vault: Vault) -> dict[str, str]:
+def variables(bao: OpenBao) -> dict[str, str]:
+    bao.root.secrets.kv.v2.create_or_update_secret('worker/sentry', {'dsn': DSN})
+    login = bao.approle('secret/data/worker/* database/creds/short')
+    bao.database_role('short', TTL, TTL)
     return {
-        'VAULT_ADDR': vault.url,
-        'VAULT_ROLE_ID': 'r',
-        'VAULT_SECRET_ID': SECRET_ID,
-        'VAULT_DB_ROLE': 'worker',
+        'VAULT_ADDR': bao.url,
+        'VAULT_TIMEOUT': '3',
+        'VAULT_DB_ROLE': 'short',
+        'VAULT_SECRETS': 'SENTRY_DSN=worker/sentry#dsn',
+        **{name.upper(): value for name, value in login.items()},
         **NO_LOGIN,
     }
-
-
-def stored(postgres: PostgresServer, task_ids: list[str]) -> int:
-    """Return how many of the tasks have stored a success."""
-    with postgres.connect() as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS' AND task_id = ANY(%s)",
-            [task_ids],
-        ).fetchone()
-    return row[0] if row else 0
-
-
-def test_results_are_stored_while_logins_come_and_go_and_no_secret_is_seen(
-    site: Site, vault: Vault, postgres: PostgresServer
-) -> None:
-    vault.lease_ttl = vault.lease_max_ttl = 6
-    assert vault.database is not None
-    more = {
-        'CELERY_WORKER_MAX_TASKS_PER_CHILD': 20,
-        'IDEMPOTENCY_GUARD': 'true',
-        'LOG_LEVEL': 'DEBUG',
-        **SECRETS,
-    }
-    with site.server(**variables(vault), **more) as server:
-        producer = site.producer()
-        first = set(server.pool_pids())
-        ids: list[str] = []
-
-        def rotated() -> bool:
-            ids.append(producer.send_task('add', (1, 1)).id)
-            assert server.get('/readyz')[0] == 200, server.get('/readyz')
-            # That of the start, and those of three processes before their second change.
-            return len(vault.database.dropped) >= 1 + 3 * 2
-
-        wait_until(rotated, 'the logins of each process have changed twice', 60)
-        wait_until(lambda: stored(postgres, ids) == len(ids), 'every result is stored')
-        assert not first & set(server.pool_pids())
-        assert 'is away' not in server.log
-        pages = {path: server.get(path)[1] for path in ('/healthz', '/readyz', '/metrics', '/')}
-        environments = {str(pid): environ(pid) for pid in server.processes()}
-        server.signal(signal.SIGTERM)
-        assert server.wait_ended() == 0
-        assert 'Traceback' not in server.log
-        pages['log'] = server.log
-    assert sorted(vault.database.dropped) == sorted(vault.database.made)
-    assert vault.tokens == {}
-    hidden = [*vault.given, 'hushkey']
-    places = (pages | environments).items()
-    assert [place for place, text in places if any(word in text for word in hidden)] == []
-    # It was given in the environment, and stays there.
-    assert [place for place, text in pages.items() if SECRET_ID in text] == []
-    assert all(SECRET_ID in text for text in environments.values() if text)
-
-
-def test_a_vault_that_is_away_disturbs_nothing_until_the_login_ends(
-    site: Site, vault: Vault, postgres: PostgresServer
-) -> None:
-    # Seconds, and so it is asked again soon.
-    vault.token_ttl = 2
-    with site.server(VAULT_TIMEOUT=1, **variables(vault), **SECRETS) as server:
-        producer = site.producer()
-        worker = server.pid_of('celery')
-        vault.hangs = True
-        wait_until(lambda: server.log.count('Vault is away') == 3, 'each process says so')
-        ids = [producer.send_task('add', (n, 1)).id for n in range(10)]
-        wait_until(lambda: stored(postgres, ids) == 10, 'results are stored')
-        assert server.get('/healthz')[0] == server.get('/readyz')[0] == 200
-
-        gunicorn = server.pid_of('gunicorn')
-        (web,) = children(gunicorn)
-        kill(web)
-        # The settings are known: they are not asked for again.
-        wait_until(lambda: server.get('/healthz')[0] == 200, 'there is another web process')
-        assert children(gunicorn) != [web]
-        wait_until(lambda: server.log.count('Vault is away') == 4, 'it says so as well')
-
-        for lease in list(vault.leases):
-            vault.end_lease(lease)
-        late = [producer.send_task('add', (n, 1)).id for n in range(4)]
-        wait_until(lambda: 'the result database is away' in server.log, 'results wait')
-        assert server.get('/healthz')[0] == 200
-        assert stored(postgres, late) == 0
-
-        vault.hangs = False
-        wait_until(lambda: stored(postgres, late) == 4, 'results are stored')
-        server.wait_ready()
-        wait_until(lambda: server.log.count('Vault is back') == 3, 'each process says so')
-        assert server.log.count('Vault is away') == 4
-        assert server.pid_of('celery') == worker
 
 
 def environ(pid: int) -> str:
@@ -141,22 +45,96 @@ def environ(pid: int) -> str:
     return ''
 
 
-def test_what_is_wrong_stops_the_start(site: Site, vault: Vault) -> None:
-    for more, prepare, words in (
-        ({'VAULT_ADDR': f'http://127.0.0.1:{free_port()}'}, {}, 'no connection: Connection ref'),
-        ({'VAULT_TIMEOUT': '0.5'}, {'hangs': True}, 'no answer within 0.5 s'),
-        ({}, {'denied': {'database/creds/worker'}}, 'VAULT_DB_ROLE=worker: Vault refuses to'),
-        ({}, {'kv': {}}, 'VAULT_SECRETS=SENTRY_DSN=worker/sentry#dsn: there is nothing at'),
-    ):
-        before = {name: getattr(vault, name) for name in prepare}
-        for name, value in prepare.items():
-            setattr(vault, name, value)
-        with site.server(wait=False, **{**variables(vault), **SECRETS, **more}) as server:
-            assert server.wait_ended() == 1
-            lines = [line for line in server.log.splitlines() if 'cannot start' in line]
-            assert len(lines) == 1, server.log
-            assert words in lines[0]
-            assert 'hush' not in server.log
-            assert 'Traceback' not in server.log
-        for name, value in before.items():
-            setattr(vault, name, value)
+def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
+    site: Site, bao: OpenBao, postgres: PostgresServer, variables: dict[str, str]
+) -> None:
+    def stored() -> int:
+        with postgres.connect() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS' "
+                'AND task_id = ANY(%s)',
+                [ids],
+            ).fetchone() or (0,)
+        return int(count)
+
+    def send() -> None:
+        ids.append(producer.send_task('add', (1, 1)).id)
+
+    def rotated() -> bool:
+        send()
+        seen.update(bao.users() - before)
+        # That of the start, and the first of three processes.
+        return len(seen - bao.users()) >= 1 + 3
+
+    def said(words: str) -> int:
+        return server.log.count(words)
+
+    before, seen, ids = bao.users(), set[str](), list[str]()
+    bao.given.clear()
+    more = {
+        'CELERY_WORKER_MAX_TASKS_PER_CHILD': 20,
+        'IDEMPOTENCY_GUARD': 'true',
+        'LOG_LEVEL': 'DEBUG',
+    }
+    with site.server(**variables, **more) as server:
+        producer, pool = site.producer(), set(server.pool_pids())
+        wait_until(rotated, 'the first login of each process has ended', 120)
+        wait_until(lambda: stored() == len(ids), 'every result is stored')
+        wait_until(lambda: not pool & set(server.pool_pids()), 'the pool is another')
+        assert said('Vault is away') == 0
+        server.wait_ready()
+
+        bao.fail(no_answer)
+        wait_until(lambda: said('Vault is away') == 3, 'each process says so')
+        assert server.get('/healthz')[0] == 200
+        gunicorn = server.pid_of('gunicorn')
+        (web,) = children(gunicorn)
+        kill(web)
+        # The settings are known: they are not asked for again.
+        wait_until(lambda: server.get('/healthz')[0] == 200, 'there is another web process')
+        wait_until(lambda: not bao.users() - before, 'the logins have ended')
+        done = stored()
+        for _ in range(4):
+            send()
+        wait_until(lambda: 'the result database is away' in server.log, 'results wait')
+        assert server.get('/healthz')[0] == 200
+        assert stored() == done
+
+        bao.mend()
+        wait_until(lambda: stored() == len(ids), 'every result is stored')
+        server.wait_ready()
+        pages = {path: server.get(path)[1] for path in ('/healthz', '/readyz', '/metrics', '/')}
+        environments = {str(pid): environ(pid) for pid in server.processes()}
+        server.signal(signal.SIGTERM)
+        assert server.wait_ended() == 0
+        pages['log'] = server.log
+    wait_until(lambda: not bao.users() - before, 'no user of the database is left')
+    assert 'Traceback' not in pages['log']
+    hidden = [*bao.given, 'hushkey']
+    assert len(hidden) > 10
+    places = (pages | environments).items()
+    assert [place for place, text in places if any(word in text for word in hidden)] == []
+    # It was given in the environment, and stays there.
+    secret_id = variables['VAULT_SECRET_ID']
+    assert [place for place, text in pages.items() if secret_id in text] == []
+    assert all(secret_id in text for text in environments.values() if text)
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'words'),
+    [
+        ({'VAULT_ADDR': f'http://127.0.0.1:{free_port()}'}, 'Connection refused'),
+        ({'VAULT_SECRET_ID': 'hush-wrong'}, 'Vault refuses auth/approle/login: '),
+        ({'VAULT_DB_ROLE': 'other'}, 'VAULT_DB_ROLE=other: Vault refuses database/creds/other: '),
+    ],
+)
+def test_what_is_wrong_stops_the_start_in_one_line(
+    site: Site, variables: dict[str, str], wrong: dict[str, str], words: str
+) -> None:
+    with site.server(wait=False, **(variables | wrong)) as server:
+        assert server.wait_ended() == 1
+        lines = [line for line in server.log.splitlines() if 'cannot start' in line]
+        assert len(lines) == 1, server.log
+        assert words in lines[0]
+        assert 'hush' not in server.log
+        assert 'Traceback' not in server.log

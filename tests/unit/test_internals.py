@@ -16,7 +16,6 @@ import celery.exceptions
 import celery.utils.time
 import kombu
 import pytest
-from botocore.auth import SigV4Auth
 from celery import Celery, Task, _state
 from celery.app import trace
 from celery.app.amqp import AMQP, Queues
@@ -91,9 +90,6 @@ METHODS = [
     (celery.exceptions, 'get_pickleable_exception'),
     (trace, 'get_pickleable_exception'),
     (Backend, 'prepare_exception'),
-    # app/utils/vault/aws.py
-    (SigV4Auth, '_inject_signature_to_request'),
-    (SigV4Auth, '_modify_request_before_signing'),
     # app/utils/celery_signals/pool.py
     (billiard.compat, 'mem_rss'),
     (billiard.pool, 'EX_RECYCLE'),

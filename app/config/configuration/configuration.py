@@ -29,7 +29,6 @@ from app.config.configuration import addresses
 from app.config.configuration.faults import ConfigError
 from app.config.configuration.result_backend import local_backend, vault_backend
 from app.config.configuration.root import ROOT
-from app.config.configuration.secret_paths import names
 from app.config.configuration.sections import (
     FluentSettings,
     LogSettings,
@@ -38,10 +37,9 @@ from app.config.configuration.sections import (
     ResultDbSettings,
     SentrySettings,
     TracingSettings,
-    VaultSettings,
 )
 from app.config.queues import QUEUES
-from app.config.vault.source import VaultSource
+from app.config.vault import VaultSettings, VaultSource, names
 from be_queue import MappingError, Queues, SettingError
 from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV

@@ -5,16 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sqlalchemy.dialects import registry
-
 from app.config.configuration.faults import ConfigError
 from app.config.configuration.sections import ResultDbSettings
 
 __all__ = ['local_backend', 'vault_backend']
-
-#: In the place of ``psycopg`` in the URL of a database that Vault gives the login of.
-VAULT_DRIVER = 'psycopgvault'
-registry.register(f'postgresql.{VAULT_DRIVER}', 'app.utils.vault.dialect', 'VaultDialect')
 
 
 def local_backend(folder: Path) -> str:
@@ -36,7 +30,7 @@ def local_backend(folder: Path) -> str:
 
 
 def vault_backend(config: ResultDbSettings, vault_role: str, chosen: str | None) -> str:
-    """Return the result database by a URL without a login, which Vault gives.
+    """Return the result database by a URL without a login, which app/utils/vault adds.
 
     Arguments:
         config: the app's settings.
@@ -56,4 +50,4 @@ def vault_backend(config: ResultDbSettings, vault_role: str, chosen: str | None)
     if config.result_db_host is None:
         raise ConfigError(f'{role}: set RESULT_DB_HOST, the database that the role is of')
     host, port, name = config.result_db_host, config.result_db_port, config.result_db_name
-    return f'db+postgresql+{VAULT_DRIVER}://{host}:{port}/{name}'
+    return f'db+postgresql+psycopg://{host}:{port}/{name}'

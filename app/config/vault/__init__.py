@@ -1,14 +1,20 @@
-"""HashiCorp Vault: settings come from there at the start, and logins are asked for there.
+"""HashiCorp Vault: settings come from there at the start, and hvac logs in there.
 
-| file        | what                                                     |
-|-------------|----------------------------------------------------------|
-| source.py   | Vault as a source of `Config`                            |
-| starting.py | tries, bounds and words of what is asked at the start    |
-| client.py   | requests, each in a bounded time                         |
-| session.py  | follows redirects to where a login may be seen           |
-| answers.py  | what an answer holds, or why it is none                  |
-| login.py    | the ways to log in; aws.py: the signed request of one    |
-| kv.py       | reads secrets                                            |
+| file            | content                                                      |
+|-----------------|--------------------------------------------------------------|
+| settings.py     | `VaultSettings`: where Vault is, and how to log in           |
+| secret_paths.py | VAULT_SECRETS: which setting is which field of which secret  |
+| source.py       | `VaultSource`: reads those secrets as a source of `Config`   |
+| client.py       | an hvac client whose errors fit in one line                  |
+| login.py        | the methods to log in                                        |
+| aws.py          | the signed request that a login by AWS IAM consists of       |
 
-hvac is imported only where VAULT_ADDR is set. What it reads is kept in `app.known_secrets`.
+hvac is imported only where VAULT_ADDR is set. Every token and secret is made known to the redaction
+of logs before it is used.
 """
+
+from app.config.vault.secret_paths import names
+from app.config.vault.settings import VaultSettings
+from app.config.vault.source import VaultSource
+
+__all__ = ['VaultSettings', 'VaultSource', 'names']

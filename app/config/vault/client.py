@@ -1,142 +1,140 @@
-"""Requests to Vault, each within a bounded time."""
+"""An hvac client whose requests end in time and whose errors fit in one line."""
 
 from __future__ import annotations
 
-import queue
-import threading
+import contextlib
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import hvac  # type: ignore[import-untyped]
 import requests
-from hvac.adapters import RawAdapter  # type: ignore[import-untyped]
+from hvac import exceptions
+from urllib3 import Timeout
 
 from app import known_secrets
-from app.config.configuration.sections import VaultSettings
-from app.config.vault.answers import content, reason
-from app.config.vault.errors import AwayError, SlowError, VaultError
-from app.config.vault.session import Session
+from app.config.vault.settings import VaultSettings
 
-__all__ = ['Client']
+__all__ = [
+    'ERRORS',
+    'REFUSALS',
+    'Session',
+    'UnavailableError',
+    'VaultError',
+    'connect',
+    'explained',
+]
 
-T = TypeVar('T')
+#: Vault answers and does not do it: statuses 400, 401, 403 and 404.
+REFUSALS = (
+    exceptions.InvalidRequest,
+    exceptions.Unauthorized,
+    exceptions.Forbidden,
+    exceptions.InvalidPath,
+)
+#: Characters of Vault's own words in an error.
+WORDS_LENGTH = 200
 
-#: Requests without an answer, beside which no other is begun.
-MAX_HANGING = 4
+
+class VaultError(Exception):
+    """Vault refuses a request, or what answers is not Vault."""
 
 
-class Client:
-    """Asks Vault.
+class UnavailableError(VaultError):
+    """Vault gives no answer, or is sealed or overloaded: another try may help."""
+
+
+#: What a request raises; the last three for an answer that is not Vault's.
+ERRORS = (
+    VaultError,
+    exceptions.VaultError,
+    requests.RequestException,
+    AttributeError,
+    LookupError,
+    TypeError,
+)
+
+
+class Session(requests.Session):
+    """HTTP with a deadline, which never forwards credentials from https to http.
 
     Arguments:
         settings: where Vault is.
-        patience: seconds for all requests together; None is no limit but that of each,
-            ``VAULT_TIMEOUT``.
+        seconds: for all requests together; each has ``VAULT_TIMEOUT`` at most.
     """
 
-    def __init__(self, settings: VaultSettings, patience: float | None = None) -> None:
-        self.settings = settings
-        self._patience = patience
-        self._hanging: list[threading.Thread] = []
-        self._deadline = float('inf') if patience is None else time.monotonic() + patience
+    def __init__(self, settings: VaultSettings, seconds: float = math.inf) -> None:
+        super().__init__()
+        self.verify = str(settings.vault_cacert) if settings.vault_cacert else True
+        self._timeout = settings.vault_timeout
+        self.end_within(seconds)
 
-    @property
-    def left(self) -> float:
-        """Seconds until all requests together have taken too long."""
-        return self._deadline - time.monotonic()
+    def end_within(self, seconds: float) -> None:
+        """Let no request take longer from now on."""
+        self._deadline = time.monotonic() + seconds
 
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        token: str = '',
-        hidden: Iterable[str] = (),
-    ) -> dict[str, Any]:
-        """Return the answer to a request; {} when it has no body.
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        left = min(self._timeout, self._deadline - time.monotonic())
+        with contextlib.suppress(requests.Timeout):
+            if left > 0:
+                return super().request(*args, **(kwargs | {'timeout': Timeout(total=left)}))
+        raise UnavailableError(f'no answer in time (VAULT_TIMEOUT={self._timeout:g})')
 
-        Arguments:
-            path: below ``/v1/``.
-            hidden: what Vault might repeat in an error and nobody may see, beside the token.
-
-        Raises `VaultError`.
-        """
-        secrets = [text for text in (token, *hidden) if text]
-        for secret in secrets:
-            # Each time: of those that rotate only the latest are known, and this one is in use.
-            known_secrets.add(secret)
-        try:
-            return self.within(lambda: content(self._request(method, path, body, token), secrets))
-        except VaultError as error:
-            error.path = path
-            raise
-        except Exception as error:  # noqa: BLE001  (requests, urllib3 and OSError have many)
-            # Their texts are not passed on: one of a header that cannot be sent shows the token.
-            failed = AwayError(reason(error, self.settings.vault_timeout))
-            failed.path = path
-            raise failed from None
-
-    def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None, token: str
-    ) -> requests.Response:
-        settings = self.settings
-        client = hvac.Client(
-            url=settings.vault_addr,
-            # Not None: hvac would look for a developer's token in the home directory.
-            token=token,
-            namespace=settings.vault_namespace,
-            timeout=settings.vault_timeout,
-            session=Session(str(settings.vault_cacert) if settings.vault_cacert else True),
-            adapter=RawAdapter,
-        )
-        try:
-            # Its errors are not those of hvac, which fail themselves on some bodies.
-            answer: requests.Response = client.adapter.request(
-                method, f'/v1/{quote(path)}', json=body, raise_exception=False
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # A standby redirects to the active node, another host, where the token must go too.
+        target: str | None = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        after = urlsplit(urljoin(resp.url, target))
+        loses_body = resp.request.method != 'GET' and resp.status_code not in (307, 308)
+        if loses_body or (resp.url.startswith('https:') and after.scheme != 'https'):
+            resp.close()
+            raise VaultError(
+                f'status {resp.status_code} redirects to {after.scheme}://{after.hostname}, where '
+                f'the login would {"not arrive" if loses_body else "be readable"}: check VAULT_ADDR'
             )
-            return answer
-        finally:
-            client.adapter.close()
+        return target
 
-    def within(self, action: Callable[[], T]) -> T:
-        """Return what ``action`` returns, in a thread of its own and within the time.
 
-        A server that sends a byte now and then, or a resolver that hangs, outlasts every timeout
-        of a socket. Raises `AwayError` when it takes longer, and `SlowError` when it is that all
-        requests together have taken too long.
-        """
-        timeout, left = self.settings.vault_timeout, self.left
-        limit = min(timeout, left)
-        outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+def connect(settings: VaultSettings, session: Session) -> hvac.Client:
+    """Return a client without a token."""
+    return hvac.Client(
+        url=settings.vault_addr,
+        token='',  # not None: hvac would look for a developer's token in the home directory
+        namespace=settings.vault_namespace,
+        session=session,
+    )
 
-        def run() -> None:
-            try:
-                outcome.put((True, action()))
-            except BaseException as error:  # noqa: BLE001  (raised again where it is waited for)
-                outcome.put((False, error))
 
-        self._hanging = [thread for thread in self._hanging if thread.is_alive()]
-        if len(self._hanging) >= MAX_HANGING:
-            raise AwayError('earlier requests have no answer yet')
-        thread = threading.Thread(target=run, name='vault request', daemon=True)
-        if limit > 0:
-            try:
-                thread.start()
-            except RuntimeError:
-                run()  # the interpreter ends, and starts no thread any more
-        try:
-            good, value = outcome.get(timeout=max(0.0, limit))
-        except queue.Empty:
-            self._hanging.append(thread)
-            if left < timeout:
-                raise SlowError(
-                    f'all requests together took more than {self._patience:g} s'
-                ) from None
-            raise AwayError(f'no answer within {timeout:g} s (VAULT_TIMEOUT)') from None
-        if not good:
-            raise value
-        result: T = value
-        return result
+def explained(error: BaseException) -> VaultError:
+    """Return one of `ERRORS` as a line without secrets."""
+    if isinstance(error, VaultError):
+        return error
+    if isinstance(error, exceptions.VaultError):
+        said = ', '.join(map(str, error.errors or ())) or type(error).__name__
+        words = ' '.join(known_secrets.redacted(said).split())[:WORDS_LENGTH]
+        path = urlsplit(error.url or '').path.removeprefix('/v1/')
+        if not isinstance(error, REFUSALS):
+            return UnavailableError(f'{words} (at {path})')
+        if error.errors is not None:
+            return VaultError(f'Vault refuses {path}: {words}{_policy_hint(error, path)}')
+    if isinstance(error, requests.exceptions.SSLError):
+        return UnavailableError(
+            'its certificate is not accepted: check VAULT_CACERT, and https in VAULT_ADDR'
+        )
+    if isinstance(error, requests.ConnectionError):
+        # urllib3 says the cause last: Failed to establish ...: [Errno 111] Connection refused'))
+        cause = str(error).rpartition(': ')[2].rstrip('\'")')
+        return UnavailableError(f'no connection: {cause}')
+    # Nothing of its text: that of a header which cannot be sent shows the token.
+    return VaultError(f'the answer is not one of Vault ({type(error).__name__}): check VAULT_ADDR')
+
+
+def _policy_hint(error: exceptions.VaultError, path: str) -> str:
+    if not isinstance(error, exceptions.Forbidden) or error.method != 'get':
+        return ''
+    return (
+        f': give the policy of the login path "{path}" {{ capabilities = ["read"] }}, or the token '
+        'is wrong or has ended: check VAULT_TOKEN, if it is set'
+    )

@@ -1,185 +1,208 @@
-"""Logs in to Vault, by one of four ways."""
+"""Logs in to Vault, by one of four methods."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from random import uniform
+from typing import Any, TypeVar
+
+import hvac  # type: ignore[import-untyped]
+from hvac import exceptions
+from pydantic import SecretStr
 
 from app import known_secrets
-from app.config.configuration.sections import VaultSettings
-from app.config.vault.answers import seconds
-from app.config.vault.client import Client
-from app.config.vault.errors import (
-    AddressError,
-    DeniedError,
-    LoginError,
-    MissingError,
-    RefusedError,
+from app.config.vault.client import (
+    ERRORS,
+    REFUSALS,
+    Session,
+    UnavailableError,
+    VaultError,
+    connect,
+    explained,
 )
+from app.config.vault.settings import VaultSettings
+from be_queue import SettingError
 
-__all__ = ['WAYS', 'Token', 'login', 'token_of', 'way']
+__all__ = ['METHODS', 'Grant', 'at_start', 'auth_method', 'log_in', 'log_out']
 
-#: The settings that each way needs; of the first two, one.
-WAYS = {
+T = TypeVar('T')
+
+logger = logging.getLogger(__name__)
+
+#: The settings that each method needs; of the first two, one.
+METHODS = {
     'token': ('vault_token', 'vault_token_file'),
     'approle': ('vault_role_id', 'vault_secret_id'),
     'kubernetes': ('vault_k8s_role',),
     'aws': ('vault_aws_role',),
 }
+#: The part of its life after which a token or a lease is renewed or replaced.
+USE_PART = 2 / 3
+#: The part of its first life that a renewal must give; with less it is close to its last end.
+WORTH_PART = 0.9
+#: Tries of the start while Vault is unavailable, and seconds between them at most, times the try.
+TRIES = 3
+PAUSE_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Token:
-    """What requests are allowed by.
+@dataclass
+class Grant:
+    """A token or a lease, which Vault grants for a time.
 
     Arguments:
-        ttl: seconds that it lasts; 0 is for ever, or not known.
+        id: the token itself, or the lease's name.
+        ttl: seconds that it lasts; 0 is for ever.
         renewable: whether Vault may prolong it.
-        own: whether we got it by a login, so that it is ours to revoke.
-        got_at: when, by the monotonic clock.
     """
 
-    text: str = field(repr=False)
+    id: str = field(repr=False)
     ttl: float
     renewable: bool
-    own: bool
-    got_at: float
+    got_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.first_ttl = self.ttl
 
     @property
     def ends_at(self) -> float:
-        """When it ends, by the monotonic clock, and its leases with it."""
-        return self.got_at + self.ttl if self.ttl else float('inf')
+        """When it ends, by the monotonic clock."""
+        return self.got_at + self.ttl if self.ttl else math.inf
 
-    def advice(self, path: str) -> str:
-        """Return what to do when Vault denies it to read a path."""
-        login = '' if self.own else ', or the token is wrong or has ended: check VAULT_TOKEN'
-        return f'give the policy of the login path "{path}" {{ capabilities = ["read"] }}{login}'
+    @property
+    def due_at(self) -> float:
+        """When it is to be renewed or replaced, by the monotonic clock."""
+        return self.got_at + USE_PART * self.ttl if self.ttl else math.inf
+
+    def keep(self, renew: Callable[[], Mapping[str, Any]]) -> bool:
+        """Renew it when that is due; return False when another must replace it."""
+        if self.renewable and self.due_at <= time.monotonic():
+            try:
+                self.ttl, self.got_at = float(renew()['lease_duration']), time.monotonic()
+            except REFUSALS as error:
+                logger.info('%s: another one is asked for', explained(error))
+                self.renewable = False
+        return self.due_at > time.monotonic() and self.ttl >= WORTH_PART * self.first_ttl
 
 
-def way(settings: VaultSettings) -> str:
+def auth_method(settings: VaultSettings) -> str:
     """Return how to log in.
 
-    Raises `LoginError` when that is not clear, or a setting of it is missing.
+    Raises `SettingError` when that is not clear, or a setting of it is missing.
     """
-    given = {way: [n for n in names if getattr(settings, n)] for way, names in WAYS.items()}
-    chosen: str | None = settings.vault_auth_method
-    if chosen is None:
-        ways = [way for way, names in given.items() if names]
-        if len(ways) != 1:
-            raise LoginError(
+    given = {m: [n for n in names if getattr(settings, n)] for m, names in METHODS.items()}
+    method: str | None = settings.vault_auth_method
+    if method is None:
+        methods = [m for m, names in given.items() if names]
+        if len(methods) != 1:
+            raise SettingError(
                 'VAULT_AUTH_METHOD must be token, approle, kubernetes or aws, since there are '
-                f'settings of {" and ".join(ways) if ways else "none of them"}'
+                f'settings of {" and ".join(methods) if methods else "none of them"}'
             )
-        (chosen,) = ways
-    enough = 1 if chosen == 'token' else len(WAYS[chosen])
-    if len(given[chosen]) < enough:
-        missing = [name.upper() for name in WAYS[chosen] if name not in given[chosen]]
-        joined = (' or ' if chosen == 'token' else ' and ').join(missing)
-        raise LoginError(f'VAULT_AUTH_METHOD={chosen}: set {joined}')
-    return chosen
+        (method,) = methods
+    needed = METHODS[method]
+    if len(given[method]) < (1 if method == 'token' else len(needed)):
+        missing = [name.upper() for name in needed if name not in given[method]]
+        joined = (' or ' if method == 'token' else ' and ').join(missing)
+        raise SettingError(f'VAULT_AUTH_METHOD={method}: set {joined}')
+    return method
 
 
-def login(client: Client) -> Token:
-    """Return a token.
+def log_in(client: hvac.Client, settings: VaultSettings) -> Grant:
+    """Give the client a token, and return it.
 
-    Raises `LoginError` when the login is refused, `AwayError` when nobody says so or not.
+    Raises `SettingError` for a setting that cannot be used, and `ERRORS`.
     """
-    settings = client.settings
-    chosen = way(settings)
-    if chosen == 'token':
-        return _given_token(client)
-    path = f'auth/{settings.vault_auth_mount or chosen}/login'
-    body, hidden = _proof(client, chosen)
+    method = auth_method(settings)
+    mount = settings.vault_auth_mount or method
     try:
-        answer = client.ask('POST', path, body, hidden=hidden)
-    except (DeniedError, RefusedError, MissingError) as error:
-        names = ' and '.join(name.upper() for name in WAYS[chosen])
-        reason = 'nothing is mounted there' if isinstance(error, MissingError) else error
-        raise LoginError(
-            f'Vault refuses the login at {path}: {reason}: check {names}, and VAULT_AUTH_MOUNT'
-        ) from None
-    return token_of(answer, own=True)
+        if method == 'token':
+            client.token = _secret(settings.vault_token) or _content(settings, 'vault_token_file')
+            grant: Mapping[str, Any] = {'ttl': 0, 'renewable': False}
+            # A policy may forbid it; what the token may do shows when it is used.
+            with contextlib.suppress(exceptions.Forbidden):
+                grant = client.auth.token.lookup_self()['data']
+            return Grant(client.token, float(grant['ttl']), grant['renewable'])
+        if method == 'approle':
+            role, secret = settings.vault_role_id, _secret(settings.vault_secret_id)
+            answer = client.auth.approle.login(role, secret, mount_point=mount)
+        elif method == 'kubernetes':
+            jwt = _content(settings, 'vault_k8s_token_file')
+            answer = client.auth.kubernetes.login(settings.vault_k8s_role, jwt, mount_point=mount)
+        else:
+            from app.config.vault.aws import signed_identity  # it loads botocore
+
+            data = {'role': settings.vault_aws_role, **signed_identity(settings)}
+            answer = client.write_data(f'auth/{mount}/login', data=data)
+    except REFUSALS as error:
+        names = ' and '.join(name.upper() for name in METHODS[method])
+        raise VaultError(f'{explained(error)}: check {names}, and VAULT_AUTH_MOUNT') from None
+    grant = answer['auth']
+    client.token = _known(grant['client_token'])
+    return Grant(client.token, float(grant['lease_duration']), grant['renewable'])
 
 
-def token_of(answer: Mapping[str, Any], *, own: bool) -> Token:
-    """Return the token in the answer to a login or to a renewal.
+def log_out(client: hvac.Client, settings: VaultSettings) -> bool:
+    """Revoke a token that is ours, with its leases; return False for one that was given."""
+    ours = auth_method(settings) != 'token'
+    if ours:
+        client.logout(revoke_token=True)
+    return ours
 
-    Raises `AddressError` when there is none.
+
+def at_start(settings: VaultSettings, action: Callable[[hvac.Client], T]) -> T:
+    """Log in, return what ``action`` returns, and log out.
+
+    It tries three times while Vault is unavailable, for three times ``VAULT_TIMEOUT`` at most, and
+    a second to log out. Raises `SettingError`.
     """
-    auth = answer.get('auth') or {}
-    text = auth.get('client_token')
-    if not isinstance(text, str) or not text:
-        raise AddressError('the answer holds no token: check VAULT_ADDR')
-    known_secrets.add(text)
-    return Token(
-        text=text,
-        ttl=seconds(auth.get('lease_duration')),
-        renewable=bool(auth.get('renewable')),
-        own=own,
-        got_at=time.monotonic(),
-    )
-
-
-def _given_token(client: Client) -> Token:
-    settings = client.settings
-    if settings.vault_token is not None:
-        text = settings.vault_token.get_secret_value().strip()
-    else:
-        text = _read(settings.vault_token_file, 'VAULT_TOKEN_FILE')
-    data: dict[str, Any] = {}
-    got_at = time.monotonic()
-    path = 'auth/token/lookup-self'
-    # A policy may forbid the look: then what the token may do is found out by doing it.
-    with contextlib.suppress(DeniedError):
+    session = Session(settings, TRIES * settings.vault_timeout)
+    first: VaultError | None = None
+    for attempt in range(TRIES):
+        time.sleep(uniform(0, PAUSE_SECONDS * attempt))
+        client = connect(settings, session)
         try:
-            data = client.ask('GET', path, token=text).get('data') or {}
-        except MissingError:
-            raise AddressError(f'there is no {path}, as Vault has it: check VAULT_ADDR') from None
-    return Token(
-        text=text,
-        ttl=seconds(data.get('ttl')),
-        renewable=bool(data.get('renewable')),
-        own=False,
-        got_at=got_at,
+            log_in(client, settings)
+            try:
+                return action(client)
+            finally:
+                client.session = Session(settings, 1)  # the time of the start may be over
+                with contextlib.suppress(*ERRORS):
+                    log_out(client, settings)
+        except ERRORS as error:
+            fault = explained(error)
+        if not isinstance(fault, UnavailableError):
+            raise SettingError(f'VAULT_ADDR={settings.vault_addr}: {fault}')
+        # Later ones may say no more than that the time is over.
+        first = first or fault
+    raise SettingError(
+        f'VAULT_ADDR={settings.vault_addr}: {first}: check that Vault is there, up and unsealed'
     )
 
 
-def _proof(client: Client, chosen: str) -> tuple[dict[str, str], list[str]]:
-    """Return the body of a login, and what of it nobody may see."""
-    settings = client.settings
-    if chosen == 'approle':
-        assert settings.vault_secret_id is not None
-        secret = settings.vault_secret_id.get_secret_value().strip()
-        return {'role_id': str(settings.vault_role_id), 'secret_id': secret}, [secret]
-    if chosen == 'kubernetes':
-        jwt = _read(settings.vault_k8s_token_file, 'VAULT_K8S_TOKEN_FILE')
-        return {'role': str(settings.vault_k8s_role), 'jwt': jwt}, [jwt]
-    # Only now: it takes botocore.
-    from app.config.vault.aws import signed_identity
-
-    try:
-        identity = client.within(
-            lambda: signed_identity(settings.vault_aws_server_id, settings.vault_aws_sts_region)
-        )
-    except RefusedError as error:
-        raise LoginError(
-            f'VAULT_AWS_ROLE={settings.vault_aws_role}: {error}: check AWS_ACCESS_KEY_ID and '
-            'AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of the machine'
-        ) from None
-    return {'role': str(settings.vault_aws_role), **identity}, [identity['iam_request_headers']]
+def _secret(setting: SecretStr | None) -> str:
+    return _known(setting.get_secret_value()) if setting is not None else ''
 
 
-def _read(path: Path | None, name: str) -> str:
-    assert path is not None
+def _content(settings: VaultSettings, name: str) -> str:
+    """Return what the file of a setting holds."""
+    path: Path = getattr(settings, name)
     try:
         text = path.expanduser().read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else 'not a text'
-        raise LoginError(f'{name}={path}: cannot be read: {reason}') from None
+        raise SettingError(f'{name.upper()}={path}: cannot be read: {reason}') from None
     if not text:
-        raise LoginError(f'{name}={path}: the file is empty')
-    return text
+        raise SettingError(f'{name.upper()}={path}: the file is empty')
+    return _known(text)
+
+
+def _known(secret: str) -> str:
+    """Return a secret that the redaction of logs knows from now on."""
+    known_secrets.add(secret.strip())
+    return secret.strip()

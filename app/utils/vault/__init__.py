@@ -1,18 +1,12 @@
-"""The login of the result database, where Vault gives it: it rotates without a restart.
+"""Credentials of the result database, where Vault gives them: they rotate without a restart.
 
-| file        | what                                                        |
-|-------------|-------------------------------------------------------------|
-| checking.py | sees at the start that Vault gives one                      |
-| holder.py   | a thread that holds it, and tries again while it fails      |
-| leases.py   | what is due: prolongs or replaces it and its token          |
-| lease.py    | one login, for a time                                       |
-| patience.py | how long a login is kept that the database refuses          |
-| trouble.py  | what the log says while there is none                       |
-| shared.py   | keeps it in memory that the pool's processes share          |
-| database.py | has it in this process                                      |
-| dialect.py  | connects with it                                            |
+| file            | content                                                                |
+|-----------------|------------------------------------------------------------------------|
+| database.py     | connects with the credentials of the moment                            |
+| lease_keeper.py | a thread that obtains, prolongs, replaces and revokes them             |
+| shared_login.py | passes them on from the worker's main process to its pool              |
 
-Vault itself, and settings that come from there, are in app/config/vault.
+Vault's client, and settings that come from Vault, are in app/config/vault.
 """
 
 from __future__ import annotations
@@ -20,52 +14,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.utils.role import Role
+from app.utils.vault import database
+from app.utils.vault.database import outdated
 
-if TYPE_CHECKING:  # it reads this package for its own settings
-    from sqlalchemy import Connection
-
+if TYPE_CHECKING:
     from app.config.configuration import Config
 
 __all__ = ['check', 'outdated', 'start', 'stop']
 
-_on = False
-
 
 def start(config: Config, role: Role) -> None:
-    """Hold a login of the result database in this process, if Vault gives it."""
-    global _on
-    if not (config.vault_addr and config.vault_db_role):
-        return
-    from app.utils.vault import database
-
-    _on = True
-    if role is Role.POOL:
-        database.inherit()
-    else:
-        # The processes of the pool are forked next, and store results at once.
+    """Hold credentials of the result database in this process, if Vault gives them."""
+    # The processes of the pool use those of their parent, and store results at once.
+    if config.vault_addr and config.vault_db_role and role is not Role.POOL:
         database.hold(config, wait=role is Role.CONSUMER)
 
 
 def stop() -> None:
-    """Give the login back, within a bounded time."""
-    if _on:
-        from app.utils.vault import database
-
-        database.release()
+    """Give the credentials back, within a bounded time."""
+    database.release()
 
 
 def check(config: Config) -> None:
-    """See at the start that Vault gives a login for the result database, if it is to.
+    """See that Vault gives credentials for the result database, if it is to.
 
-    Raises `ConfigError`.
+    Raises `SettingError`.
     """
     if config.vault_addr and config.vault_db_role:
-        from app.utils.vault.checking import check_database_role
+        from app.config.vault.login import at_start
+        from app.utils.vault.lease_keeper import try_role
 
-        check_database_role(config)
-
-
-def outdated(connection: Connection) -> bool:
-    """Return whether a connection has a login of Vault's that another has replaced."""
-    is_outdated = getattr(connection.dialect, 'outdated', None)
-    return is_outdated is not None and bool(is_outdated(connection.connection.dbapi_connection))
+        at_start(config, lambda client: try_role(client, config))

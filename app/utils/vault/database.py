@@ -1,75 +1,133 @@
-"""The login of the result database in this process: held by itself, or by its parent.
+"""Connects to the result database with the credentials that Vault gives, by SQLAlchemy's events.
 
-A process of the pool reads what the worker's main process, from which it was forked, holds. Every
-other process holds a login of its own.
+The URL of such a database names neither user nor password: there is none to be seen, and every
+engine made of it goes on when the credentials change. A process of the pool uses those that the
+worker's main process holds, from which it was forked; every other process holds its own.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import threading
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import Pool
 
 from app import known_secrets
-from app.config.configuration import Config, load_config
-from app.utils.vault.holder import Holder
-from app.utils.vault.shared import DatabaseLogin, SharedLogin
+from app.utils.vault.shared_login import DatabaseLogin, SharedLogin
 
-__all__ = ['hold', 'login', 'refused', 'release']
+if TYPE_CHECKING:
+    from app.config.configuration import Config
+    from app.utils.vault.lease_keeper import LeaseKeeper
+
+__all__ = ['hold', 'outdated', 'release']
+
+#: What a server says after it has taken the password, and another login would not change: libpq
+#: gives no SQLSTATE at a connect. In another language it counts as a refused login.
+OTHER_FAULTS = re.compile(
+    r'database ".*" does not exist|connection slots|too many (clients|connections)'
+    r'|not currently accepting connections|the database system is'
+)
+#: Where a connection of SQLAlchemy's keeps the user that it was made with.
+USER = 'vault_user'
 
 _lock = threading.Lock()
+_config: Config | None = None
 _shared: SharedLogin | None = None
-_holder: Holder | None = None
-_seen = 0
+_keeper: LeaseKeeper | None = None
 
 
 def hold(config: Config, *, wait: bool) -> None:
-    """Get a login, and keep a valid one from now on: for this process, and for its forks.
+    """Obtain a login, and keep a valid one from now on: for this process, and for its forks.
 
     Arguments:
         wait: until there is one or a first try has failed, ``VAULT_TIMEOUT`` seconds at most.
     """
-    global _shared, _holder
+    global _config, _shared, _keeper
+    from app.utils.vault.lease_keeper import LeaseKeeper  # it loads hvac
+
     with _lock:
         if _shared is None:
-            _shared = SharedLogin()
-            _holder = Holder(config, _shared, os.getpid())
-            _holder.start()
-        holder = _holder
-    if wait and holder is not None:
-        holder.wait_tried(config.vault_timeout)
-
-
-def inherit() -> None:
-    """Use the login that the parent holds."""
-    global _holder, _lock
-    # The parent's, which may be held for ever in this process.
-    _lock = threading.Lock()
-    _holder = None
+            _config, _shared = config, SharedLogin()
+            _keeper = LeaseKeeper(config, _shared)
+            _keeper.start()
+        keeper = _keeper
+    if wait and keeper is not None:
+        keeper.wait_tried(config.vault_timeout)
 
 
 def release() -> None:
     """Let the logins of this process end, within a bounded time."""
-    global _holder
-    holder, _holder = _holder, None
-    if holder is not None:
-        holder.stop()
+    global _keeper
+    keeper, _keeper = _keeper, None
+    if keeper is not None:
+        keeper.stop()
 
 
-def login() -> DatabaseLogin | None:
-    """Return the latest login; None while there is none."""
-    global _seen
-    if _shared is None:
-        # Nobody has told this process what it is: a script, say, that reads results.
-        hold(load_config(), wait=True)
+def _forget_keeper() -> None:
+    """Leave it to the parent of a forked process to keep and to revoke the login."""
+    global _keeper
+    _keeper = None
+
+
+os.register_at_fork(after_in_child=_forget_keeper)
+
+
+def outdated(connection: Connection) -> bool:
+    """Return whether a connection was made with an earlier login of Vault's, which soon ends."""
+    return _is_outdated(connection.info.get(USER))
+
+
+def _is_outdated(user: str | None) -> bool:
+    login = _shared.read() if user is not None and _shared is not None else None
+    return login is not None and user != login.user
+
+
+@event.listens_for(Pool, 'checkout')
+def _check_out(connection: Any, record: Any, proxy: Any) -> None:
+    if _is_outdated(record.info.get(USER)):
+        raise DisconnectionError  # the pool makes a new connection in its place
+
+
+@event.listens_for(Engine, 'do_connect')
+def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+    """Return a new connection with the latest login; None for a database that has another."""
+    if dialect.name != 'postgresql' or 'user' in parameters or not _is_vaults(parameters):
+        return None
     assert _shared is not None
-    found = _shared.read()
-    if found is not None and found.number != _seen:
-        _seen = found.number
-        known_secrets.add(found.password)
-    return found
+    login, errors = _shared.read(), dialect.loaded_dbapi
+    if login is None:
+        raise errors.OperationalError('Vault has given no login yet: check VAULT_ADDR')
+    known_secrets.add(login.password)
+    record.info[USER] = login.user
+    try:
+        return dialect.connect(*arguments, **parameters, user=login.user, password=login.password)
+    except errors.OperationalError as error:
+        _note_refused(login, error)
+        raise
 
 
-def refused(login: DatabaseLogin, words: str = '') -> None:
-    """Ask for another login: the database does not take this one, and says why."""
-    if _shared is not None:
-        _shared.refuse(login, ' '.join(known_secrets.redacted(words).split()))
+def _is_vaults(parameters: dict[str, Any]) -> bool:
+    """Return whether Vault gives the login of a database, and see that this process has one."""
+    from app.config.configuration import load_config
+
+    config = _config or load_config()
+    place = (parameters.get('host'), parameters.get('port'))
+    if not (config.vault_addr and config.vault_db_role):
+        return False
+    if place != (config.result_db_host, config.result_db_port):
+        return False
+    if _shared is None:
+        # A script, say, that reads results: nobody has started this process as one of the worker's.
+        hold(config, wait=True)
+    return True
+
+
+def _note_refused(login: DatabaseLogin, error: Any) -> None:
+    # Whatever language the server speaks: it has asked for the password.
+    asked = error.pgconn is not None and error.pgconn.used_password
+    if asked and not OTHER_FAULTS.search(str(error)) and _shared is not None:
+        _shared.refuse(login)

@@ -1,7 +1,8 @@
-"""A Vault over HTTP, and settings that lead there."""
+"""A real Vault, and settings that lead there."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,80 +11,68 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 
 from app.config.configuration import Config
 from app.config.configuration.result_backend import vault_backend
-from app.utils import vault as integration
+from app.utils import vault
 from app.utils.role import Role
-from app.utils.vault import database
+from app.utils.vault import database, lease_keeper
 from be_queue.results import engine_options
+from tests.support.openbao import OpenBao
 from tests.support.postgres import PostgresServer
-from tests.support.vault import Vault
-from tests.support.vault_database import Database
-from tests.support.vault_server import running_vault
 
-#: Where the tests' secrets are.
-SECRETS = {'secret/worker/db': {'password': 'hush-of-the-database', 'port': 5433, 'none': ''}}
+Read = Callable[..., Config]
 
-Configure = Callable[..., Config]
-
-APPROLE = {'vault_role_id': 'r', 'vault_secret_id': 'hush-id'}
+#: The policy of a worker.
+POLICY = 'secret/data/worker/* database/creds/*'
+#: A value for VAULT_SECRETS.
+PASSWORD = 'RESULT_DB_PASS=worker/db#password'
 
 
 @pytest.fixture
-def vault(postgres: PostgresServer) -> Iterator[Vault]:
-    with running_vault(database=Database(postgres), kv=dict(SECRETS)) as server:
-        yield server
-
-
-@pytest.fixture
-def configure(vault: Vault) -> Configure:
+def read(bao: OpenBao) -> Read:
     """Return a function that reads the settings, from Vault and from its arguments."""
 
-    def read(**settings: Any) -> Config:
-        login = {'vault_token': vault.new_token()} if not logs_in(settings) else {}
-        common = {'vault_addr': vault.url, 'vault_timeout': 5}
-        return Config(**{**common, **login, **settings})
+    def configure(**settings: Any) -> Config:
+        words = ('token', 'role_id', 'k8s', 'aws')
+        if not any(word in name for name in settings for word in words):
+            settings['vault_token'] = bao.token(POLICY)
+        return Config(**{'vault_addr': bao.url, 'vault_timeout': 5, **settings})
 
-    return read
+    return configure
 
 
-@pytest.fixture
-def config(configure: Configure, postgres: PostgresServer) -> Configure:
-    """Return a function that reads the settings of a worker whose database is Vault's."""
-
-    def read(**settings: Any) -> Config:
-        return configure(
-            vault_db_role='worker',
-            **{
-                'result_db_host': postgres.host,
-                'result_db_port': postgres.port,
-                **settings,
-            },
-        )
-
-    return read
+@pytest.fixture(autouse=True)
+def secret(bao: OpenBao) -> None:
+    """Have a secret at `PASSWORD`."""
+    bao.root.secrets.kv.v2.create_or_update_secret('worker/db', {'password': 'hush-password'})
 
 
 @pytest.fixture
 def started(
-    vault: Vault, config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+    bao: OpenBao, read: Read, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Engine]]:
-    """Return a function that starts the integration, and makes the database's engine."""
-    vault.logins['approle'] = lambda body: True
-    for name in ('_shared', '_holder'):
+    """Return a function that starts the integration, and makes the database's engine.
+
+    Arguments ``ttl`` and ``max_ttl`` are those of the database's users, others are settings.
+    """
+    for name in ('_config', '_shared', '_keeper'):
         monkeypatch.setattr(database, name, None)
-    monkeypatch.setattr(integration, '_on', False)
+    # A login that the database refuses is replaced at once.
+    monkeypatch.setattr(lease_keeper, 'REFUSED_SECONDS', (0, *lease_keeper.REFUSED_SECONDS[1:]))
     engines = []
 
     def start(*, pooled: bool = True, **settings: Any) -> Engine:
-        read = config(**settings)
-        integration.start(read, Role.CONSUMER)
-        url = vault_backend(read, 'worker', None)
+        times = {name: settings.pop(name) for name in ('ttl', 'max_ttl') if name in settings}
+        role = bao.database_role(f'role-{uuid.uuid4().hex[:8]}', **times)
+        place = {'result_db_host': postgres.host, 'result_db_port': postgres.port}
+        config = read(vault_db_role=role, **(place | settings))
+        vault.start(config, Role.CONSUMER)
+        url = vault_backend(config, role, None)
         options = engine_options(url) if pooled else {'poolclass': NullPool}
         engines.append(create_engine(url.removeprefix('db+'), **options))
         return engines[-1]
 
     yield start
-    vault.hangs = vault.sealed = False
-    integration.stop()
+    bao.mend()
+    vault.stop()
     for engine in engines:
         engine.dispose()
 
@@ -92,8 +81,3 @@ def user(engine: Engine) -> str:
     """Return who we are to the database."""
     with engine.connect() as connection:
         return str(connection.scalar(text('SELECT session_user')))
-
-
-def logs_in(settings: dict[str, Any]) -> bool:
-    words = ('token', 'role_id', 'k8s', 'aws')
-    return any(word in name for name in settings for word in words)

@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from app.config.configuration import Config, ConfigError, configuration, load_config
-from tests.integration.vault.conftest import Configure
-from tests.support.vault import Vault
+from be_queue import SettingError
+from tests.integration.vault.conftest import PASSWORD, POLICY, Read
+from tests.support.openbao import OpenBao
+from tests.support.process import ROOT
+from tests.support.worker import Site
 
-PASSWORD = 'RESULT_DB_PASS=worker/db#password'
 
-
-def test_a_setting_comes_from_vault(configure: Configure, vault: Vault) -> None:
-    config = configure(vault_secrets=f'{PASSWORD}, RESULT_DB_PORT = worker/db#port')
-    assert config.result_db_pass.get_secret_value() == 'hush-of-the-database'
-    assert config.result_db_port == 5433
-    # Once for both.
-    assert vault.count('secret/data/worker/db') == 1
+@pytest.fixture(autouse=True)
+def secrets(bao: OpenBao) -> None:
+    """Secrets, one of them deleted, and one that no policy allows."""
+    write = bao.root.secrets.kv.v2.create_or_update_secret
+    write('worker/db', {'password': 'hush-of-the-database', 'port': 5433, 'none': '', 'map': {}})
+    write('worker/all', {'text': 'hush-text', 'no port': 'hush-port'})
+    write('shut', {'password': 'hush-shut'})
+    write('worker/gone', {'password': 'hush-gone'})
+    bao.root.secrets.kv.v2.delete_latest_version_of_secret('worker/gone')
+    bao.requests.clear()
 
 
 def test_the_environment_wins_over_vault_and_vault_over_defaults(
-    configure: Configure, vault: Vault, monkeypatch: pytest.MonkeyPatch
+    read: Read, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv('RESULT_DB_PASS', 'from-the-environment')
+    monkeypatch.setenv('RESULT_DB_NAME', 'from-the-environment')
     monkeypatch.setenv('RESULT_DB_PORT', '')
-    vault.kv['secret/worker/sentry'] = {'name': 'from-vault'}
-    config = configure(
-        vault_secrets=f'{PASSWORD},RESULT_DB_PORT=worker/db#port,SERVICE_NAME=worker/sentry#name'
+    monkeypatch.setenv('VAULT_CACERT', '')
+    config = read(
+        vault_secrets=f'{PASSWORD}, RESULT_DB_PORT = worker/db#port,RESULT_DB_NAME=shut#password'
     )
-    assert config.result_db_pass.get_secret_value() == 'from-the-environment'
+    assert config.result_db_pass.get_secret_value() == 'hush-of-the-database'
     assert config.result_db_port == 5433
-    assert config.service_name == 'from-vault'
+    assert config.result_db_name == 'from-the-environment'
+    # Once for both, and not for what the environment gives.
+    assert bao.requests['secret/data/worker/db'] == 1
+    assert bao.requests['secret/data/shut'] == 0
 
 
-def test_what_the_environment_gives_is_not_asked_for(configure: Configure, vault: Vault) -> None:
-    vault.denied.add('secret/data/worker/db')
-    assert configure(vault_secrets=PASSWORD, result_db_pass='mine')
-    assert vault.requests == []
+def test_what_is_given_needs_no_vault(read: Read, bao: OpenBao) -> None:
+    assert read(vault_token='none', vault_secrets=PASSWORD, result_db_pass='mine')
+    assert Config(vault_token='none', vault_secrets=PASSWORD).result_db_name == 'cadasta'
+    assert not bao.requests
 
 
-def test_another_mount_and_a_namespace(configure: Configure, vault: Vault) -> None:
-    vault.kv['team/kv/db'] = {'name': 'theirs'}
-    config = configure(
-        vault_kv_mount='team/kv', vault_namespace='team-a', vault_secrets='RESULT_DB_NAME=db#name'
-    )
-    assert config.result_db_name == 'theirs'
-    assert vault.headers['team/kv/data/db']['X-Vault-Namespace'] == 'team-a'
+def test_another_mount_in_a_namespace(read: Read, bao: OpenBao) -> None:
+    bao.root.adapter.post('/v1/sys/namespaces/team-a')
+    bao.root.adapter.namespace = 'team-a'
+    try:
+        bao.root.sys.enable_secrets_engine('kv', 'team/kv', options={'version': '2'})
+        bao.root.secrets.kv.v2.create_or_update_secret('db', {'n': 'theirs'}, mount_point='team/kv')
+        token = bao.token('team/kv/data/db')
+    finally:
+        bao.root.adapter.namespace = None
+    more = {'vault_token': token, 'vault_namespace': 'team-a', 'vault_kv_mount': 'team/kv'}
+    assert read(vault_secrets='RESULT_DB_NAME=db#n', **more).result_db_name == 'theirs'
 
 
 @pytest.mark.parametrize(
@@ -55,31 +69,22 @@ def test_another_mount_and_a_namespace(configure: Configure, vault: Vault) -> No
     [
         ('worker/nothing#password', 'there is nothing at secret/data/worker/nothing: write it'),
         ('worker/gone#password', 'the latest version of secret/data/worker/gone is deleted'),
-        ('worker/db#pasword', "secret/data/worker/db has no field 'pasword': it has 'none', 'pass"),
+        ('worker/db#pasword', "secret/data/worker/db has no field 'pasword': it has 'map', 'none'"),
         ('worker/db#none', "the field 'none' of secret/data/worker/db is empty"),
-        ('worker/map#all', "the field 'all' of secret/data/worker/map is a list or a map"),
-        ('worker/shut#password', 'path "secret/data/worker/shut" { capabilities = ["read"] }'),
+        ('worker/db#map', "the field 'map' of secret/data/worker/db is a list or a map"),
+        ('shut#password', 'path "secret/data/shut" { capabilities = ["read"] }'),
     ],
 )
 def test_a_secret_that_cannot_be_had_is_named_with_its_setting(
-    configure: Configure, vault: Vault, secret: str, words: str
+    read: Read, secret: str, words: str
 ) -> None:
-    vault.kv |= {'secret/worker/gone': None, 'secret/worker/map': {'all': {'a': 'hush'}}}
-    vault.denied.add('secret/data/worker/shut')
-    with pytest.raises(ConfigError) as caught:
-        configure(vault_secrets=f'RESULT_DB_PASS={secret}')
-    assert f'VAULT_SECRETS=RESULT_DB_PASS={secret}: ' in str(caught.value)
-    assert words in str(caught.value)
-    assert 'hush' not in str(caught.value)
-
-
-def test_every_fault_has_a_line(configure: Configure) -> None:
-    with pytest.raises(ConfigError) as caught:
-        configure(vault_secrets='RESULT_DB_PASS=a#b,RESULT_DB_NAME=c#d')
-    assert [line.split(': ')[0] for line in str(caught.value).splitlines()] == [
-        'VAULT_SECRETS=RESULT_DB_PASS=a#b',
-        'VAULT_SECRETS=RESULT_DB_NAME=c#d',
-    ]
+    with pytest.raises(SettingError) as caught:
+        read(vault_secrets=f'RESULT_DB_PASS={secret},RESULT_DB_NAME=worker/none#at-all')
+    line, other = str(caught.value).splitlines()
+    assert line.startswith(f'VAULT_SECRETS=RESULT_DB_PASS={secret}: ')
+    assert words in line
+    assert other.startswith('VAULT_SECRETS=RESULT_DB_NAME=worker/none#at-all: ')
+    assert 'hush' not in line
 
 
 @pytest.mark.parametrize(
@@ -88,57 +93,98 @@ def test_every_fault_has_a_line(configure: Configure) -> None:
         ('RESULT_DB_PAS', 'did you mean RESULT_DB_PASS?'),
         ('VAULT_SECRET_ID', 'cannot come from Vault'),
         ('CELERY_BROKER_URL', 'cannot come from Vault'),
-        ('AWS_SECRET_ACCESS_KEY', 'cannot come from Vault'),
     ],
 )
-def test_only_settings_of_the_app_come_from_vault(
-    configure: Configure, name: str, words: str
-) -> None:
-    with pytest.raises(ConfigError, match=f'VAULT_SECRETS={name}=a#b: .*') as caught:
-        configure(vault_secrets=f'{name}=a#b')
+def test_only_settings_of_the_app_come_from_vault(read: Read, name: str, words: str) -> None:
+    with pytest.raises(SettingError, match=f'VAULT_SECRETS={name}=a#b: .*') as caught:
+        read(vault_secrets=f'{name}=a#b')
     assert words in str(caught.value)
 
 
 def test_a_bad_value_from_vault_is_not_shown(
-    vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vault.kv['secret/worker/web'] = {'port': 'hush-is-no-port'}
     monkeypatch.setattr(configuration, 'ROOT', tmp_path)
-    monkeypatch.setenv('VAULT_ADDR', vault.url)
-    monkeypatch.setenv('VAULT_TOKEN', vault.new_token())
-    monkeypatch.setenv('VAULT_SECRETS', 'SERVER_PORT=worker/web#port')
+    monkeypatch.setenv('VAULT_ADDR', bao.url)
+    monkeypatch.setenv('VAULT_TOKEN', bao.token(POLICY))
+    monkeypatch.setenv('VAULT_SECRETS', 'SERVER_PORT=worker/all#no port')
     load_config.cache_clear()
     with pytest.raises(ConfigError) as caught:
         load_config()
     assert str(caught.value) == 'SERVER_PORT=***: must be a whole number'
 
 
-def test_no_representation_and_no_dump_shows_what_came_from_vault(
-    configure: Configure, vault: Vault
+def test_a_token_of_a_login_is_revoked_and_one_that_was_given_is_not(
+    read: Read, bao: OpenBao
 ) -> None:
-    vault.kv['secret/worker/all'] = {'text': 'hush-text', 'pass': 'hush-pass'}
-    config = configure(vault_secrets='SERVICE_NAME=worker/all#text,RESULT_DB_PASS=worker/all#pass')
-    assert (config.service_name, config.env) == ('hush-text', 'local')
-    shown = f'{config!r} {config} {config.model_dump()} {config.model_dump_json()}'
-    assert 'hush' not in shown
-    assert vault.given[0] not in shown
-    assert config.model_dump()['env'] == 'local'
+    read(vault_secrets=PASSWORD, **bao.approle(POLICY))
+    assert bao.requests['auth/token/revoke-self'] == 1
+    read(vault_secrets=PASSWORD)
+    assert bao.requests['auth/token/revoke-self'] == 1
 
 
-def test_a_token_of_a_login_ends_once_the_secrets_are_read(
-    configure: Configure, vault: Vault
+SHOW = """
+import logging, os, traceback
+logging.basicConfig(level=logging.DEBUG)
+from app.config.configuration import load_config
+from app.worker import app, worker_config
+config = load_config()
+print(repr(config), config.model_dump(), config.model_dump_json(), repr(worker_config))
+print(app.bugreport(), app.backend.as_uri(), app.conf.humanize(with_defaults=True))
+print(dict(os.environ))
+load_config.cache_clear()
+os.environ['VAULT_TOKEN'] = 'hvs.hush-no-token'
+try:
+    load_config()
+except Exception:
+    traceback.print_exc()
+"""
+
+LOADED = """
+import sys, threading
+from app.utils import processes
+from app.utils.role import Role
+import app.worker
+processes.start(Role.CONSUMER)
+print([name for name in ('hvac', 'app.config.vault.client') if name in sys.modules])
+print([thread.name for thread in threading.enumerate() if 'vault' in thread.name])
+processes.stop()
+"""
+
+
+def run(program: str, folder: Path, **variables: str) -> str:
+    site = Site(folder, 'http://127.0.0.1:9', {'PROMETHEUS_MULTIPROC_DIR': str(folder)})
+    ended = subprocess.run(
+        [sys.executable, '-c', program],
+        cwd=ROOT,
+        env=site.environment | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout
+
+
+def test_nothing_that_a_process_shows_of_itself_holds_a_secret(
+    bao: OpenBao, tmp_path: Path
 ) -> None:
-    vault.logins['approle'] = lambda body: True
-    configure(vault_role_id='r', vault_secret_id='s', vault_secrets=PASSWORD)
-    assert vault.count('auth/token/revoke-self') == 1
-    assert vault.tokens == {}
+    bao.root.secrets.kv.v2.create_or_update_secret('worker/x', {'p': 'hush/pass', 'h': 'hush-host'})
+    token = bao.token(POLICY)
+    shown = run(
+        SHOW,
+        tmp_path,
+        VAULT_ADDR=bao.url,
+        VAULT_TOKEN=token,
+        VAULT_SECRETS='RESULT_DB_PASS=worker/x#p,RESULT_DB_HOST=worker/x#h',
+    )
+    assert 'Vault refuses secret/data/worker/x: ' in shown
+    # The token is in the environment, where it was given, and nowhere else.
+    assert shown.count(token) == 1
+    assert [text for text in ('hush/pass', 'hush%2Fpass', 'hush-no-token') if text in shown] == []
 
 
-def test_a_token_that_was_given_is_not_ended(configure: Configure, vault: Vault) -> None:
-    configure(vault_secrets=PASSWORD)
-    assert len(vault.tokens) == 1
-
-
-def test_without_an_address_vault_is_off(vault: Vault) -> None:
-    assert Config(vault_token='t', vault_secrets=PASSWORD).result_db_name == 'cadasta'
-    assert vault.requests == []
+def test_without_an_address_nothing_of_the_client_is_loaded(tmp_path: Path) -> None:
+    variables = {'VAULT_SECRETS': PASSWORD, 'VAULT_DB_ROLE': 'r'}
+    assert run(LOADED, tmp_path, **variables).splitlines()[-2:] == ['[]', '[]']

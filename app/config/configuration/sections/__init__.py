@@ -7,7 +7,6 @@ from app.config.configuration.sections.ratelimit import RatelimitSettings
 from app.config.configuration.sections.result_db import ResultDbSettings
 from app.config.configuration.sections.sentry import SentrySettings
 from app.config.configuration.sections.tracing import TracingSettings
-from app.config.configuration.sections.vault import VaultSettings
 
 __all__ = [
     'FluentSettings',
@@ -17,5 +16,4 @@ __all__ = [
     'ResultDbSettings',
     'SentrySettings',
     'TracingSettings',
-    'VaultSettings',
 ]

@@ -1,4 +1,4 @@
-"""Secrets: app/utils/vault."""
+"""Where Vault is, how to log in, and which settings come from there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_serializer, field_validator
 from pydantic_settings import BaseSettings
 
-from app.config.configuration.secret_paths import names, parse
+from app.config.vault.secret_paths import names, parse
 from be_queue.redact import MASK
 
 __all__ = ['VaultSettings']
