@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sqlalchemy.dialects import registry
 
+from app.config.configuration.configuration import Config
 from app.config.configuration.faults import ConfigError
-from app.config.configuration.sections import ResultDbSettings
 
 __all__ = ['local_backend', 'vault_backend']
 
@@ -35,7 +35,7 @@ def local_backend(folder: Path) -> str:
     return f'db+sqlite:///{folder / "results.sqlite"}'
 
 
-def vault_backend(config: ResultDbSettings, vault_role: str, chosen: str | None) -> str:
+def vault_backend(config: Config, vault_role: str, chosen: str | None) -> str:
     """Return the result database by a URL without a login, which Vault gives.
 
     Arguments:
