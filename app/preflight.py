@@ -45,7 +45,7 @@ def prepare_metrics_directory(folder: Path) -> None:
     except OSError as error:
         raise StartError(
             f'cannot write to the metrics directory {folder}: {os.strerror(error.errno or 0)}: '
-            'mend its permissions or set PROMETHEUS_MULTIPROC_DIR to another'
+            'fix its permissions or set PROMETHEUS_MULTIPROC_DIR to another'
         ) from None
     os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(folder)
 
@@ -109,7 +109,7 @@ def _differences(celery_app: Celery, channel: Any) -> list[str]:
     ours = [name for name in celery_app.amqp.queues if _is_ours(celery_app, name)]
     lines = [line for name in ours for line in channel.differences(name)]
     if lines and not channel.predefined_queues:
-        lines.append('or set SQS_CREATE_QUEUES=true to have all this made and mended')
+        lines.append('or set SQS_CREATE_QUEUES=true to have all this made and fixed')
     return lines
 
 

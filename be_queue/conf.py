@@ -8,14 +8,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from be_queue import environment, naming, results
+from be_queue.broker_url import broker_url
 from be_queue.errors import ChordTimeoutError, SettingError
 from be_queue.options import check_options
+from be_queue.own_settings import OwnSettings
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
-from be_queue.routes import RefuseUnmapped
+from be_queue.routes import routes
 from be_queue.topology import (
     CELERY_QUEUE,
     EXCHANGE,
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 CHORD_UNLOCK = 'celery.chord_unlock'
 
 
-class Config:
+class Config(OwnSettings):
     """Settings for ``app.config_from_object``, ready to use with nothing but the queues.
 
     Lower-case attributes are Celery settings. Each can be given as a keyword, or else as the
@@ -72,7 +73,7 @@ class Config:
 
     def __init__(self, queues: Queues | Iterable[str], **settings: Any) -> None:
         self.QUEUES = queues if isinstance(queues, Queues) else _checked_names(queues)
-        self._set_internals({name: v for name, v in settings.items() if name.isupper()})
+        self._set_own({name: v for name, v in settings.items() if name.isupper()})
         keywords = {name: v for name, v in settings.items() if not name.isupper()}
         for name in keywords:
             _check_keyword(name)
@@ -120,7 +121,7 @@ class Config:
             name=self.RESULT_DB_NAME,
         )
         return {
-            'broker_url': self._broker_url(),
+            'broker_url': broker_url(self.SQS_ENDPOINT_URL),
             'broker_transport': 'be_queue.transport:Transport',
             'broker_transport_options': self._transport_options(),
             'result_backend': result_backend,
@@ -139,7 +140,7 @@ class Config:
             'result_backend_max_retries': 0,
             'result_extended': True,
             'task_queues': set(topology.queues()),
-            'task_routes': self._routes(),
+            'task_routes': routes(self.QUEUES, topology, self.ALLOW_UNMAPPED_TASKS),
             'task_default_exchange': EXCHANGE,
             'task_default_exchange_type': EXCHANGE_TYPE,
             'task_default_queue': topology.celery,
@@ -170,54 +171,22 @@ class Config:
         shown = {name: v for name, v in sorted(vars(self).items()) if name[0].islower()}
         return f'{type(self).__name__}({redact(shown)!r})'
 
-    def _set_internals(self, keywords: dict[str, Any]) -> None:
-        def value(name: str, default: str, *variables: str) -> str:
-            given = keywords.pop(name, None)
-            if given is not None:
-                return str(given)
-            found = (os.environ.get(variable) for variable in (variables or (name,)))
-            return next((text for text in found if text), default)
-
-        mapping = self.QUEUES if isinstance(self.QUEUES, Queues) else None
+    def _set_own(self, keywords: dict[str, Any]) -> None:
+        platform = PLATFORM_QUEUE
+        if isinstance(self.QUEUES, Queues):
+            platform, prefix = self.QUEUES.platform_queue_name, self.QUEUES.prefix
+            other = keywords.get('QUEUE_NAME_PREFIX')
+            if other not in (None, prefix):
+                raise SettingError(
+                    f'QUEUE_NAME_PREFIX={other!r}: the mapping was built for {prefix!r}; leave it '
+                    'out and call build_celery(env=...) for another environment'
+                )
+            keywords['QUEUE_NAME_PREFIX'] = prefix
         # Empty is a value here, not the absence of one.
-        platform = os.environ.get(
-            'PLATFORM_QUEUE_NAME',
-            PLATFORM_QUEUE if mapping is None else mapping.platform_queue_name,
-        )
+        platform = os.environ.get('PLATFORM_QUEUE_NAME', platform)
         given = keywords.pop('PLATFORM_QUEUE_NAME', None)
         self.PLATFORM_QUEUE_NAME = platform if given is None else str(given)
-        if mapping is not None:
-            self.QUEUE_NAME_PREFIX = mapping.prefix
-            other = keywords.pop('QUEUE_NAME_PREFIX', None)
-            if other not in (None, mapping.prefix):
-                raise SettingError(
-                    f'QUEUE_NAME_PREFIX={other!r}: the mapping was built for {mapping.prefix!r}; '
-                    'leave it out and call build_celery(env=...) for another environment'
-                )
-        else:
-            self.QUEUE_NAME_PREFIX = value('QUEUE_NAME_PREFIX', 'dev', 'QUEUE_PREFIX')
-            if not self.QUEUE_NAME_PREFIX:
-                raise SettingError("QUEUE_NAME_PREFIX='': must be a text, for example 'dev'")
-        self.RESULT_DB_USER = value('RESULT_DB_USER', 'cadasta')
-        self.RESULT_DB_PASS = value('RESULT_DB_PASS', 'cadasta')
-        self.RESULT_DB_HOST = value('RESULT_DB_HOST', 'localhost')
-        self.RESULT_DB_PORT = value('RESULT_DB_PORT', '5432')
-        self.RESULT_DB_NAME = value('RESULT_DB_NAME', 'cadasta')
-        timeout = value('RESULT_BACKEND_TIMEOUT', '2')
-        self.RESULT_BACKEND_TIMEOUT = environment.seconds('RESULT_BACKEND_TIMEOUT', timeout)
-        self.AWS_REGION = value('AWS_REGION', 'us-west-2', 'AWS_REGION', 'AWS_DEFAULT_REGION')
-        self.SQS_ENDPOINT_URL = value('SQS_ENDPOINT_URL', '')
-        allowed = value('ALLOW_UNMAPPED_TASKS', 'false')
-        if allowed.lower() not in environment.BOOLEANS:
-            raise SettingError(f'ALLOW_UNMAPPED_TASKS={allowed!r}: must be true or false')
-        self.ALLOW_UNMAPPED_TASKS = environment.BOOLEANS[allowed.lower()]
-        self.CHORD_TIMEOUT = environment.seconds('CHORD_TIMEOUT', value('CHORD_TIMEOUT', '86400'))
-        for name, own in keywords.items():
-            setattr(self, name, own)
-        if not (self.RESULT_DB_PORT.isdecimal() and 0 < int(self.RESULT_DB_PORT) < 65536):
-            raise SettingError(
-                f'RESULT_DB_PORT={self.RESULT_DB_PORT!r}: must be a port number, 1 to 65535'
-            )
+        self._set(keywords)
 
     def _topology(self) -> Topology:
         if isinstance(self.QUEUES, Queues):
@@ -254,58 +223,28 @@ class Config:
         }
         return {CHORD_UNLOCK: bound, **given}
 
-    def _routes(self) -> list[Any]:
-        if isinstance(self.QUEUES, Queues):
-            routes = self.TOPOLOGY.routes_by_task(
-                {queue.task: self.QUEUES.sqs_name(queue) for queue in self.QUEUES}
-            )
-        else:
-            routes = self.TOPOLOGY.routes_by_pattern(self.QUEUES)
-        return [routes] if self.ALLOW_UNMAPPED_TASKS else [routes, RefuseUnmapped(routes.keys())]
-
     def _transport_options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {
-            'region': self.AWS_REGION,
-            # The names of a Queues mapping carry the prefix already.
-            'queue_name_prefix': ''
-            if isinstance(self.QUEUES, Queues)
-            else f'{self.QUEUE_NAME_PREFIX}-',
-        }
+        options: dict[str, Any] = {'region': self.AWS_REGION}
         if isinstance(self.QUEUES, Queues):
-            options['weights'] = {self.QUEUES.sqs_name(q): q.weight for q in self.QUEUES}
-            options['max_receives'] = {self.QUEUES.sqs_name(q): q.max_receives for q in self.QUEUES}
-            # For a transport that limits rates; ours does not.
-            options['ratelimits'] = {
-                self.QUEUES.sqs_name(q): {'name': q.ratelimit_name, 'limit': q.ratelimit}
-                for q in self.QUEUES
-                if q.ratelimit_name or q.ratelimit
+            queues = {self.QUEUES.sqs_name(queue): queue for queue in self.QUEUES}
+            options |= {
+                'queue_name_prefix': '',  # the names carry it
+                'weights': {name: queue.weight for name, queue in queues.items()},
+                'max_receives': {name: queue.max_receives for name, queue in queues.items()},
+                # For a transport that limits rates; ours does not.
+                'ratelimits': {
+                    name: {'name': queue.ratelimit_name, 'limit': queue.ratelimit}
+                    for name, queue in queues.items()
+                    if queue.ratelimit_name or queue.ratelimit
+                },
             }
+        else:
+            options['queue_name_prefix'] = f'{self.QUEUE_NAME_PREFIX}-'
         if self.TOPOLOGY.platform:
             options['copies_to'] = [self.TOPOLOGY.platform]
         if self.SQS_ENDPOINT_URL:
             options['is_secure'] = self.SQS_ENDPOINT_URL.startswith('https:')
         return options
-
-    def _broker_url(self) -> str:
-        if not self.SQS_ENDPOINT_URL:
-            return 'sqs://'
-        try:
-            url = urlsplit(self.SQS_ENDPOINT_URL)
-            port = f':{url.port}' if url.port else ''
-        except ValueError:
-            url, port = urlsplit(''), ''
-        if ':' in (url.hostname or ''):
-            raise SettingError(
-                f'SQS_ENDPOINT_URL={redact(self.SQS_ENDPOINT_URL)!r}: kombu, which gets it, reads '
-                "no IPv6 address in a URL: give the host's name, for example http://localhost:4566"
-            )
-        if url.scheme not in ('http', 'https') or not url.hostname or url.path not in ('', '/'):
-            raise SettingError(
-                f'SQS_ENDPOINT_URL={redact(self.SQS_ENDPOINT_URL)!r}: must be http:// or '
-                'https://, a host and a port, without a path, for example http://127.0.0.1:4566'
-            )
-        login = f'{url.username}:{quote(url.password or "", safe="%")}@' if url.username else ''
-        return f'sqs://{login}{url.hostname}{port}'
 
 
 def _checked_names(queues: Iterable[str]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -15,7 +14,7 @@ from celery.app import defaults
 from be_queue.errors import SettingError
 from be_queue.redact import redact_text
 
-__all__ = ['BOOLEANS', 'celery_settings', 'closest', 'known_settings', 'seconds', 'suggestion']
+__all__ = ['BOOLEANS', 'celery_settings', 'closest', 'known_settings', 'suggestion']
 
 logger = logging.getLogger(__name__)
 
@@ -63,17 +62,6 @@ def celery_settings(environ: Mapping[str, str]) -> dict[str, Any]:
                 hint.upper(),
             )
     return settings
-
-
-def seconds(name: str, text: str) -> float:
-    """Return a number of seconds above 0; raise `SettingError` for another text."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise SettingError(f'{name}={text!r}: must be a number of seconds above 0')
-    return value
 
 
 def suggestion(name: str, cutoff: float = 0.7) -> str | None:

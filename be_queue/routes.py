@@ -1,19 +1,30 @@
-"""The route of a task that no queue carries."""
+"""Which queue a task goes to, for Celery's ``task_routes``."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from celery import current_app
 
 from be_queue.environment import closest
 from be_queue.errors import UnmappedTaskError
+from be_queue.queues import Queues
+from be_queue.topology import Topology
 
-__all__ = ['RefuseUnmapped']
+__all__ = ['RefuseUnmapped', 'routes']
 
 #: Options of a call that say where it goes.
 DESTINATIONS = ('queue', 'exchange', 'routing_key')
+
+
+def routes(queues: Queues | Iterable[str], topology: Topology, allow_unmapped: bool) -> list[Any]:
+    """Return the routes of a mapping by task, of names of queues by pattern."""
+    if isinstance(queues, Queues):
+        known = topology.routes_by_task({queue.task: queues.sqs_name(queue) for queue in queues})
+    else:
+        known = topology.routes_by_pattern(queues)
+    return [known] if allow_unmapped else [known, RefuseUnmapped(known.keys())]
 
 
 class RefuseUnmapped:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from tests.support import app_tasks, faulty, rejecting
 from tests.support.faulty_service import says
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
-from tests.support.sentry_endpoint import KEY, SentryEndpoint, dsn, late, running_sentry
+from tests.support.sentry_endpoint import KEY, SentryEndpoint, dsn, running_sentry
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
@@ -54,20 +53,6 @@ class Reporting:
             self.sentry.wait_for(celery_task_id=result.id)
 
 
-@contextmanager
-def reporting(site: Site, sentry: SentryEndpoint, **variables: Any) -> Iterator[Reporting]:
-    own = {'PLATFORM_QUEUE_NAME': '', 'RELEASE': RELEASE, 'RESULT_DB_PASS': DB_PASSWORD}
-    own |= app_tasks.IMPORTS
-    with site.server(SENTRY_DSN=sentry.dsn, **own | variables) as server:
-        yield Reporting(site, sentry, server)
-
-
-@pytest.fixture
-def sentry() -> Iterator[SentryEndpoint]:
-    with running_sentry() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(scope='module')
 def worker(
     tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
@@ -75,11 +60,17 @@ def worker(
     site = Site(tmp_path_factory.mktemp('sentry'), sqs.url, postgres.environment)
     # Whoever kills its process has one attempt.
     options = {'wait_time_seconds': 1, 'max_receives': {site.queue('slow'): 1}}
+    variables = {'RELEASE': RELEASE, 'RESULT_DB_PASS': DB_PASSWORD, **app_tasks.IMPORTS}
     with (
-        running_sentry() as endpoint,
-        reporting(site, endpoint, CELERY_BROKER_TRANSPORT_OPTIONS=options) as reporter,
+        running_sentry() as sentry,
+        site.server(
+            SENTRY_DSN=sentry.dsn,
+            PLATFORM_QUEUE_NAME='',
+            CELERY_BROKER_TRANSPORT_OPTIONS=options,
+            **variables,
+        ) as server,
     ):
-        yield reporter
+        yield Reporting(site, sentry, server)
 
 
 def test_a_final_failure_is_one_report_with_its_retries_as_breadcrumbs(worker: Reporting) -> None:
@@ -174,26 +165,6 @@ def test_the_hard_time_limit_is_reported_by_the_consumer(worker: Reporting) -> N
     assert event['tags']['queue'] == f'{worker.site.username}-local-celery'
 
 
-def test_a_child_about_to_be_recycled_sends_what_waits_with_arguments_if_it_may(
-    site: Site, sentry: SentryEndpoint
-) -> None:
-    # The second report waits for the answer to the first, longer than a child takes to end.
-    sentry.fail(late(1.2))
-    once = {'CELERY_WORKER_MAX_TASKS_PER_CHILD': 1, 'CELERY_WORKER_CONCURRENCY': 1}
-    with reporting(site, sentry, SENTRY_SEND_ARGUMENTS=True, **once) as worker:
-        first = worker.server.pool_pids()
-        result = worker.send(app_tasks.REPORTS_AND_FAILS, LOGIN)
-        wait_until(lambda: worker.server.pool_pids() not in ([], first), 'a new child')
-        own, event = sentry.wait_for(2, celery_task_id=result.id)
-    assert own['message'] == 'words of a task'
-    assert own['tags'] == event['tags']
-    assert event['extra'] == {'args': ['somebody:correct-horse'], 'kwargs': {}}
-    frame = event['exception']['values'][0]['stacktrace']['frames'][-1]
-    assert frame['vars']['harmless']['visible'] == "'a local variable'"
-    assert frame['vars']['database_password'] == '***'
-    assert all(DB_PASSWORD.encode() not in envelope for envelope in sentry.envelopes)
-
-
 def test_a_sentry_that_is_away_slow_or_wrong_costs_the_worker_nothing(site: Site) -> None:
     port = free_port()
     variables = {'SENTRY_DSN': dsn(port), 'CELERY_WORKER_CONCURRENCY': 1, **app_tasks.IMPORTS}
@@ -229,13 +200,3 @@ def test_a_sentry_that_is_away_slow_or_wrong_costs_the_worker_nothing(site: Site
         assert KEY not in server.log
         assert 'sentry_sdk' not in server.log
         assert 'urllib3' not in server.log
-
-
-def test_switched_off_no_process_imports_the_sdk(site: Site) -> None:
-    # Every process of Python's says what it imports.
-    with site.server(PYTHONPROFILEIMPORTTIME=1, **app_tasks.IMPORTS) as server:
-        names = site.producer().send_task(app_tasks.MODULES).get(timeout=30)
-        assert 'celery' in names
-        assert 'sentry_sdk' not in names
-        assert ' app.utils.sentry\n' in server.log
-        assert 'sentry_sdk' not in server.log

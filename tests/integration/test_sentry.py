@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sentry_sdk
 
+from app.utils.sentry.transport import Transport
 from tests.support import faulty
 from tests.support.faulty_service import says
 from tests.support.process import running
-from tests.support.sentry_endpoint import Handler, SentryEndpoint, running_sentry
-from tests.support.sentry_program import COOKIE
+from tests.support.sentry_endpoint import Handler, SentryEndpoint, late, running_sentry
+from tests.support.sentry_program import ARGUMENT, SECRET
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -22,84 +26,53 @@ def sentry() -> Iterator[SentryEndpoint]:
         yield endpoint
 
 
-def run(sentry: SentryEndpoint, folder: Path, what: str, **variables: str) -> str:
-    """Run a program to its end; return what it has written."""
+def run(sentry: SentryEndpoint, folder: Path, program: str, **variables: str) -> None:
+    """Run a program of tests/support/sentry_program.py to its end."""
     (folder / 'metrics').mkdir()
     environment = {
         'SENTRY_DSN': sentry.dsn,
         'SQS_ENDPOINT_URL': 'http://test:test@127.0.0.1:9',
+        'RESULT_DB_PASS': SECRET,
         'PROMETHEUS_MULTIPROC_DIR': str(folder / 'metrics'),
         'QUEUE_DEPTH_INTERVAL': '0',
+        'LOG_FORMAT': 'console',
         'LC_ALL': 'C.UTF-8',
         **variables,
     }
-    with running(['-m', 'tests.support.sentry_program', what], environment, folder / 'log') as it:
-        it.ends(timeout=60)
-        return it.log
+    log = folder / 'log'
+    with running(['-m', 'tests.support.sentry_program', program], environment, log) as it:
+        assert it.ends(timeout=60) == 0
 
 
 def errors(event: dict[str, Any]) -> list[tuple[str, str]]:
     return [(error['type'], error['value']) for error in event['exception']['values']]
 
 
-def test_the_web_server_reports_a_request_that_fails(
-    sentry: SentryEndpoint, tmp_path: Path
-) -> None:
-    run(sentry, tmp_path, 'web')
-    (event,) = sentry.events
-    assert errors(event) == [('RuntimeError', 'on purpose')]
-    assert event['request']['url'] == 'http://localhost/broken'
-    assert event['tags']['role'] == 'web'
-    assert not any(COOKIE.encode() in envelope for envelope in sentry.envelopes)
-
-
-@pytest.mark.parametrize('role', ['monitor', 'consumer'])
-def test_a_process_reports_the_exception_that_ends_it(
+@pytest.mark.parametrize('role', ['web', 'monitor', 'consumer'])
+def test_a_process_reports_its_own_errors_and_no_other_line(
     sentry: SentryEndpoint, tmp_path: Path, role: str
 ) -> None:
     run(sentry, tmp_path, role)
-    (event,) = sentry.events
-    assert errors(event) == [('RuntimeError', 'on purpose')]
-    assert event['tags'] == {'role': role, 'service': 'python-backend-worker-template'}
-
-
-def test_a_failure_that_could_not_be_stored_is_no_report(
-    sentry: SentryEndpoint, tmp_path: Path
-) -> None:
-    run(sentry, tmp_path, 'pool')
-    assert {event['tags']['celery_task_id'] for event in sentry.events} == {'once', 'retries'}
-    assert len(sentry.events) == 2
-
-
-def test_the_text_of_spent_retries_holds_no_arguments(
-    sentry: SentryEndpoint, tmp_path: Path
-) -> None:
-    run(sentry, tmp_path, 'pool')
-    (event,) = sentry.of(task='ends_its_retries')
-    assert errors(event) == [('MaxRetriesExceededError', "Can't retry ends_its_retries[retries]")]
-    assert not any(COOKIE.encode() in envelope for envelope in sentry.envelopes)
-
-
-@pytest.mark.parametrize('role', ['consumer', 'web', 'monitor'])
-def test_a_process_reports_a_thread_that_ends_with_an_error(
-    sentry: SentryEndpoint, tmp_path: Path, role: str
-) -> None:
-    run(sentry, tmp_path, 'thread', ROLE=role, LOG_FORMAT='console')
-    (event,) = sentry.events
-    assert errors(event) == [('RuntimeError', 'on purpose')]
-    assert event['tags']['role'] == role
+    assert sorted(map(errors, sentry.events)) == [
+        [('RuntimeError', 'in a thread')],
+        [('RuntimeError', 'on purpose')],
+    ]
+    for event in sentry.events:
+        assert event['tags'] == {'role': role, 'service': 'python-backend-worker-template'}
+    assert not any(SECRET.encode() in envelope for envelope in sentry.envelopes)
 
 
 @pytest.fixture(scope='module')
-def of_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SentryEndpoint, str]]:
-    """What tasks report that fail in odd ways; what the program says."""
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentryEndpoint]:
+    """What a pool process has reported."""
     with running_sentry() as sentry:
         sentry.fail(refuses)
-        yield sentry, run(sentry, tmp_path_factory.mktemp('tasks'), 'tasks')
+        run(sentry, tmp_path_factory.mktemp('pool'), 'pool')
+        yield sentry
 
 
 def refuses(handler: Handler) -> None:
-    """Refuse what Sentry does, and servers that store reports in PostgreSQL."""
+    """Refuse what Sentry does, and servers that store events in PostgreSQL."""
     if len(handler.body) > 1_048_576:
         handler.answer(413, b'{"detail":"too large"}')
     elif rb'\ud800' in handler.body:
@@ -108,37 +81,46 @@ def refuses(handler: Handler) -> None:
         handler.take()
 
 
-def test_tasks_that_raise_the_very_same_object_have_a_report_each(
-    of_tasks: tuple[SentryEndpoint, str],
-) -> None:
-    events = of_tasks[0].of(task='raises_one_object')
-    assert [event['tags']['celery_task_id'] for event in events] == ['one-0', 'one-1', 'one-2']
+def test_a_failure_that_could_not_be_stored_is_no_report(pool: SentryEndpoint) -> None:
+    assert len(pool.of(task='fails')) == 1
+    assert pool.of(celery_task_id='stored')
+
+
+def test_tasks_that_raise_the_very_same_object_have_a_report_each(pool: SentryEndpoint) -> None:
+    events = pool.of(task='raises_one_object')
+    assert [event['tags']['celery_task_id'] for event in events] == ['one', 'two']
+
+
+def test_the_text_of_spent_retries_holds_no_arguments(pool: SentryEndpoint) -> None:
+    (event,) = pool.of(task='ends_its_retries')
+    assert errors(event) == [
+        ('MaxRetriesExceededError', "Can't retry ends_its_retries[ends_its_retries]")
+    ]
+    assert not any(ARGUMENT.encode() in envelope for envelope in pool.envelopes)
 
 
 @pytest.mark.parametrize('task', ['raises_much', 'logs_much'])
-def test_a_report_is_no_larger_than_sentry_takes(
-    of_tasks: tuple[SentryEndpoint, str], task: str
-) -> None:
-    (event,) = of_tasks[0].of(task=task)
+def test_a_report_is_no_larger_than_sentry_takes(pool: SentryEndpoint, task: str) -> None:
+    (event,) = pool.of(task=task)
     assert 'characters are left out' in str(event)
 
 
-def test_a_report_has_only_what_a_server_can_store(of_tasks: tuple[SentryEndpoint, str]) -> None:
-    (event,) = of_tasks[0].of(task='raises_half_a_pair')
+def test_a_report_has_only_what_a_server_can_store(pool: SentryEndpoint) -> None:
+    (event,) = pool.of(task='raises_half_a_pair')
     assert errors(event) == [('RuntimeError', 'half ? of a pair')]
 
 
-def test_secrets_of_log_lines_stay_here(of_tasks: tuple[SentryEndpoint, str]) -> None:
-    (event,) = of_tasks[0].of(task='logs_secrets')
+def test_secrets_of_log_lines_stay_here(pool: SentryEndpoint) -> None:
+    (event,) = pool.of(task='logs_secrets')
     (crumb,) = (each for each in event['breadcrumbs']['values'] if each['message'] == 'it calls')
     assert crumb['data']['db_credentials'] == {'value': '***'}
-    assert not any(COOKIE.encode() in envelope for envelope in of_tasks[0].envelopes)
+    assert not any(SECRET.encode() in envelope for envelope in pool.envelopes)
 
 
 def test_a_task_that_fails_after_its_body_is_reported_with_all_its_tags(
-    of_tasks: tuple[SentryEndpoint, str],
+    pool: SentryEndpoint,
 ) -> None:
-    (event,) = of_tasks[0].of(celery_task_id='around')
+    (event,) = pool.of(celery_task_id='succeeds')
     assert event['tags'].items() >= {
         ('task', 'succeeds'),
         ('queue', 'a-queue'),
@@ -147,32 +129,61 @@ def test_a_task_that_fails_after_its_body_is_reported_with_all_its_tags(
     }
 
 
+def test_a_process_that_ends_sends_pending_reports_with_arguments_if_it_may(
+    sentry: SentryEndpoint, tmp_path: Path
+) -> None:
+    sentry.fail(late(1.2))
+    run(sentry, tmp_path, 'one_task', SENTRY_SEND_ARGUMENTS='true')
+    own, event = sentry.events
+    assert own['message'] == 'words of a task'
+    assert own['tags'] == event['tags']
+    assert event['extra'] == {'args': [ARGUMENT], 'kwargs': {}}
+    frame = event['exception']['values'][0]['stacktrace']['frames'][-1]
+    assert frame['vars']['harmless'] == "'a local variable'"
+    assert frame['vars']['database_password'] == '***'
+    assert not any(SECRET.encode() in envelope for envelope in sentry.envelopes)
+
+
+def test_switched_off_no_process_imports_the_sdk(sentry: SentryEndpoint, tmp_path: Path) -> None:
+    run(sentry, tmp_path, 'switched_off', SENTRY_DSN='')
+    assert sentry.requests == 0
+
+
 @pytest.mark.parametrize(
-    ('status', 'said'),
+    ('status', 'message'),
     [
-        (413, 'a report to Sentry is dropped: it is larger than Sentry takes'),
+        (413, 'a report to Sentry is dropped: Sentry refused it with HTTP status 413; if it'),
         (500, 'a report to Sentry is dropped: Sentry refused it with HTTP status 500; if it'),
         (503, 'Sentry is away, trying until it is back: UnavailableError: HTTP status 503'),
     ],
 )
 def test_a_report_that_is_refused_is_no_outage(
-    sentry: SentryEndpoint, tmp_path: Path, status: int, said: str
+    sentry: SentryEndpoint, caplog: pytest.LogCaptureFixture, status: int, message: str
 ) -> None:
     sentry.fail(says(status, b'{"detail":"no"}'))
-    log = run(sentry, tmp_path, 'monitor')
-    assert said in log
-    assert ('is away' in log) == (status == 503)
-    assert ('is dropped' in log) == (status != 503)
+    client = sentry_sdk.Client(sentry.dsn, transport=Transport, default_integrations=False)
+    for _ in range(3):
+        client.capture_event({'message': 'x'})
+    wait_until(lambda: sentry.requests == 3, 'three requests')
+    client.close(timeout=30)
+    (line,) = caplog.messages
+    assert line.startswith(message)
 
 
-def test_a_server_that_hangs_holds_up_neither_reports_nor_the_end(
-    sentry: SentryEndpoint, tmp_path: Path
+def test_reports_beyond_the_queue_are_dropped_and_counted(
+    sentry: SentryEndpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     sentry.fail(faulty.no_answer)
-    log = run(sentry, tmp_path, 'hang')
-    assert 'waiting: 100' in log
-    said = re.findall(r'dropped, since 100 wait to be sent: reports=(\d+)', log)
-    # At once, and when the process ends; one is being sent.
-    assert [int(number) for number in said] == [1, 300 - 100 - 1 - 1]
-    # One request takes five seconds: the process ended before the second.
-    assert sentry.requests == 1
+    client = sentry_sdk.Client(
+        sentry.dsn, transport=Transport, transport_queue_size=100, default_integrations=False
+    )
+    with caplog.at_level(logging.WARNING):
+        client.capture_event({'message': 'x'})
+        wait_until(lambda: sentry.requests == 1, 'the first is being sent')
+        for _ in range(299):
+            client.capture_event({'message': 'x'})
+        client.close(timeout=0.1)
+    counts = [re.search(r'since 100 wait to be sent: reports=(\d+)', m) for m in caplog.messages]
+    # At once, and at the end.
+    assert [int(count[1]) for count in counts if count] == [1, 300 - 1 - 100 - 1]
+    sentry.mend()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-import sys
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -28,10 +27,8 @@ __all__ = [
     'HEADERS',
     'IMPORTS',
     'LOGS_EVENTS',
-    'MODULES',
     'MULTIPROCESSING',
     'OUTLASTS_SOFT_LIMIT',
-    'REPORTS_AND_FAILS',
     'RETURNS_NO_JSON',
     'SAYS',
     'SHORT',
@@ -46,10 +43,8 @@ FAILS_AS_EXPECTED = 'tests.fails_as_expected'
 FAILS_WITH_SECRETS = 'tests.fails_with_secrets'
 HEADERS = 'tests.headers'
 LOGS_EVENTS = 'tests.logs_events'
-MODULES = 'tests.modules'
 MULTIPROCESSING = 'tests.multiprocessing'
 OUTLASTS_SOFT_LIMIT = 'tests.outlasts_soft_limit'
-REPORTS_AND_FAILS = 'tests.reports_and_fails'
 RETURNS_NO_JSON = 'tests.returns_no_json'
 SAYS = 'tests.says'
 SHORT = 'tests.short'
@@ -96,12 +91,6 @@ def logs_events(count: int, size: int) -> int:
     return sum(td.log('events', {'n': n, 'padding': 'x' * size}) for n in range(count))
 
 
-@shared_task(base=NoRetryTask, name=MODULES)
-def modules() -> list[str]:
-    """Return the names of the packages that this process has imported."""
-    return sorted({name.partition('.')[0] for name in sys.modules})
-
-
 @shared_task(base=NoRetryTask, name=MULTIPROCESSING)
 def uses_multiprocessing() -> list[float]:
     """Work in processes of its own, started in every way; return what they return."""
@@ -120,15 +109,6 @@ def outlasts_soft_limit() -> None:
     while True:
         with suppress(SoftTimeLimitExceeded):
             signal.pause()
-
-
-@shared_task(base=NoRetryTask, name=REPORTS_AND_FAILS)
-def reports_and_fails(login: str) -> None:
-    """Report something of its own to Sentry, then fail as `fails_with_secrets` does."""
-    import sentry_sdk
-
-    sentry_sdk.capture_message('words of a task')
-    fails_with_secrets.run(login)
 
 
 @shared_task(base=NoRetryTask, name=RETURNS_NO_JSON)

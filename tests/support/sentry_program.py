@@ -1,9 +1,8 @@
-"""Processes that report to Sentry: ``python -m tests.support.sentry_program WHAT``."""
+"""Processes that report to Sentry: ``python -m tests.support.sentry_program PROGRAM``."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -19,7 +18,10 @@ from app.utils import logs, processes
 from app.utils.role import Role
 
 logger = logging.getLogger('tests.program')
-COOKIE = 'a-cookie-of-somebody'
+#: Of a request, a log line and RESULT_DB_PASS.
+SECRET = 'a-cookie-of-somebody'
+#: Of a task.
+ARGUMENT = 'an-argument-of-a-task'
 
 
 def web() -> None:
@@ -34,26 +36,29 @@ def web() -> None:
         raise RuntimeError('on purpose')
 
     client = app.test_client()
-    client.set_cookie('session', COOKIE)
+    client.set_cookie('session', SECRET)
     for path in ('/broken', '/not-found', '/metrics'):
-        client.get(path, headers={'Authorization': f'Bearer {COOKIE}'})
+        client.get(path, headers={'Authorization': f'Bearer {SECRET}'})
     logger.error('an error line alone')
+    fail_in_a_thread()
     processes.stop()
 
 
 def monitor() -> None:
     """End by an exception, as a monitor does that has a fault."""
     processes.start(Role.MONITOR)
+    logger.error('an error line alone')
+    fail_in_a_thread()
     try:
-        logger.error('an error line alone')
         raise RuntimeError('on purpose')
-    finally:
+    except RuntimeError:
         processes.stop()
 
 
 def consumer() -> None:
     """End as Celery's worker does when its event loop has ended by an exception."""
     processes.start(Role.CONSUMER)
+    fail_in_a_thread()
     try:
         raise RuntimeError('on purpose')
     except RuntimeError:
@@ -62,60 +67,60 @@ def consumer() -> None:
         processes.stop()
 
 
+def fail_in_a_thread() -> None:
+    def fail() -> None:
+        raise RuntimeError('in a thread')
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
 class Backend(DisabledBackend):
-    """Stores no failure of the task ``again``."""
+    """Stores no failure of the task ``unstored``."""
 
     def mark_as_failure(self, task_id: str, *args: Any, **kwargs: Any) -> None:
-        if task_id == 'again':
-            raise Reject('the result database is away', requeue=True)
+        if task_id == 'unstored':
+            raise Reject('the result database is unavailable', requeue=True)
 
 
-def start_pool(*functions: Callable[..., Any]) -> Celery:
-    """Return an app with these tasks, in a pool process."""
-    app = Celery(broker='memory://')
-    app.backend_cls = Backend
-    for function in functions:
-        app.task(name=function.__name__)(function)
-    app.finalize()
-    processes.start(Role.CONSUMER)
-    # As Celery does in a pool process, before it says that the process has started.
-    for task in app.tasks.values():
-        task.__trace__ = trace.build_tracer(task.name, task, app.loader, 'host', app=app)
-    processes.start(Role.POOL)
-    return app
+class Pool:
+    """A pool process with these tasks."""
 
+    def __init__(self, *functions: Callable[..., Any]) -> None:
+        self.app = app = Celery(broker='memory://')
+        app.backend_cls = Backend
+        for function in functions:
+            app.task(name=function.__name__)(function)
+        app.finalize()
+        # As Celery does in a pool process, before it says that the process has started.
+        for task in app.tasks.values():
+            task.__trace__ = trace.build_tracer(task.name, task, app.loader, 'host', app=app)
+        processes.start(Role.POOL)
 
-def run(app: Celery, name: str, task_id: str, *args: Any, **request: Any) -> None:
-    """Run a task as a pool process does."""
-    given = {'id': task_id, 'delivery_info': {'routing_key': 'a-queue'}, 'retries': 0}
-    try:
-        app.tasks[name].__trace__(task_id, args, {}, given | request)
-    except Reject:
-        logger.warning('it goes back to its queue')
+    def run(self, name: str, *args: Any, task_id: str = '', **request: Any) -> None:
+        """Run a task; its id is its name unless another is given."""
+        task_id = task_id or name
+        given = {'id': task_id, 'delivery_info': {'routing_key': 'a-queue'}, 'retries': 0}
+        try:
+            self.app.tasks[name].__trace__(task_id, args, {}, given | request)
+        except Reject:
+            logger.warning('it goes back to its queue')
 
 
 def pool() -> None:
-    """Run a task whose failure cannot be stored, so that it will run again; and one that fails."""
+    """Run tasks that fail in each odd way."""
+    error = RuntimeError('always the same')
+    logging.getLogger().setLevel(logging.INFO)
 
     def fails() -> None:
         logger.error('a line of the task', exc_info=True)
         raise RuntimeError('on purpose')
 
     def ends_its_retries(argument: str) -> None:
-        app.tasks['ends_its_retries'].max_retries = 0
-        raise app.tasks['ends_its_retries'].retry()
-
-    app = start_pool(fails, ends_its_retries)
-    run(app, 'fails', 'again')
-    run(app, 'fails', 'once')
-    run(app, 'ends_its_retries', 'retries', COOKIE)
-    processes.stop()
-
-
-def tasks() -> None:
-    """Run tasks that fail in each odd way."""
-    error = RuntimeError('always the same')
-    logging.getLogger().setLevel(logging.INFO)
+        task = it.app.tasks['ends_its_retries']
+        task.max_retries = 0
+        raise task.retry()
 
     def raises_one_object() -> None:
         raise error
@@ -132,53 +137,51 @@ def tasks() -> None:
         raise RuntimeError('on purpose')
 
     def logs_secrets() -> None:
-        nested = {'db_credentials': {'value': COOKIE}, 'headers': {'X-Api-Key': COOKIE}}
+        nested = {'db_credentials': {'value': 'hush'}, 'headers': {'X-Api-Key': 'hush'}}
         logger.info('it calls', extra=nested)
-        raise RuntimeError('on purpose')
+        raise RuntimeError(f'refused {SECRET}')
 
     def succeeds(argument: str) -> None: ...
 
-    odd = (raises_much, raises_half_a_pair, logs_much, logs_secrets)
-    app = start_pool(raises_one_object, *odd, succeeds)
-    for number in range(3):
-        run(app, 'raises_one_object', f'one-{number}')
-    for function in odd:
-        run(app, function.__name__, function.__name__)
+    odd = (fails, raises_much, raises_half_a_pair, logs_much, logs_secrets)
+    it = Pool(raises_one_object, ends_its_retries, succeeds, *odd)
+    it.run('fails', task_id='unstored')
+    it.run('fails', task_id='stored')
+    it.run('ends_its_retries', ARGUMENT)
+    it.run('raises_one_object', task_id='one')
+    it.run('raises_one_object', task_id='two')
+    for function in odd[1:]:
+        it.run(function.__name__)
     # The next step is no task's: it cannot be sent once the body is over.
     message = {'properties': {'delivery_info': {'sqs_message': {'MessageId': 'a-message'}}}}
-    run(app, 'succeeds', 'around', 'hello', retries=2, chain=[{'task': None}], **message)
+    it.run('succeeds', ARGUMENT, retries=2, chain=[{'task': None}], **message)
     processes.stop()
 
 
-def thread() -> None:
-    """Have a thread end with an error."""
-    logs.setup(load_config(), 'x')
-    processes.start(Role(os.environ['ROLE']))
-
-    def fail() -> None:
-        raise RuntimeError('on purpose')
-
-    it = threading.Thread(target=fail)
-    it.start()
-    it.join()
-    processes.stop()
-
-
-def hang() -> None:
-    """Report more than can wait, to a server that never answers; say how much waits, and end."""
+def one_task() -> None:
+    """Run a task that sends a message of its own and fails; end at once."""
     import sentry_sdk
 
-    processes.start(Role.POOL)
-    for number in range(300):
-        sentry_sdk.capture_message(f'message {number}')
-    transport: Any = sentry_sdk.get_client().transport
-    print('waiting:', transport._worker._queue.qsize())  # noqa: T201
+    def reports_and_fails(argument: str) -> None:
+        harmless, database_password = 'a local variable', 'hush'
+        sentry_sdk.capture_message('words of a task')
+        raise RuntimeError(f'with {SECRET} {len(harmless + database_password)}')
+
+    Pool(reports_and_fails).run('reports_and_fails', ARGUMENT)
     processes.stop()
+
+
+def switched_off() -> None:
+    """Import the worker, and start and end as each kind of process."""
+    import app.worker  # noqa: F401
+
+    for role in Role:
+        processes.start(role)
+        processes.stop()
+    assert 'sentry_sdk' not in sys.modules
 
 
 if __name__ == '__main__':
-    logging.basicConfig()
-    load_config()
-    os.environ.setdefault('PROMETHEUS_MULTIPROC_DIR', '.')
-    programs = (web, monitor, consumer, pool, tasks, thread, hang)
+    logs.setup(load_config(), 'x')
+    programs = (web, monitor, consumer, pool, one_task, switched_off)
     {program.__name__: program for program in programs}[sys.argv[1]]()

@@ -1,22 +1,18 @@
-"""Everything that can be set: `Config` for the app, `WorkerConfig` for Celery."""
+"""The app's settings."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+from collections.abc import Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values, load_dotenv
-from pydantic import (
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,51 +20,38 @@ from pydantic_settings import (
     SettingsError,
 )
 
-import be_queue
-from app.config.configuration import addresses
+from app.config.configuration import setting_types as types
 from app.config.configuration.faults import ConfigError
-from app.config.configuration.result_backend import local_backend, vault_backend
-from app.config.configuration.root import ROOT
-from app.config.configuration.sections import (
-    FluentSettings,
-    LogSettings,
-    MetricsSettings,
-    RatelimitSettings,
-    ResultDbSettings,
-    SentrySettings,
-    TracingSettings,
-)
-from app.config.queues import QUEUES
 from app.config.vault import VaultSettings, VaultSource, names
-from be_queue import MappingError, Queues, SettingError
 from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV
-from be_queue.results import engine_options
 from be_queue.topology import PLATFORM_QUEUE
 
-__all__ = ['ROOT', 'Config', 'WorkerConfig', 'load_config']
+__all__ = ['ROOT', 'Config', 'load_config', 'warn_of_misspelt']
 
 logger = logging.getLogger(__name__)
 
+#: The folder that holds app/: relative paths and the ``.env`` file are looked up here.
+ROOT = Path(__file__).resolve().parents[3]
 #: Settings of which an empty variable is a value.
 MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
+#: The packages of each exporter of traces, and what installs them.
+TRACING_PACKAGES = {
+    'jaeger': ('opentracing', 'jaeger-client'),
+    'otlp': (
+        'opentracing',
+        'opentelemetry-sdk',
+        'opentelemetry-exporter-otlp-proto-http',
+        'opentelemetry-opentracing-shim',
+    ),
+}
+INSTALL = {
+    'jaeger': 'pip install -r pip-requirements.txt',
+    'otlp': f'poetry install --with otlp, or pip install {" ".join(TRACING_PACKAGES["otlp"])}',
+}
 
-#: Seconds after which a task's child is killed.
-TASK_TIME_LIMIT = 600
-#: The part of it after which SoftTimeLimitExceeded is raised in the task, which may then clean up.
-SOFT_PART = 0.9
 
-
-class Config(
-    LogSettings,
-    MetricsSettings,
-    ResultDbSettings,
-    RatelimitSettings,
-    SentrySettings,
-    TracingSettings,
-    FluentSettings,
-    VaultSettings,
-):
+class Config(VaultSettings):
     """The app's settings, each from the environment variable of the same name in upper case.
 
     The file ``.env`` beside the app stands in for variables that are not set. An empty variable
@@ -78,34 +61,116 @@ class Config(
 
     model_config = SettingsConfigDict(frozen=True, extra='ignore', hide_input_in_errors=True)
 
+    # The service
+
     #: Part of every queue name: local, dev, stage, prod, ...
-    env: str = LOCAL_ENV
+    env: types.EnvName = LOCAL_ENV
     #: First part of queue names when ``env`` is local; by default the login name.
     username: str | None = None
     #: In logs, traces and error reports.
     service_name: Annotated[str, Field(min_length=1)] = 'python-backend-worker-template'
     #: Version or commit of what runs, in metrics, logs, traces and error reports.
     release: str = 'unknown'
-
     #: Where the web server listens; locally on loopback only.
     server_host: str = ''
     #: 0 takes any free port.
     server_port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
+    # Queues
+
     #: A URL, ``embedded`` (or ``embedded:PORT``) for a server of our own, or empty for AWS.
-    sqs_endpoint_url: Annotated[str | None, Field(repr=False)] = None
+    sqs_endpoint_url: Annotated[types.SqsEndpoint | None, Field(repr=False)] = None
     aws_region: str = 'us-west-2'
     #: Gets a copy of every task message; empty switches it off.
     platform_queue_name: str = PLATFORM_QUEUE
     #: Short names of the queues that this worker consumes, separated by commas; by default those
     #: of the mapping. Celery's own queue is always among them.
     consume_queues: str | None = None
-    #: Make queues that are missing, and mend redrive policies; else the start verifies them.
+    #: Make missing queues, and fix redrive policies; else the start verifies them.
     sqs_create_queues: bool = True
     #: Send tasks that the mapping does not have, to the queue of Celery's own tasks.
     allow_unmapped_tasks: bool = False
     #: Seconds after which a chord fails whose header has not finished.
     chord_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 86_400
+
+    # Results: PostgreSQL, in whose place CELERY_RESULT_BACKEND may name any backend of Celery's
+
+    result_db_user: str = 'cadasta'
+    result_db_pass: SecretStr = SecretStr('cadasta')
+    #: Locally, results are in a SQLite file until this is set.
+    result_db_host: str | None = None
+    result_db_port: types.Port = 5432
+    result_db_name: str = 'cadasta'
+    #: Seconds after which a result backend that does not answer is given up, to be tried again.
+    result_backend_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+    #: Seconds that a task goes on waiting for an unavailable result backend when the worker stops.
+    result_backend_shutdown_timeout: Annotated[float, Field(ge=0, le=43_200)] = 5.0
+    #: Whether a message whose task runs already or has run is skipped: app/utils/idempotency.py.
+    idempotency_guard: bool = False
+
+    # Rate limits: app/utils/ratelimit
+
+    #: ``host:port`` or URL of the service that keeps rate limits, and its domain for ours.
+    ratelimit_host: types.RatelimitHost | None = None
+    ratelimit_domain: str | None = None
+    #: Where limits written in the mapping are kept for all workers together; else by each alone.
+    ratelimit_redis_url: Annotated[str | None, Field(repr=False)] = None
+    #: Seconds for a request to the service or to Redis.
+    ratelimit_timeout: Annotated[float, Field(ge=0.01, le=10)] = 0.1
+    #: While neither answers, queues have no limit (open) or are not polled (closed).
+    ratelimit_failure_policy: Literal['open', 'closed'] = 'open'
+
+    # Metrics: app/utils/metrics, app/web
+
+    #: In front of every metric's name; by default the service's name with ``_``.
+    metrics_prefix: types.MetricsPrefix | None = None
+    #: Where the processes keep their metrics; emptied at every start.
+    prometheus_multiproc_dir: Path = Path('prometheus_multiproc_dir')
+    #: Seconds between two questions to SQS how many messages are in each queue; 0 for no metrics.
+    queue_depth_interval: Annotated[float, Field(ge=0, le=3600)] = 30.0
+
+    # Logs: app/utils/logs
+
+    #: The least that is logged.
+    log_level: types.LogLevel = 'INFO'
+    #: Levels of single loggers and those below them: ``sqlalchemy.engine=INFO,kombu=DEBUG``.
+    log_levels: types.LogLevels = ''
+    #: ``auto`` is ``console`` on a terminal or when ``env`` is local, else ``json``.
+    log_format: types.LogFormat = 'auto'
+
+    # Errors: app/utils/sentry
+
+    #: Where errors are reported to; unset, they are not.
+    sentry_dsn: types.SentryDsn = SecretStr('')
+    #: Whether reports hold the arguments of tasks and the local variables of the code that failed.
+    sentry_send_arguments: bool = False
+    #: The part of the errors that is reported.
+    sentry_sample_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    # Traces: app/utils/tracing; off until an agent or an endpoint is set
+
+    #: Jaeger's client to an agent, or OpenTelemetry's to an OTLP endpoint.
+    tracing_exporter: Literal['jaeger', 'otlp'] = 'jaeger'
+    #: The Jaeger agent that takes spans over UDP; without it Jaeger's exporter is off.
+    jaeger_agent_host: types.Host | None = None
+    jaeger_agent_port: types.Port = 6831
+    #: Where OTLP over HTTP is taken, without the path ``/v1/traces``.
+    otel_exporter_otlp_endpoint: types.OtlpEndpoint | None = None
+    #: How traces that begin here are chosen, by either exporter.
+    jaeger_sampler_type: Literal['const', 'probabilistic', 'ratelimiting'] = 'const'
+    #: 0 or 1 for const, a share of 1 for probabilistic, traces per second and process else.
+    jaeger_sampler_param: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+
+    # Event logs: app/utils/fluent
+
+    #: A server of Fluentd's forward protocol, which passes events on to Treasure Data.
+    fluent_host: types.HostOrIPv4 | None = None
+    fluent_port: types.Port = 24224
+    #: The Treasure Data database of the tables.
+    td_database: types.TdName | None = None
+    #: Room for events that wait for the server, in each process; beyond it, the oldest are dropped.
+    #: In bytes, of which each event counts 1,024.
+    fluent_buffer: Annotated[int, Field(ge=4096)] = 4 * 1024 * 1024
 
     @model_validator(mode='before')
     @classmethod
@@ -126,25 +191,49 @@ class Config(
         # what the environment gives.
         return init_settings, VaultSource(settings_cls, given), env_settings
 
-    @field_validator('env')
+    @field_validator('prometheus_multiproc_dir')
     @classmethod
-    def _legal_env(cls, env: str) -> str:
-        if not re.fullmatch(r'[A-Za-z0-9_-]+', env):
-            raise ValueError("letters, digits, '-' and '_', for example prod")
-        return env
+    def _absolute(cls, path: Path) -> Path:
+        return ROOT / path
 
-    @field_validator('sqs_endpoint_url')
-    @classmethod
-    def _legal_endpoint(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text:
-            addresses.check_sqs_endpoint(text)
-            env = info.data.get('env', LOCAL_ENV)
-            if env != LOCAL_ENV and addresses.embedded_port(text):
-                raise ValueError(
-                    f'a URL, or empty for AWS, while ENV={env}: the embedded server begins empty, '
-                    'keeps messages in memory and is for ENV=local alone'
+    @model_validator(mode='after')
+    def _validate(self) -> Config:
+        if faults := list(self._faults()):
+            raise ValueError('\n'.join(faults))
+        return self
+
+    def _faults(self) -> Iterator[str]:
+        """Return a line for each setting that does not go with another."""
+        endpoint, database = self.sqs_endpoint_url, self.td_database
+        if not self.is_local and types.embedded_port(endpoint or ''):
+            yield (
+                f'SQS_ENDPOINT_URL={endpoint!r}: must be a URL, or empty for AWS, while '
+                f'ENV={self.env}: the embedded server begins empty, keeps messages in memory and '
+                'is for ENV=local alone'
+            )
+        if self.fluent_host and not database:
+            yield f'TD_DATABASE=None: must be set, since FLUENT_HOST is: {types.TD_NAME_RULE}'
+        if self.tracing_exporter == 'otlp' and not self.otel_exporter_otlp_endpoint:
+            yield (
+                'OTEL_EXPORTER_OTLP_ENDPOINT=None: must be set while TRACING_EXPORTER=otlp, for '
+                'example to http://localhost:4318'
+            )
+        sampler = f"JAEGER_SAMPLER_PARAM='{self.jaeger_sampler_param:g}'"
+        if self.jaeger_sampler_type == 'const' and self.jaeger_sampler_param not in (0, 1):
+            yield (
+                f'{sampler}: must be 0 or 1 while JAEGER_SAMPLER_TYPE=const; a share is '
+                'probabilistic'
+            )
+        if self.jaeger_sampler_type == 'probabilistic' and self.jaeger_sampler_param > 1:
+            yield f'{sampler}: must be from 0 to 1 while JAEGER_SAMPLER_TYPE=probabilistic'
+        for package in TRACING_PACKAGES[self.tracing_exporter] if self.is_traced else ():
+            try:
+                metadata.distribution(package)
+            except metadata.PackageNotFoundError:
+                yield (
+                    f'TRACING_EXPORTER={self.tracing_exporter!r}: needs the package {package}, '
+                    f'which is not installed: {INSTALL[self.tracing_exporter]}'
                 )
-        return text
 
     @property
     def is_local(self) -> bool:
@@ -167,7 +256,7 @@ class Config(
         chosen = self.sqs_endpoint_url
         if chosen is None and self.is_local:
             chosen = 'embedded'
-        return addresses.embedded_port(chosen or '')
+        return types.embedded_port(chosen or '')
 
     @property
     def sqs_url(self) -> str:
@@ -193,106 +282,20 @@ class Config(
         """The file through which the worker tells the web server how it is."""
         return self.prometheus_multiproc_dir / 'worker.json'
 
-
-class WorkerConfig(be_queue.Config):
-    """Celery's settings for this worker: those of `be_queue.Config` with defaults of our own.
-
-    See the Celery documentation on configuration, and kombu's on SQS for the transport options.
-
-    Arguments:
-        config: the app's settings.
-        queues: the mapping; built here for ``config.env``.
-        settings: any Celery setting; wins over ``CELERY_<SETTING>`` and over the defaults.
-    """
-
-    def __init__(self, config: Config, queues: Queues = QUEUES, **settings: Any) -> None:
-        queues.build_celery(
-            config.env,
-            username=config.username,
-            platform_queue_name=config.platform_queue_name,
-        )
-        try:
-            queues.consume_only(config.consumed_names)
-        except MappingError as error:
-            raise ConfigError(f'CONSUME_QUEUES={config.consume_queues!r}: {error}') from None
-        self.APP = config
-        _warn_of_misspelt()
-        super().__init__(
-            queues,
-            PLATFORM_QUEUE_NAME=config.platform_queue_name,
-            RESULT_DB_USER=config.result_db_user,
-            RESULT_DB_PASS=config.result_db_pass.get_secret_value(),
-            RESULT_DB_HOST=config.result_db_host or 'localhost',
-            RESULT_DB_PORT=config.result_db_port,
-            RESULT_DB_NAME=config.result_db_name,
-            RESULT_BACKEND_TIMEOUT=config.result_backend_timeout,
-            AWS_REGION=config.aws_region,
-            SQS_ENDPOINT_URL=config.sqs_url,
-            ALLOW_UNMAPPED_TASKS=config.allow_unmapped_tasks,
-            CHORD_TIMEOUT=config.chord_timeout,
-            **settings,
-        )
-        soft, hard = vars(self)['task_soft_time_limit'], vars(self)['task_time_limit']
-        if soft and hard and soft >= hard:
-            raise SettingError(
-                f'CELERY_TASK_SOFT_TIME_LIMIT={soft}: must be below CELERY_TASK_TIME_LIMIT, which '
-                f'is {hard}; both count from the start of a task: set both'
-            )
-
-    def default_settings(self) -> dict[str, Any]:
-        settings = super().default_settings()
-        time_limit = self.given('task_time_limit') or TASK_TIME_LIMIT
-        if self.APP.vault_addr and self.APP.vault_db_role:
-            role, chosen = self.APP.vault_db_role, self.given('result_backend')
-            settings['result_backend'] = vault_backend(self.APP, role, chosen)
-            settings['database_engine_options'] = self._engine_options(settings['result_backend'])
-        elif self.APP.is_local and self.APP.result_db_host is None:
-            chosen = self.given('result_backend')
-            settings['result_backend'] = chosen or local_backend(self.APP.var_dir)
-            settings['database_engine_options'] = self._engine_options(settings['result_backend'])
-        settings['broker_transport_options'] |= {
-            'create_queues': self.APP.sqs_create_queues,
-            # What a worker that died has held is delivered again after these seconds. A worker that
-            # lives extends them, however long its tasks take.
-            'visibility_timeout': 60,
-            # A worker that is told to stop lets its last poll end, since SQS may still answer it.
-            # Idle, a queue costs twelve requests a minute, and locally Ctrl-C is quick.
-            'wait_time_seconds': 1 if self.APP.is_local else 5,
-            # The pause after an empty poll, in seconds.
-            'polling_interval': 0.05,
-        }
-        return settings | {
-            # be_queue's, with rate limits.
-            'broker_transport': 'app.utils.transport:Transport',
-            'broker_connection_retry_on_startup': True,
-            'broker_connection_max_retries': None,
-            # Neither has a meaning on SQS, which has no fanout.
-            'worker_enable_remote_control': False,
-            'worker_send_task_events': False,
-            # Bounds what a leak can grow to, beside the limit on memory. Not less: Celery stops the
-            # other children while it replaces one.
-            'worker_max_tasks_per_child': 10_000,
-            # In KiB. Four children fit a 2 GiB container with room for the other processes.
-            'worker_max_memory_per_child': 400_000,
-            'task_time_limit': time_limit,
-            'task_soft_time_limit': time_limit * SOFT_PART,
-            # Seconds: a week to look at a result. result_expiry.py has the rows deleted.
-            'result_expires': 7 * 24 * 3600,
-        }
+    @property
+    def ratelimit_url(self) -> str | None:
+        """Where the rate-limit service takes requests; None when there is none."""
+        return types.ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
 
     @property
-    def stores_results(self) -> bool:
-        """Whether the worker needs its result backend."""
-        if self.APP.idempotency_guard:
-            return True
-        if str(vars(self)['result_backend']).startswith('disabled'):
-            return False
-        return not self.given('task_ignore_result') or bool(
-            self.given('task_store_errors_even_if_ignored')
-        )
+    def logger_levels(self) -> dict[str, str]:
+        """The levels of ``log_levels`` by the logger's name."""
+        return types.levels_of(self.log_levels)
 
-    def _engine_options(self, result_backend: str) -> dict[str, Any]:
-        return engine_options(result_backend, self.RESULT_BACKEND_TIMEOUT)
+    @property
+    def is_traced(self) -> bool:
+        """Whether spans are made."""
+        return self.tracing_exporter == 'otlp' or bool(self.jaeger_agent_host)
 
 
 @cache
@@ -312,7 +315,8 @@ def load_config() -> Config:
         raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
 
 
-def _warn_of_misspelt() -> None:
+def warn_of_misspelt() -> None:
+    """Log a warning for each variable whose name is close to that of a setting."""
     known = {name.upper() for name in Config.model_fields}
     ours = dotenv_values(ROOT / '.env')
     for variable in {**os.environ, **ours}:

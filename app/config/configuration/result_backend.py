@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from app.config.configuration.configuration import Config
 from app.config.configuration.faults import ConfigError
-from app.config.configuration.sections import ResultDbSettings
 
 __all__ = ['local_backend', 'vault_backend']
 
@@ -29,7 +29,7 @@ def local_backend(folder: Path) -> str:
     return f'db+sqlite:///{folder / "results.sqlite"}'
 
 
-def vault_backend(config: ResultDbSettings, vault_role: str, chosen: str | None) -> str:
+def vault_backend(config: Config, vault_role: str, chosen: str | None) -> str:
     """Return the result database by a URL without a login, which app/utils/vault adds.
 
     Arguments:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from app.config.configuration.sections.fluent import TD_NAME, TD_NAME_RULE
+from app.config.configuration.setting_types import TD_NAME, TD_NAME_RULE
 
 __all__ = ['MAX_FIELDS', 'RESERVED', 'check_fields', 'check_table']
 

@@ -1,13 +1,11 @@
-"""Errors, reported to Sentry: off until SENTRY_DSN is set, and nothing is imported until then.
+"""Reports errors to Sentry. Nothing is imported and sent until SENTRY_DSN is set.
 
-| what fails                                                      | is reported by       |
-|-----------------------------------------------------------------|----------------------|
-| a task, for good: no retry follows                              | its pool process     |
-| a task that is killed at its time limit, or whose message       | the consumer process |
-| becomes a dead letter, for its process is lost or it rejects it |                      |
-| the consumer, the web server or the monitor, in its own code    | itself               |
-
-A retry is no report: those before a failure are breadcrumbs of its report.
+| error                                                         | reported by      |
+|---------------------------------------------------------------|------------------|
+| a task fails and is not retried                               | its pool process |
+| a task is killed at its time limit; its message becomes a     | the consumer     |
+| dead letter, because it was rejected or its process was lost  |                  |
+| the consumer, the web server or the monitor fails             | itself           |
 """
 
 from __future__ import annotations
@@ -19,8 +17,6 @@ from app.utils.role import Role
 
 __all__ = ['start', 'stop']
 
-_CLIENT = 'app.utils.sentry.client'
-
 
 def start(config: Config, role: Role) -> None:
     """Start in this process, after its fork."""
@@ -31,7 +27,7 @@ def start(config: Config, role: Role) -> None:
 
 
 def stop() -> None:
-    """Report what ends the process, if an exception does; send what waits, within 2 s."""
-    client = sys.modules.get(_CLIENT)
+    """Report the exception that ends the process, if any; send pending events, for at most 2 s."""
+    client = sys.modules.get('app.utils.sentry.client')
     if client is not None:
         client.stop()

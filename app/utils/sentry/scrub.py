@@ -1,7 +1,4 @@
-"""Takes secrets out of a report, what its server may fail to store, and what makes it too large.
-
-Secrets are those under a name that says so, and those that are known.
-"""
+"""Removes secrets from an event, and keeps it storable and below Sentry's limit of size."""
 
 from __future__ import annotations
 
@@ -15,25 +12,25 @@ from be_queue.text import storable
 
 __all__ = ['MAX_REPORT', 'scrub']
 
-#: Bytes of a report. Sentry takes 1 MiB, with what the SDK puts around it:
+#: Bytes of an event. Sentry takes 1 MiB, with what the SDK puts around an event:
 #: https://docs.sentry.io/concepts/data-management/size-limits/
 MAX_REPORT = 900_000
-#: Characters of a text, then those of a report that is too large with them: it may have many.
+#: Characters of a text. The next length is tried while an event is too large.
 _LENGTHS = (MAX_TEXT, 2000, 200)
 
 
-def scrub(report: Any) -> Any:
-    """Return ``report`` without URLs' passwords, what a secret's name names, and known secrets.
+def scrub(event: Any) -> Any:
+    """Return ``event`` without passwords in URLs, values under a secret's name, known secrets.
 
-    Texts that are too long lose their middle.
+    The middle of long texts is left out.
     """
-    report = redact(report)
+    event = redact(event)
     for length in _LENGTHS:
-        # Of a text that is shortened already the rest is shortened: no secret is in it.
-        report = _clean(report, length)
-        if len(json.dumps(report, default=str)) <= MAX_REPORT:
+        # Masked before it is shortened: half of a secret is not recognised.
+        event = _clean(event, length)
+        if len(json.dumps(event, default=str)) <= MAX_REPORT:
             break
-    return report
+    return event
 
 
 def _clean(value: Any, length: int) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from app.config.configuration import Config, ConfigError, WorkerConfig, configuration
-from app.config.configuration.configuration import TASK_TIME_LIMIT
+from app.config.configuration.worker_config import TASK_TIME_LIMIT
 from be_queue import Queue, Queues, SettingError
 
 QUEUES = [Queue(queue_name='add', task='add')]
@@ -28,6 +28,10 @@ def test_defaults_are_those_of_a_developers_machine(configured):
     assert config.aws_region == 'us-west-2'
     assert config.platform_queue_name == 'platform.fifo'
     assert config.prometheus_multiproc_dir.name == 'prometheus_multiproc_dir'
+    assert (config.ratelimit_url, config.ratelimit_redis_url) == (None, None)
+    assert (config.ratelimit_timeout, config.ratelimit_failure_policy) == (0.1, 'open')
+    assert (config.sentry_dsn.get_secret_value(), config.sentry_send_arguments) == ('', False)
+    assert config.sentry_sample_rate == 1
 
 
 def test_elsewhere_it_listens_to_all_and_uses_aws(configured):
@@ -55,16 +59,6 @@ def test_the_sqs_server_is_ours_another_or_amazons(configured, variables, port, 
     config = configured(**variables)
     assert config.embedded_sqs_port == port
     assert config.sqs_url == url
-
-
-@pytest.mark.parametrize('endpoint', ['embedded', 'embedded:4570'])
-def test_the_embedded_server_is_for_a_developers_machine_alone(configured, endpoint):
-    with pytest.raises(ConfigError) as caught:
-        configured(ENV='prod', SQS_ENDPOINT_URL=endpoint)
-    assert str(caught.value) == (
-        f'SQS_ENDPOINT_URL={endpoint!r}: must be a URL, or empty for AWS, while ENV=prod: the '
-        'embedded server begins empty, keeps messages in memory and is for ENV=local alone'
-    )
 
 
 def test_local_results_are_in_a_file_until_a_database_is_named(configured):
@@ -103,7 +97,8 @@ def test_a_variable_close_to_a_setting_is_warned_of(configured, monkeypatch, cap
 
 
 def test_an_empty_variable_counts_as_unset(configured):
-    config = configured(SERVER_PORT='', AWS_REGION='', METRICS_PREFIX='')
+    names = ('SERVER_PORT', 'AWS_REGION', 'METRICS_PREFIX', 'RATELIMIT_HOST', 'SENTRY_DSN')
+    config = configured(**dict.fromkeys(names, ''))
     assert config.server_port == 8080
     assert config.aws_region == 'us-west-2'
     assert config.prefix == 'python_backend_worker_template'
@@ -142,6 +137,132 @@ def test_every_fault_has_a_line_with_variable_value_and_rule(configured):
     assert lines['ENV'] == "ENV='a b': must be letters, digits, '-' and '_', for example prod"
     assert lines['SERVER_PORT'] == "SERVER_PORT='eighty': must be a whole number"
     assert 'hush' not in str(caught.value)
+
+
+def fault_of(configured, **variables) -> str:
+    with pytest.raises(ConfigError) as caught:
+        configured(**variables)
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
+SQS = "a URL such as http://127.0.0.1:4566 without an IPv6 address, 'embedded', or empty for Amaz"
+RATELIMIT = 'host:port or a URL without a login, for example ratelimit:8080'
+LOCAL_ALONE = (
+    'a URL, or empty for AWS, while ENV=prod: the embedded server begins empty, keeps messages in '
+    'memory and is for ENV=local alone'
+)
+FAULTS = {
+    'SQS_ENDPOINT_URL': (
+        SQS,
+        ['http://[::1]:4566', 'http://[::1', 'http://sqs:port', 'http://sqs:4566/path', 'sqs:4566'],
+    ),
+    'RATELIMIT_HOST': (
+        RATELIMIT,
+        [
+            *(':8080', 'limits:port', 'limits:70000', 'ftp://limits', 'http://', 'http://:81'),
+            *('limits of ours', 'l\u00efmits', 'limits?a=1', 'http://limits/json#top', '[::1'),
+            *('//', 'redis://limits:6379'),
+        ],
+    ),
+    'RATELIMIT_TIMEOUT': ('', ['0', '0.0004', '-1', '10.1', 'nan', 'inf', '100ms']),
+    'RATELIMIT_FAILURE_POLICY': ("'open' or 'closed'", ['ajar']),
+    'SENTRY_SAMPLE_RATE': ('', ['0', '1.1', '-1', 'half']),
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'allowed'),
+    [(name, value, allowed) for name, (allowed, values) in FAULTS.items() for value in values],
+)
+def test_a_value_that_cannot_be_used_is_refused(configured, name, value, allowed):
+    line = fault_of(configured, **{name: value})
+    assert line.startswith(f'{name}={value!r}: must be {allowed}')
+
+
+@pytest.mark.parametrize('endpoint', ['embedded', 'embedded:4570'])
+def test_the_embedded_server_is_for_a_developers_machine_alone(configured, endpoint):
+    line = fault_of(configured, ENV='prod', SQS_ENDPOINT_URL=endpoint)
+    assert line == f'SQS_ENDPOINT_URL={endpoint!r}: must be {LOCAL_ALONE}'
+
+
+def test_settings_that_do_not_go_together_have_a_line_each(configured):
+    with pytest.raises(ConfigError) as caught:
+        configured(
+            ENV='prod',
+            SQS_ENDPOINT_URL='embedded',
+            FLUENT_HOST='fluentd',
+            TRACING_EXPORTER='otlp',
+            JAEGER_SAMPLER_PARAM='0.5',
+        )
+    names = [line.partition('=')[0] for line in str(caught.value).splitlines()]
+    assert names == [
+        'SQS_ENDPOINT_URL',
+        'TD_DATABASE',
+        'OTEL_EXPORTER_OTLP_ENDPOINT',
+        'JAEGER_SAMPLER_PARAM',
+    ]
+
+
+KEY = 'c0ffee1234567890'
+
+
+@pytest.mark.parametrize(
+    'dsn',
+    [
+        f'https://{KEY}@sentry.example.com/42',
+        f'https://{KEY}@o1.ingest.us.sentry.io/4507',
+        f'http://{KEY}:secret@[::1]:9000/behind/a/path/7',
+    ],
+)
+def test_forms_of_a_sentry_dsn(configured, dsn):
+    assert configured(SENTRY_DSN=dsn).sentry_dsn.get_secret_value() == dsn
+
+
+@pytest.mark.parametrize(
+    'dsn',
+    [
+        KEY,
+        f'ftp://{KEY}@sentry.example.com/42',
+        f'https://{KEY}@:80/42',
+        'https://sentry.example.com/42',
+        f'https://{KEY}@sentry.example.com',
+        f'https://{KEY}@sentry.example.com/42/',
+        f'https://{KEY}@sentry.example.com/me',
+        f'https://{KEY}@sentry.example.com:port/42',
+        f'https://{KEY}@[sentry/42',
+    ],
+)
+def test_a_wrong_dsn_is_named_and_not_shown(configured, dsn):
+    assert fault_of(configured, SENTRY_DSN=dsn) == (
+        'SENTRY_DSN=***: must be a DSN such as https://KEY@sentry.example.com/42'
+    )
+
+
+@pytest.mark.parametrize(
+    ('host', 'url'),
+    [
+        # The service's own port is for hosts alone: a URL has that of its scheme.
+        ('limits', 'http://limits:8080/json'),
+        ('limits:80', 'http://limits:80/json'),
+        ('10.0.0.1', 'http://10.0.0.1:8080/json'),
+        ('[::1]', 'http://[::1]:8080/json'),
+        ('[::1]:81', 'http://[::1]:81/json'),
+        ('limits:81/json', 'http://limits:81/json'),
+        ('http://limits', 'http://limits/json'),
+        ('http://limits:81/json/', 'http://limits:81/json'),
+        ('https://limits/of/ours', 'https://limits/of/ours/json'),
+    ],
+)
+def test_forms_of_the_rate_limit_service(configured, host, url):
+    assert configured(RATELIMIT_HOST=host).ratelimit_url == url
+
+
+@pytest.mark.parametrize('host', ['https://me:hush@limits', 'me:hush@limits:8080', 'hush@limits'])
+def test_a_login_of_the_rate_limit_service_is_refused_and_not_shown(configured, host):
+    line = fault_of(configured, RATELIMIT_HOST=host)
+    assert 'without a login' in line
+    assert 'hush' not in line
 
 
 LONG = Field(min_length=99)
@@ -206,23 +327,13 @@ def test_a_fault_shows_no_other_setting_and_no_secret(configured, monkeypatch, v
     assert 'hush' not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ('url', 'rule'),
-    [
-        ('http://[::1]:4566', "a URL with the host's name in place of an IPv6 address"),
-        ('http://[::1', 'a URL such as http://127.0.0.1:4566'),
-        ('http://sqs:port', 'a URL such as http://127.0.0.1:4566'),
-        ('http://sqs:4566/path', 'a URL such as http://127.0.0.1:4566'),
-    ],
-)
-def test_an_address_of_sqs_that_cannot_be_used_is_refused(configured, url, rule):
-    with pytest.raises(ConfigError) as caught:
-        configured(SQS_ENDPOINT_URL=url)
-    assert str(caught.value).startswith(f'SQS_ENDPOINT_URL={url!r}: must be {rule}')
-
-
 def test_no_representation_shows_a_password(configured):
-    config = configured(RESULT_DB_PASS='hush', SQS_ENDPOINT_URL='http://key:hush@sqs:1')
+    config = configured(
+        RESULT_DB_PASS='hush',
+        SQS_ENDPOINT_URL='http://key:hush@sqs:1',
+        RATELIMIT_REDIS_URL='redis://:hush@redis:6379',
+        SENTRY_DSN='https://hush@sentry.example.com/42',
+    )
     assert 'hush' not in repr(config)
     assert 'hush' not in repr(worker_config(config))
 

@@ -15,7 +15,7 @@ from celery import Celery, Task, states
 from celery.exceptions import Reject
 from sqlalchemy import make_url, text
 
-from app.config.configuration.configuration import SOFT_PART
+from app.config.configuration.worker_config import SOFT_PART
 from app.utils import idempotency
 from app.utils.idempotency import KEEPALIVES, LOCK_PART, Guard, lock_key
 from app.utils.logs.json_lines import JsonFormatter

@@ -151,13 +151,6 @@ def test_a_task_with_a_place_to_go_is_sent(
     assert app.send_task(name, **options).id
 
 
-def test_an_empty_mapping_still_brings_its_environment() -> None:
-    config = Config(Queues([]).build_celery('prod', platform_queue_name='audit'))
-
-    assert config.QUEUE_NAME_PREFIX == 'prod'
-    assert {queue.name for queue in config.task_queues} == {'prod-celery', 'prod-audit'}
-
-
 def test_the_queues_that_are_added_by_themselves_may_be_listed() -> None:
     config = Config(['celery', 'foo', 'platform.fifo', 'audit'], PLATFORM_QUEUE_NAME='audit')
 
@@ -241,13 +234,6 @@ def test_the_platform_queue_can_be_switched_off_by_keyword(queues: Any) -> None:
     assert 'copies_to' not in config.broker_transport_options
 
 
-def test_the_transport_knows_which_queue_gets_copies_only() -> None:
-    assert Config(mapping()).broker_transport_options['copies_to'] == ['prod-platform.fifo']
-
-    config = Config(['foo'], PLATFORM_QUEUE_NAME='audit')
-    assert config.broker_transport_options['copies_to'] == ['audit']
-
-
 def test_the_result_backend_is_made_of_the_database_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -281,21 +267,6 @@ def test_the_exchange_setting_reaches_queues_and_routes() -> None:
 
     assert {queue.exchange.name for queue in config.task_queues} == {'mine'}
     assert {route['exchange'].name for route in config.task_routes[0].values()} == {'mine'}
-
-
-def test_an_upper_case_keyword_of_the_users_own_is_kept() -> None:
-    config = Config(['foo'], MY_OWN=[1])
-
-    assert config.MY_OWN == [1]  # type: ignore[attr-defined]
-
-
-def test_celery_takes_the_settings_as_they_are() -> None:
-    app = Celery(set_as_current=False)
-    app.config_from_object(Config(['foo'], worker_concurrency=3))
-
-    assert app.conf.worker_concurrency == 3
-    assert app.conf.task_default_queue == 'celery'
-    assert set(app.amqp.queues) == {'celery', 'platform.fifo', 'foo'}
 
 
 def test_a_subclass_has_defaults_of_its_own_which_keywords_still_beat() -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from typing import Any
 
-import kombu.connection
 import pytest
-from kombu.transport import SQS, virtual
 
 from be_queue import Config, MappingError, Queue, Queues, SettingError
-from be_queue.options import OPTIONS
 
 
 def mapping() -> Queues:
@@ -28,11 +23,7 @@ def mapping() -> Queues:
         ({'SQS_ENDPOINT_URL': 'localhost:4566'}, "SQS_ENDPOINT_URL='localhost:4566': must be"),
         ({'SQS_ENDPOINT_URL': 'http://host:port'}, 'for example http://127.0.0.1:4566'),
         ({'SQS_ENDPOINT_URL': 'http://host/path'}, 'without a path'),
-        (
-            {'SQS_ENDPOINT_URL': 'http://[::1]:4566'},
-            "SQS_ENDPOINT_URL='http://[::1]:4566': kombu, which gets it, reads no IPv6 address",
-        ),
-        ({'SQS_ENDPOINT_URL': 'http://k:pw@[fe80::1%25eth0]'}, "give the host's name"),
+        ({'SQS_ENDPOINT_URL': 'http://k:pw@[::1]:4566'}, "='http://k:***@[::1]:4566': must be"),
         ({'SQS_ENDPOINT_URL': 'http://[::1'}, 'for example http://127.0.0.1:4566'),
         ({'SQS_ENDPOINT_URL': 'http://k:pw/x@h'}, "SQS_ENDPOINT_URL='http://k:***@h'"),
         ({'QUEUE_NAME_PREFIX': ''}, "QUEUE_NAME_PREFIX='': must be a text"),
@@ -79,14 +70,6 @@ def test_an_option_of_the_transport_that_cannot_be_used_is_refused(
     assert message in str(caught.value)
 
 
-def test_every_option_that_kombu_reads_is_known() -> None:
-    source = ''.join(inspect.getsource(part) for part in (SQS, virtual.base, kombu.connection))
-    read = set(re.findall(r"transport_opt(?:ion)?s\.get\(\s*['\"]([\w-]+)", source))
-    read |= set(re.findall(r"'(\w+)' in transport_opts", source))
-
-    assert {'visibility_timeout', 'max_retries', 'polling_interval'} <= read <= OPTIONS.keys()
-
-
 def test_options_of_other_transports_are_not_ours_to_judge(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -102,13 +85,6 @@ def test_options_of_other_transports_are_not_ours_to_judge(
     Config(['foo'], broker_transport_options={'of_my_own': 1})
     (line,) = caplog.messages
     assert "'of_my_own' is no option of this transport" in line
-
-
-def test_a_variable_that_cannot_be_used_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('CELERY_TASK_ACKS_LATE', 'perhaps')
-
-    with pytest.raises(SettingError, match=r"^CELERY_TASK_ACKS_LATE='perhaps'.*True or False"):
-        Config(['foo'])
 
 
 def test_a_mapping_keeps_the_prefix_that_it_was_built_for() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from be_queue import Config, Queue, Queues
+from be_queue import Config
 from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
 
 
@@ -23,19 +23,6 @@ def test_repr_shows_the_settings_and_none_of_the_internals() -> None:
     assert names_shown(config) == {name for name in vars(config) if re.match('[a-z]', name)}
     assert "'worker_concurrency': 4" in repr(config)
     assert not re.search(r"'[A-Z][A-Z_]+':", repr(config))
-
-
-def test_repr_names_the_class() -> None:
-    class Mine(Config):
-        pass
-
-    assert repr(Mine(['foo'])).startswith('Mine({')
-
-
-def test_repr_shows_the_queues_of_a_mapping() -> None:
-    queues = Queues([Queue(queue_name='add', task='add')]).build_celery('prod')
-
-    assert 'prod-add' in repr(Config(queues))
 
 
 @settings(deadline=None)

@@ -48,12 +48,6 @@ def test_a_value_that_fits_its_setting_is_taken(variable: str, text: str, value:
     assert type(taken) is type(value)
 
 
-def test_the_setting_is_the_variable_in_lower_case() -> None:
-    assert list(celery_settings({'CELERY_WORKER_PREFETCH_MULTIPLIER': '1'})) == [
-        'worker_prefetch_multiplier'
-    ]
-
-
 @pytest.mark.parametrize(
     ('variable', 'text', 'wanted'),
     [
@@ -137,7 +131,3 @@ def test_a_variable_of_another_program_is_left_alone(caplog: pytest.LogCaptureFi
 def test_the_closest_setting_is_suggested_if_any_is_close() -> None:
     assert suggestion('task_ack_late') == 'task_acks_late'
     assert suggestion('zzzzzz') is None
-
-
-def test_every_setting_of_celery_is_known() -> None:
-    assert {'task_acks_late', 'broker_url', 'database_table_names'} <= known_settings().keys()
