@@ -10,5 +10,5 @@
 | login.py    | the ways to log in; aws.py: the signed request of one    |
 | kv.py       | reads secrets                                            |
 
-hvac is imported only where VAULT_ADDR is set. What it reads is kept in `app.known_secrets`.
+hvac is imported only where VAULT_ADDR is set. What it reads is kept in `app.redaction`.
 """

@@ -13,7 +13,7 @@ import hvac  # type: ignore[import-untyped]
 import requests
 from hvac.adapters import RawAdapter  # type: ignore[import-untyped]
 
-from app import known_secrets
+from app import redaction
 from app.config.configuration.sections import VaultSettings
 from app.config.vault.answers import content, reason
 from app.config.vault.errors import AwayError, SlowError, VaultError
@@ -67,7 +67,7 @@ class Client:
         secrets = [text for text in (token, *hidden) if text]
         for secret in secrets:
             # Each time: of those that rotate only the latest are known, and this one is in use.
-            known_secrets.add(secret)
+            redaction.add(secret)
         try:
             return self.within(lambda: content(self._request(method, path, body, token), secrets))
         except VaultError as error:

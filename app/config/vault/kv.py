@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from app import known_secrets
+from app import redaction
 from app.config.configuration.secret_paths import Secret
 from app.config.vault.client import Client
 from app.config.vault.errors import DeniedError, MissingError, RefusedError
@@ -83,5 +83,5 @@ def _field(client: Client, answer: Mapping[str, object] | str, secret: Secret) -
             f'the field {secret.field!r} of {where} is {kind}: it must be a text or a number'
         )
     text = value if isinstance(value, str) else json.dumps(value)
-    known_secrets.keep(text)
+    redaction.keep(text)
     return text

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app import known_secrets
+from app import redaction
 from app.config.configuration.sections import VaultSettings
 from app.config.vault.answers import seconds
 from app.config.vault.client import Client
@@ -114,7 +114,7 @@ def token_of(answer: Mapping[str, Any], *, own: bool) -> Token:
     text = auth.get('client_token')
     if not isinstance(text, str) or not text:
         raise AddressError('the answer holds no token: check VAULT_ADDR')
-    known_secrets.add(text)
+    redaction.add(text)
     return Token(
         text=text,
         ttl=seconds(auth.get('lease_duration')),

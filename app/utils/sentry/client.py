@@ -17,7 +17,7 @@ from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
-from app import known_secrets
+from app import redaction
 from app.config.configuration import Config
 from app.utils.role import Role
 from app.utils.sentry import attempts, failures, lost
@@ -48,7 +48,7 @@ REPORT_LEVEL = {
 
 def start(config: Config, role: Role) -> None:
     """Start this process's own client, whatever was inherited through the fork."""
-    known_secrets.learn(config)
+    redaction.learn(config)
     sentry_sdk.init(
         dsn=config.sentry_dsn.get_secret_value(),
         transport=Transport,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 
-from app import known_secrets
+from app import redaction
 from app.config.configuration import Config, load_config
 from app.utils.vault.holder import Holder
 from app.utils.vault.shared import DatabaseLogin, SharedLogin
@@ -65,11 +65,11 @@ def login() -> DatabaseLogin | None:
     found = _shared.read()
     if found is not None and found.number != _seen:
         _seen = found.number
-        known_secrets.add(found.password)
+        redaction.add(found.password)
     return found
 
 
 def refused(login: DatabaseLogin, words: str = '') -> None:
     """Ask for another login: the database does not take this one, and says why."""
     if _shared is not None:
-        _shared.refuse(login, ' '.join(known_secrets.redacted(words).split()))
+        _shared.refuse(login, ' '.join(redaction.redacted(words).split()))

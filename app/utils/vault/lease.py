@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app import known_secrets
+from app import redaction
 from app.config.configuration.sections import VaultSettings
 from app.config.vault.answers import seconds
 from app.config.vault.errors import RefusedError
@@ -45,7 +45,7 @@ def new_lease(answer: Mapping[str, Any], path: str) -> tuple[Lease, str, str]:
     user, password = data.get('username'), data.get('password')
     if not (isinstance(user, str) and isinstance(password, str) and answer.get('lease_id')):
         raise RefusedError(f'{path} gives no login with a lease: check VAULT_DB_ROLE')
-    known_secrets.add(password)
+    redaction.add(password)
     ttl = seconds(answer.get('lease_duration'))
     lease = Lease(
         id=str(answer['lease_id']),
