@@ -42,8 +42,8 @@ _LEVELS = {
     'ERROR': '\x1b[31m',
     'CRITICAL': '\x1b[1;31m',
 }
-# Could move the cursor, or clear the screen.
-_CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')
+# Control characters but tab and newline: they could move the cursor, or clear the screen.
+_CONTROLS = {n: f'\\x{n:02x}' for n in (*range(9), *range(11, 32), *range(127, 160))}
 _WORD = re.compile('[^\\s"=\x00-\x1f\x7f-\x9f]+')
 
 
@@ -141,7 +141,7 @@ def _leaf(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    return _CONTROL.sub(lambda found: f'\\x{ord(found[0]):02x}', shortened(redacted(text)))
+    return shortened(redacted(text)).translate(_CONTROLS)
 
 
 def _shown(value: Any) -> str:

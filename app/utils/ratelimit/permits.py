@@ -23,7 +23,7 @@ OnGrant = Callable[[Grant], object]
 OnError = Callable[[LimiterError], object]
 
 #: Failures in a row after which the policy holds.
-PATIENCE = 3
+MAX_FAILURES = 3
 #: Seconds until the next try before that, at most, and after it.
 RETRY_IN = 0.1
 MAX_RETRY_IN = 5.0
@@ -192,7 +192,7 @@ class Permits:
             return
         metrics.ERRORS.labels(self._queue, error.fault.value).inc()
         self._failures += 1
-        if self._failures < PATIENCE:
+        if self._failures < MAX_FAILURES:
             self._wait(random.uniform(0, RETRY_IN))
         else:
             self._wait(self._outage.failed(error))
@@ -210,7 +210,7 @@ class Permits:
 
     def _waited(self) -> None:
         self._timer = None
-        if self._failures >= PATIENCE:
+        if self._failures >= MAX_FAILURES:
             self._ask(1)
         else:
             self._set_state()
@@ -223,7 +223,7 @@ class Permits:
             self._ahead = max(1, self._ahead // 4)
 
     def _set_state(self) -> None:
-        if self._failures >= PATIENCE:
+        if self._failures >= MAX_FAILURES:
             state = self._on_failure
         elif self._timer is not None and not self._kept:
             state = State.THROTTLED

@@ -15,7 +15,7 @@ from kombu.asynchronous import Hub
 from app.utils.metrics.metrics import REGISTRY
 from app.utils.ratelimit import permits as module
 from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
-from app.utils.ratelimit.permits import MOST_AHEAD, PATIENCE, OnError, OnGrant, Permits, State
+from app.utils.ratelimit.permits import MAX_FAILURES, MOST_AHEAD, OnError, OnGrant, Permits, State
 from tests.support.loop import turn_until
 
 QUEUES = (f'queue-{number}' for number in itertools.count())
@@ -265,10 +265,10 @@ def test_with_an_open_policy_there_is_no_limit_after_some_failures(
 
     scene.run_until(some_admitted, 'messages are admitted')
     assert admitted[-1] == 10
-    assert len(scene.limiter.asked) == PATIENCE
+    assert len(scene.limiter.asked) == MAX_FAILURES
     assert scene.permits.state is State.UNLIMITED
-    assert scene.metric('errors_total', fault=fault.value) == PATIENCE
-    scene.run_until(lambda: len(scene.limiter.asked) > PATIENCE + 1, 'it is asked on')
+    assert scene.metric('errors_total', fault=fault.value) == MAX_FAILURES
+    scene.run_until(lambda: len(scene.limiter.asked) > MAX_FAILURES + 1, 'it is asked on')
     (record,) = caplog.records
     assert f'SQS queue {scene.queue} is away' in record.getMessage()
     assert 'has no limit (RATELIMIT_FAILURE_POLICY=open)' in record.getMessage()
