@@ -10,7 +10,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.session import get_session
 
-from app import known_secrets
+from app import redaction
 from app.config.vault.settings import VaultSettings
 from be_queue import SettingError
 
@@ -45,7 +45,7 @@ def signed_identity(settings: VaultSettings) -> dict[str, str]:
             'AWS_PROFILE, or the role of the machine'
         ) from None
     signed = _encoded(json.dumps({name: [value] for name, value in request.headers.items()}))
-    known_secrets.add(signed)
+    redaction.add(signed)
     return {
         'iam_http_request_method': 'POST',
         'iam_request_url': _encoded(request.url),

@@ -13,7 +13,7 @@ import requests
 from hvac import exceptions
 from urllib3 import Timeout
 
-from app import known_secrets
+from app import redaction
 from app.config.vault.settings import VaultSettings
 
 __all__ = [
@@ -113,7 +113,7 @@ def explained(error: BaseException) -> VaultError:
         return error
     if isinstance(error, exceptions.VaultError):
         said = ', '.join(map(str, error.errors or ())) or type(error).__name__
-        words = ' '.join(known_secrets.redacted(said).split())[:WORDS_LENGTH]
+        words = ' '.join(redaction.redacted(said).split())[:WORDS_LENGTH]
         path = urlsplit(error.url or '').path.removeprefix('/v1/')
         if not isinstance(error, REFUSALS):
             return UnavailableError(f'{words} (at {path})')

@@ -16,7 +16,7 @@ import hvac  # type: ignore[import-untyped]
 from hvac import exceptions
 from pydantic import SecretStr
 
-from app import known_secrets
+from app import redaction
 from app.config.vault.client import (
     ERRORS,
     REFUSALS,
@@ -204,5 +204,5 @@ def _content(settings: VaultSettings, name: str) -> str:
 
 def _known(secret: str) -> str:
     """Return a secret that the redaction of logs knows from now on."""
-    known_secrets.add(secret.strip())
+    redaction.add(secret.strip())
     return secret.strip()

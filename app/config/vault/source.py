@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from app import known_secrets
+from app import redaction
 from app.config.vault.secret_paths import Secret, parse
 from app.config.vault.settings import VaultSettings
 from be_queue import SettingError
@@ -87,7 +87,7 @@ def _read(
         except SettingError as error:
             faults.append(f'VAULT_SECRETS={name.upper()}={secret}: {error}')
         else:
-            known_secrets.keep(values[name])
+            redaction.keep(values[name])
     if faults:
         raise SettingError('\n'.join(faults))
     return values

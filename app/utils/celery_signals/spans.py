@@ -9,7 +9,7 @@ from celery import Task, current_app, signals
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
-from app.known_secrets import redacted
+from app.redaction import redacted
 from app.utils import tracing
 from app.utils.role import Role
 from app.utils.tracing import headers, spans

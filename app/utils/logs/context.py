@@ -1,66 +1,110 @@
-"""Which task a line is about: its id, name, queue, attempt and trace."""
+"""Adds to each log line the process and the task that it is about."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from celery._state import _task_stack
+from celery import signals
+from celery.app import trace
 
-__all__ = ['about', 'of_task']
+__all__ = ['CELERY_LOGGERS', 'ContextFilter', 'about']
 
-_about: ContextVar[dict[str, Any] | None] = ContextVar('_about', default=None)
+#: Their lines tell the life of a task. Celery gives them its data as a field ``data``.
+CELERY_LOGGERS = ('celery.app.trace', 'celery.worker.strategy')
+_ACTIONS = {
+    trace.LOG_RECEIVED: 'received',
+    trace.LOG_SUCCESS: 'succeeded',
+    trace.LOG_RETRY: 'retried',
+    trace.LOG_FAILURE: 'failed',
+    trace.LOG_IGNORED: 'ignored',
+    trace.LOG_REJECTED: 'rejected',
+}
+_RESERVED = {
+    *('timestamp', 'level', 'logger', 'exception', 'traceback'),
+    *('pid', 'service', 'env', 'release'),
+}
+
+# The task that runs, with its request, inside the one that runs it.
+_running: ContextVar[tuple[tuple[Any, Mapping[str, Any]], ...]] = ContextVar('_running', default=())
 
 
 @contextmanager
 def about(task: Any, request: Mapping[str, Any]) -> Iterator[None]:
-    """Have lines within say that they are about a task, where Celery runs none.
+    """Add a task's fields to the lines within the block, where Celery does not run the task.
 
     Arguments:
         task: the task.
-        request: its request, as the message's headers have it.
+        request: its request, as in the message's headers.
     """
-    token = _about.set(_fields(task, request.get))
+    token = _running.set((*_running.get(), (task, request)))
     try:
         yield
     finally:
-        _about.reset(token)
+        _running.reset(token)
 
 
-def of_task() -> dict[str, Any]:
-    """Return the fields of the task that this thread runs; empty when it runs none."""
-    given = _about.get()
-    if given is not None:
-        return given
-    for task in reversed(_task_stack.stack):
-        # A task that is called like a function, inside another, has a request without an id: its
-        # lines are the other's.
-        for request in reversed(task.request_stack.stack):
-            if request.id:
-                return _of_request(task, request)
-    return {}
+@signals.task_prerun.connect
+def _started(task: Any, **_: Any) -> None:
+    # The dict itself: tracing adds the trace_id later.
+    _running.set((*_running.get(), (task, vars(task.request))))
 
 
-def _of_request(task: Any, request: Any) -> dict[str, Any]:
-    fields: dict[str, Any] | None = request.__dict__.get('_log_fields')
-    if fields is None:
-        fields = _fields(task, lambda name: getattr(request, name, None))
-        request._log_fields = fields
-    trace_id = getattr(request, 'trace_id', None)
-    return fields | {'trace_id': str(trace_id)} if trace_id else fields
+@signals.task_postrun.connect
+def _ended(**_: Any) -> None:
+    _running.set(_running.get()[:-1])
 
 
-def _fields(task: Any, get: Any) -> dict[str, Any]:
-    retries = get('retries')
-    fields = {
-        'task_id': get('id'),
-        'task_name': task.name,
-        'queue': (get('delivery_info') or {}).get('routing_key'),
-        # A stranger may send anything, and the line is written all the same.
-        'attempt': retries + 1 if isinstance(retries, int) else 1,
-    }
-    if task.max_retries is not None:
-        fields['max_attempts'] = task.max_retries + 1
-    return fields
+class ContextFilter(logging.Filter):
+    """Adds fields to a record. A field of the caller's whose name is taken gets a ``_``.
+
+    Arguments:
+        process: the name of the main process; a pool's processes have their own.
+    """
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.processName == 'MainProcess':
+            record.processName = self._process
+        fields = vars(record)
+        added = _of_task(*_running.get()[-1]) if _running.get() else {}
+        if record.name in CELERY_LOGGERS and isinstance(fields.get('data'), dict):
+            added |= _of_celery(record.msg, fields.pop('data'))
+        for name in _RESERVED.union(added).intersection(fields):
+            fields[f'{name}_'] = fields.pop(name)
+        fields.update(added)
+        return True
+
+
+def _of_task(task: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    retries = request.get('retries')
+    return _given(
+        task_id=request.get('id'),
+        task_name=task.name,
+        queue=(request.get('delivery_info') or {}).get('routing_key'),
+        # A message from elsewhere may have anything here.
+        attempt=retries + 1 if isinstance(retries, int) else 1,
+        max_attempts=None if task.max_retries is None else task.max_retries + 1,
+        trace_id=request.get('trace_id'),
+    )
+
+
+def _of_celery(message: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a line of a task's life: arguments and results stay out."""
+    return _given(
+        task_id=data.get('id'),
+        task_name=data.get('name'),
+        action=_ACTIONS.get(message),
+        runtime_seconds=data.get('runtime'),
+        eta=data.get('eta'),
+    )
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""In the place of Gunicorn's own logging, as ``--logger-class app.utils.logs.gunicorn.Logger``."""
+"""Replaces Gunicorn's own logging, as ``--logger-class app.utils.logs.gunicorn.Logger``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from gunicorn import glogging  # type: ignore[import-untyped]
 
 from app.start_error import in_one_line
-from app.utils.logs.root import setup
+from app.utils.logs.configure import setup
 
 __all__ = ['Logger']
 

@@ -1,4 +1,4 @@
-"""In the place of Celery's own logging: its lines go where all others go, once each."""
+"""Replaces Celery's own logging: its lines go where all others go, once each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celery.apps import worker
 from celery.exceptions import SecurityWarning
 
 from app.config.configuration import Config
-from app.utils.logs.root import setup
+from app.utils.logs.configure import setup
 
 __all__ = ['install']
 

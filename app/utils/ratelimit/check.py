@@ -63,7 +63,7 @@ def check_service(config: Config, ratelimits: RateLimits) -> None:
             faults += [
                 f'queue {queue}: the rate-limit service has no limit {name!r} in the domain '
                 f'{config.ratelimit_domain!r}: add the descriptor {KEY}: {name} to its '
-                'configuration, or mend ratelimit_name in the mapping'
+                'configuration, or fix ratelimit_name in the mapping'
                 for queue in queues[name]
             ]
     if faults:

@@ -1,7 +1,7 @@
-"""Permits of one queue: asked for, kept, used, and waited for.
+"""The permits of one queue: requests them, keeps them, uses them and waits for more.
 
 LIMITED -> THROTTLED -> LIMITED      none are left before the window ends
-LIMITED -> UNLIMITED -> LIMITED      the limiter fails again and again, and the policy is open
+LIMITED -> UNLIMITED -> LIMITED      the limiter keeps failing, and the policy is open
 LIMITED -> STOPPED -> LIMITED        the same, and the policy is closed
 """
 
@@ -22,19 +22,19 @@ __all__ = ['OnError', 'OnGrant', 'Permits', 'State']
 OnGrant = Callable[[Grant], object]
 OnError = Callable[[LimiterError], object]
 
-#: Failures in a row after which the policy holds.
-PATIENCE = 3
-#: Seconds until the next try before that, at most, and after it.
-RETRY_IN = 0.1
-MAX_RETRY_IN = 5.0
-#: Permits of one request, at most.
-MOST_AHEAD = 100
-#: Seconds for which a receive that waits for nothing takes; its messages came when it began.
-QUICK = 0.5
-#: Workers that wait for the same window come back spread over this part of it, and these seconds at
-#: most. Those that found it used up before they came have others to use it, and come less often.
-JITTER_PART, MAX_JITTER = 0.1, 1.0
-MAX_LOSERS_JITTER = 5.0
+#: Failures in a row after which the policy applies.
+MAX_FAILURES = 3
+#: Seconds until the next request, at most: before the policy applies, and after.
+RETRY_SECONDS = 0.1
+MAX_RETRY_SECONDS = 5.0
+#: Permits per request.
+MAX_PERMITS = 100
+#: Messages of a receive that took no longer were there when it began.
+SHORT_RECEIVE_SECONDS = 0.5
+#: Workers that wait for the same window return at random times in this part of it, up to so many
+#: seconds. A worker that was denied twice returns later: the others use the window up without it.
+JITTER_PART, MAX_JITTER_SECONDS = 0.1, 1.0
+MAX_DENIED_JITTER_SECONDS = 5.0
 
 
 class State(str, Enum):
@@ -51,10 +51,10 @@ class Permits:
 
     Arguments:
         queue: its name on SQS.
-        ask: asks the limiter for some, and calls one of two functions in the event loop.
+        ask: requests permits from the limiter, and calls one of two functions in the event loop.
         hub: the event loop.
-        wake: called when there may be more than were to be had before.
-        policy: what holds while the limiter fails, ``open`` (no limit) or ``closed`` (no messages).
+        wake: called when more messages may be admitted.
+        policy: applies while the limiter fails: ``open`` (no limit) or ``closed`` (no messages).
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class Permits:
         effect = 'has no limit' if policy == 'open' else 'is not polled'
         self._outage = Outage(
             f'the rate limiter of SQS queue {queue}',
-            max_wait=MAX_RETRY_IN,
+            max_wait=MAX_RETRY_SECONDS,
             hint='RATELIMIT_HOST, RATELIMIT_DOMAIN and the ratelimit_name, or RATELIMIT_REDIS_URL; '
             f'until then the queue {effect} (RATELIMIT_FAILURE_POLICY={policy})',
         )
         self._failures = 0
         self._kept = 0
-        #: Permits that messages have used which came after the end of theirs.
+        #: Permits to pay for messages that came after the window of their own permits.
         self._owed = 0
-        #: By the monotonic clock: when the window of the kept permits was first seen and ends, and
-        #: since when there has been a limit.
+        #: Monotonic times: when the window of the kept permits was first seen, when it ends, and
+        #: when the queue became limited.
         self._began_at = self._expires_at = 0.0
         self._limited_since = time.monotonic()
         self._ahead = 1
@@ -113,8 +113,8 @@ class Permits:
             return count
         if not self._kept:
             wanted = min(self._ahead, max(room, 1))
-            # Twice as many next time, if these are used.
-            self._ahead = min(2 * self._ahead, MOST_AHEAD)
+            # Twice as many next time, unless some stay unused.
+            self._ahead = min(2 * self._ahead, MAX_PERMITS)
             self._ask(wanted + self._owed)
         admitted = min(count, self._kept)
         self._kept -= admitted
@@ -129,7 +129,7 @@ class Permits:
         now = time.monotonic()
         if asked_at < self._began_at or now >= self._expires_at:
             metrics.UNUSED.labels(self._queue).inc(admitted - taken)
-            if now - asked_at > QUICK:
+            if now - asked_at > SHORT_RECEIVE_SECONDS:
                 self._owed += taken
         else:
             self._kept += admitted - taken
@@ -183,8 +183,8 @@ class Permits:
 
     def _jitter(self, window: float) -> float:
         if self._denials <= 1:
-            return min(JITTER_PART * window, MAX_JITTER)
-        return min(window * float(2 ** min(self._denials - 2, 10)), MAX_LOSERS_JITTER)
+            return min(JITTER_PART * window, MAX_JITTER_SECONDS)
+        return min(window * float(2 ** min(self._denials - 2, 10)), MAX_DENIED_JITTER_SECONDS)
 
     def _failed(self, error: LimiterError) -> None:
         self._asking = False
@@ -192,8 +192,8 @@ class Permits:
             return
         metrics.ERRORS.labels(self._queue, error.fault.value).inc()
         self._failures += 1
-        if self._failures < PATIENCE:
-            self._wait(random.uniform(0, RETRY_IN))
+        if self._failures < MAX_FAILURES:
+            self._wait(random.uniform(0, RETRY_SECONDS))
         else:
             self._wait(self._outage.failed(error))
         self._set_state()
@@ -210,7 +210,7 @@ class Permits:
 
     def _waited(self) -> None:
         self._timer = None
-        if self._failures >= PATIENCE:
+        if self._failures >= MAX_FAILURES:
             self._ask(1)
         else:
             self._set_state()
@@ -223,7 +223,7 @@ class Permits:
             self._ahead = max(1, self._ahead // 4)
 
     def _set_state(self) -> None:
-        if self._failures >= PATIENCE:
+        if self._failures >= MAX_FAILURES:
             state = self._on_failure
         elif self._timer is not None and not self._kept:
             state = State.THROTTLED

@@ -1,4 +1,4 @@
-"""Envoy's rate-limit protocol in JSON: what is sent, and how the answer is read.
+"""Envoy's rate-limit protocol in JSON: the request, and how the answer is read.
 
 https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ratelimit/v3/rls.proto, as the service
 https://github.com/envoyproxy/ratelimit answers it at ``POST /json``.
@@ -7,10 +7,10 @@ https://github.com/envoyproxy/ratelimit answers it at ``POST /json``.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from app.utils.ratelimit.limiter import Fault, LimiterError
 
@@ -34,9 +34,28 @@ UNITS = {
 #: The largest number of the protocol. It is what remains of a descriptor that the service's
 #: configuration calls unlimited.
 MOST = 2**32 - 1
-DURATION = re.compile(r'(-?\d{1,12}(?:\.\d{1,9})?)s')
 #: Characters of an answer in an error.
 SHOWN = 200
+
+# The service leaves out a number that is zero.
+Count = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+
+
+class _Limit(BaseModel):
+    amount: Count = Field(0, alias='requestsPerUnit')
+    unit: Literal['SECOND', 'MINUTE', 'HOUR', 'DAY', 'WEEK', 'MONTH', 'YEAR']
+
+
+class _Status(BaseModel):
+    limit: _Limit | None = Field(None, alias='currentLimit')
+    remaining: Count = Field(0, alias='limitRemaining')
+    #: Older services do not have it.
+    reset: str | None = Field(None, alias='durationUntilReset', pattern=r'^\d{1,9}(\.\d{1,9})?s$')
+
+
+class _Answer(BaseModel):
+    code: Literal['OK', 'OVER_LIMIT'] = Field(alias='overallCode')
+    statuses: tuple[_Status]
 
 
 @dataclass(frozen=True)
@@ -44,7 +63,7 @@ class Reply:
     """The service's answer.
 
     Arguments:
-        granted: all hits that were asked for; else none.
+        granted: whether all hits that were asked for are granted; if not, none is.
         limit: hits of a window; None is unlimited.
         remaining: hits that the window has left.
         reset_in: seconds until the window ends.
@@ -65,7 +84,7 @@ def question(domain: str, name: str, hits: int) -> bytes:
 
 
 def read(status: int, body: bytes, now: float) -> Reply:
-    """Return what the service said.
+    """Return what the service answered.
 
     Arguments:
         status: HTTP status.
@@ -77,51 +96,32 @@ def read(status: int, body: bytes, now: float) -> Reply:
     if status not in (200, 429):
         raise LimiterError(Fault.REFUSED, f'HTTP status {status}: {_shown(body)}')
     try:
-        answer = json.loads(body)
-        code, (descriptor,) = answer['overallCode'], answer['statuses']
-        limit = descriptor.get('currentLimit')
-        remaining = _count(descriptor, 'limitRemaining')
-        if code not in ('OK', 'OVER_LIMIT'):
-            raise ValueError(f'overallCode {code!r}')
-        if limit is None:
-            return _without_limit(code, remaining)
-        amount, window = _count(limit, 'requestsPerUnit'), float(UNITS[limit['unit']])
-        if remaining > amount:
-            raise ValueError(f'{remaining} remain of {amount}')
-        reset_in = _reset_in(descriptor.get('durationUntilReset'), window, now)
-    except LimiterError:
-        raise
-    except Exception as error:  # noqa: BLE001  (of JSON that may be anything)
-        reason = f'{type(error).__name__}: {error}'[:SHOWN]
-        raise LimiterError(Fault.ABSURD, f'not an answer ({reason}): {_shown(body)}') from None
-    return Reply(code == 'OK', amount, remaining, reset_in, window)
+        answer = _Answer.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = '.'.join(map(str, first['loc']))
+        raise _invalid(f'{place}: {first["msg"]}', body) from None
+    granted, (found,) = answer.code == 'OK', answer.statuses
+    if found.limit is None:
+        if granted and found.remaining == MOST:
+            return Reply(True, None, MOST, float(UNITS['MINUTE']), float(UNITS['MINUTE']))
+        if not granted or found.remaining:
+            raise _invalid('there is no limit', body)
+        message = 'the service has no limit of this name in this domain'
+        raise LimiterError(Fault.UNKNOWN_NAME, message)
+    window = float(UNITS[found.limit.unit])
+    # The windows of older services begin at full units all the same.
+    seconds = float(found.reset[:-1]) if found.reset else window - now % window
+    if found.remaining > found.limit.amount or seconds > window:
+        raise _invalid('more is left than the whole window has', body)
+    if seconds.is_integer() and found.reset:
+        # The service counts in full seconds: the window ends as the last one of them does.
+        seconds = max(seconds, 1.0) - now % 1
+    return Reply(granted, found.limit.amount, found.remaining, seconds, window)
 
 
-def _without_limit(code: str, remaining: int) -> Reply:
-    if code == 'OK' and remaining == MOST:
-        return Reply(True, None, remaining, float(UNITS['MINUTE']), float(UNITS['MINUTE']))
-    if code != 'OK' or remaining:
-        raise ValueError(f'{code} without a limit, of which {remaining} remain')
-    raise LimiterError(Fault.UNKNOWN_NAME, 'the service has no limit of this name in this domain')
-
-
-def _count(message: Mapping[str, Any], field: str) -> int:
-    # Zero is left out.
-    value = message.get(field, 0)
-    if type(value) is not int or not 0 <= value <= MOST:
-        raise ValueError(f'{field} {value!r}')
-    return value
-
-
-def _reset_in(text: Any, window: float, now: float) -> float:
-    if text is None:  # older services; their windows begin at full units all the same
-        return window - now % window
-    match = DURATION.fullmatch(text)
-    seconds = float(match[1]) if match else -1.0
-    if not 0 <= seconds <= window:
-        raise ValueError(f'durationUntilReset {text!r} of a window of {window:g} s')
-    # The service counts in full seconds: the window ends as the last one of them does.
-    return max(seconds, 1.0) - now % 1 if seconds.is_integer() else seconds
+def _invalid(reason: str, body: bytes) -> LimiterError:
+    return LimiterError(Fault.ABSURD, f'not an answer ({reason[:SHOWN]}): {_shown(body)}')
 
 
 def _shown(body: bytes) -> str:

@@ -13,7 +13,7 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
-from app import known_secrets
+from app import redaction
 from app.config.configuration import Config
 from app.utils.role import Role
 from app.utils.sentry import failures
@@ -43,7 +43,7 @@ EVENT_LEVEL = {
 
 def start(config: Config, role: Role) -> None:
     """Start this process's own client, whatever was inherited through the fork."""
-    known_secrets.learn(config)
+    redaction.learn(config)
     sentry_sdk.init(
         dsn=config.sentry_dsn.get_secret_value(),
         transport=Transport,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from app.known_secrets import redacted
+from app.redaction import redacted
 from app.utils.long_text import MAX_TEXT, shortened
 from be_queue.redact import redact
 from be_queue.text import storable

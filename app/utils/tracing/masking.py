@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.known_secrets import redacted
+from app.redaction import redacted
 from app.utils.long_text import shortened
 
 __all__ = ['masked']

@@ -12,7 +12,7 @@ from typing import Any
 
 import opentracing  # type: ignore[import-untyped]
 
-from app.known_secrets import redacted
+from app.redaction import redacted
 from app.utils.tracing import headers
 from be_queue.tracing import mark_failed
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import Pool
 
-from app import known_secrets
+from app import redaction
 from app.utils.vault.shared_login import DatabaseLogin, SharedLogin
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, An
     login, errors = _shared.read(), dialect.loaded_dbapi
     if login is None:
         raise errors.OperationalError('Vault has given no login yet: check VAULT_ADDR')
-    known_secrets.add(login.password)
+    redaction.add(login.password)
     record.info[USER] = login.user
     try:
         return dialect.connect(*arguments, **parameters, user=login.user, password=login.password)

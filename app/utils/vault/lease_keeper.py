@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import hvac  # type: ignore[import-untyped]
 from hvac import exceptions
 
-from app import known_secrets
+from app import redaction
 from app.config.vault import VaultSettings
 from app.config.vault.client import (
     ERRORS,
@@ -158,7 +158,7 @@ class LeaseKeeper:
             settings.vault_db_role, mount_point=settings.vault_db_mount
         )
         user, password = answer['data']['username'], answer['data']['password']
-        known_secrets.add(password)
+        redaction.add(password)
         lease = Grant(answer['lease_id'], float(answer['lease_duration']), answer['renewable'])
         one.leases = [each for each in one.leases if each.ends_at > lease.got_at] + [lease]
         self._taken_at = lease.got_at
@@ -220,7 +220,7 @@ def try_role(client: hvac.Client, settings: VaultSettings) -> None:
     role, mount = settings.vault_db_role, settings.vault_db_mount
     try:
         answer = client.secrets.database.generate_credentials(role, mount_point=mount)
-        known_secrets.add(answer['data']['password'])
+        redaction.add(answer['data']['password'])
     except REFUSALS as error:
         hint = 'check VAULT_DB_MOUNT and the role'
         raise SettingError(f'VAULT_DB_ROLE={role}: {explained(error)}: {hint}') from None

@@ -18,7 +18,8 @@ from sqlalchemy import make_url, text
 from app.config.configuration.worker_config import SOFT_PART
 from app.utils import idempotency
 from app.utils.idempotency import KEEPALIVES, LOCK_PART, Guard, lock_key
-from app.utils.logs.json_lines import JsonFormatter
+from app.utils.logs.context import ContextFilter
+from app.utils.logs.formatters import JsonFormatter
 from be_queue import SettingError
 from be_queue.results import engine_options
 from tests.support.postgres import PostgresServer
@@ -260,9 +261,10 @@ def test_a_task_waits_for_a_database_that_comes_back(worker, database, task_id, 
 
 
 def test_a_task_does_not_run_without_the_guard_when_the_database_stays_away(
-    worker, database, task_id, caplog
+    worker, database, task_id, caplog, monkeypatch
 ):
-    caplog.handler.setFormatter(JsonFormatter('worker', 'service', 'env', 'release'))
+    caplog.handler.setFormatter(JsonFormatter('service', 'env', 'release'))
+    monkeypatch.setattr(caplog.handler, 'filters', [ContextFilter('worker')])
     database.proxy.cut()
     with pytest.raises(Reject) as caught:
         worker.receives(task_id)

@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from celery import Celery, Task
-from celery._state import _task_stack
+from celery import Celery, Task, signals
 
-from app import known_secrets
+from app import redaction
 from app.tasks.base_task import FixedDelayTask
+from app.utils.logs.context import ContextFilter
 
 Record = Callable[..., logging.LogRecord]
 
 
 @pytest.fixture(autouse=True)
 def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_secrets, '_known', ())
-    monkeypatch.setattr(known_secrets, '_settings', {})
-    monkeypatch.setattr(known_secrets, '_later', {})
+    for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
+        monkeypatch.setattr(redaction, name, empty)
 
 
 @pytest.fixture
 def record() -> Record:
-    """Return a function that makes what a logger hands to its handlers."""
+    """Return a function that makes what a handler formats."""
 
     def make(message: object, *args: Any, name: str = 'app.tasks', **others: Any) -> Any:
         level = others.pop('level', logging.INFO)
         exc_info = sys.exc_info() if others.pop('exc_info', False) else None
-        created = others.pop('created', None)
         made = logging.getLogger(name).makeRecord(
             name, level, __file__, 1, message, args, exc_info, extra=others
         )
-        made.created = created or made.created
+        assert ContextFilter('worker').filter(made)
         return made
 
     return make
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, Callable[[], str]]]:
+    """A descriptor to write to, and a function that reads what is there."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    yield writer, lambda: os.read(reader, 1 << 20).decode()
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.fixture(scope='session')
@@ -53,34 +62,28 @@ def charge() -> Task:
     return charge
 
 
-@pytest.fixture(scope='session')
-def refund(charge: Task) -> Task:
-    """Return another."""
-
-    @charge.app.task(base=FixedDelayTask, name='refund', shared=False)
-    def refund() -> None: ...
-
-    return refund
-
-
 @pytest.fixture
-def running(charge: Task) -> Callable[..., Any]:
+def running(charge: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a context manager in which Celery runs the task ``charge`` with a request."""
+    for signal in (signals.task_prerun, signals.task_postrun):
+        ours = [
+            each for each in signal.receivers if each[1]().__module__ == ContextFilter.__module__
+        ]
+        monkeypatch.setattr(signal, 'receivers', ours)
 
     @contextmanager
-    def run(task: Task = charge, /, **request: Any) -> Iterator[Task]:
+    def run(**request: Any) -> Iterator[Task]:
         given = {
             'id': 'an-id',
             'retries': 1,
             'delivery_info': {'routing_key': 'prod-payments-charge'},
-            'called_directly': False,
         }
-        _task_stack.push(task)
-        task.push_request(**given | request)
+        charge.push_request(**given | request)
+        signals.task_prerun.send(sender=charge, task=charge)
         try:
-            yield task
+            yield charge
         finally:
-            task.pop_request()
-            _task_stack.pop()
+            signals.task_postrun.send(sender=charge, task=charge)
+            charge.pop_request()
 
     return run

@@ -15,7 +15,7 @@ from kombu.asynchronous import Hub
 from app.utils.metrics.metrics import REGISTRY
 from app.utils.ratelimit import permits as module
 from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
-from app.utils.ratelimit.permits import MOST_AHEAD, PATIENCE, OnError, OnGrant, Permits, State
+from app.utils.ratelimit.permits import MAX_FAILURES, MAX_PERMITS, OnError, OnGrant, Permits, State
 from tests.support.loop import turn_until
 
 QUEUES = (f'queue-{number}' for number in itertools.count())
@@ -98,7 +98,7 @@ def test_more_are_asked_for_while_all_are_used(scene: Scene) -> None:
     while len(scene.limiter.asked) < 10:
         assert scene.use(10)
     assert scene.limiter.asked == [1, 2, 4, 8, 16, 32, 64, 100, 100, 100]
-    assert max(scene.limiter.asked) == MOST_AHEAD
+    assert max(scene.limiter.asked) == MAX_PERMITS
 
 
 def test_no_more_are_asked_for_than_there_is_room_for(scene: Scene) -> None:
@@ -148,7 +148,7 @@ def test_at_the_end_of_their_window_they_are_gone(scene: Scene) -> None:
 def test_a_message_that_a_long_poll_brings_in_a_later_window_is_paid_for_there(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, 'QUICK', 0.01)
+    monkeypatch.setattr(module, 'SHORT_RECEIVE_SECONDS', 0.01)
     scene.limiter.answer = everything(expires_in=0.05)
     asked_at = time.monotonic()
     assert scene.permits.admit(1, ROOM) == 1
@@ -229,7 +229,7 @@ def test_a_queue_that_never_gets_any_comes_less_often(scene: Scene) -> None:
     assert jitters[0] == pytest.approx(0.0001)
     assert jitters[1] == pytest.approx(0.001)
     assert jitters == sorted(jitters)
-    assert jitters[-1] <= module.MAX_LOSERS_JITTER
+    assert jitters[-1] <= module.MAX_DENIED_JITTER_SECONDS
 
 
 def test_a_queue_that_finds_none_left_twice_begins_with_one_again(scene: Scene) -> None:
@@ -265,10 +265,10 @@ def test_with_an_open_policy_there_is_no_limit_after_some_failures(
 
     scene.run_until(some_admitted, 'messages are admitted')
     assert admitted[-1] == 10
-    assert len(scene.limiter.asked) == PATIENCE
+    assert len(scene.limiter.asked) == MAX_FAILURES
     assert scene.permits.state is State.UNLIMITED
-    assert scene.metric('errors_total', fault=fault.value) == PATIENCE
-    scene.run_until(lambda: len(scene.limiter.asked) > PATIENCE + 1, 'it is asked on')
+    assert scene.metric('errors_total', fault=fault.value) == MAX_FAILURES
+    scene.run_until(lambda: len(scene.limiter.asked) > MAX_FAILURES + 1, 'it is asked on')
     (record,) = caplog.records
     assert f'SQS queue {scene.queue} is away' in record.getMessage()
     assert 'has no limit (RATELIMIT_FAILURE_POLICY=open)' in record.getMessage()

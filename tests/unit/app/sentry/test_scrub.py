@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app import known_secrets
+from app import redaction
 from app.utils.long_text import MAX_TEXT
 from app.utils.sentry.scrub import MAX_REPORT, scrub
 
@@ -15,10 +15,10 @@ DSN = 'https://c0ffee1234567890@sentry.example.com/42'
 def scrubbed(configured, monkeypatch):
     """Return a function that scrubs what a process with such a configuration reports."""
     for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
-        monkeypatch.setattr(known_secrets, name, empty)
+        monkeypatch.setattr(redaction, name, empty)
     monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'aws/secret+key')
     monkeypatch.setenv('CELERY_RESULT_BACKEND', 'db+postgresql://me:of%2Fresults@db/results')
-    known_secrets.learn(
+    redaction.learn(
         configured(
             RESULT_DB_PASS='it\'s "long"/',
             RATELIMIT_REDIS_URL='redis://:of-redis@redis/0',
@@ -60,20 +60,20 @@ def test_what_has_the_name_of_a_secret_is_masked(scrubbed) -> None:
 
 
 def test_secrets_that_come_later_are_masked(scrubbed) -> None:
-    known_secrets.add('rotated-password')
+    redaction.add('rotated-password')
     assert scrubbed({'login': 'with rotated-password'}) == {'login': 'with ***'}
 
 
 def test_all_that_is_under_a_secrets_name_and_secret_headers_are_masked(scrubbed) -> None:
     report = {'db_credentials': {'value': 'x'}, 'headers': {'X-Api-Key': 'x', 'Cookie': 'x'}}
     assert scrubbed(report) == {
-        'db_credentials': {'value': '***'},
+        'db_credentials': '***',
         'headers': {'X-Api-Key': '***', 'Cookie': '***'},
     }
 
 
 def test_a_long_text_loses_its_middle_and_no_part_of_a_secret_stays(scrubbed) -> None:
-    known_secrets.add('rotated-password')
+    redaction.add('rotated-password')
     half = MAX_TEXT // 2
     text = 'a' * (half - 5) + 'rotated-password' + 'b' * 2_000_000
     (shown,) = scrubbed([text])

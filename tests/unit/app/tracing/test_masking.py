@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app import known_secrets
+from app import redaction
 from tests.unit.app.tracing.conftest import Traced
 from tests.unit.app.tracing.test_spans import request
 
@@ -15,9 +15,9 @@ SECRET = 'Tr0ub4dor-and-3'
 
 @pytest.fixture
 def secret(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(known_secrets, '_later', {})
-    monkeypatch.setattr(known_secrets, '_known', known_secrets._known)
-    known_secrets.add(SECRET)
+    monkeypatch.setattr(redaction, '_later', {})
+    monkeypatch.setattr(redaction, '_known', redaction._known)
+    redaction.add(SECRET)
     return SECRET
 
 

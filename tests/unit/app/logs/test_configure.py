@@ -3,18 +3,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
+from celery import signals
 
 from app.utils import logs
-from app.utils.logs import root as module
-from app.utils.logs.root import QUIET
+from app.utils.logs import configure
+from app.utils.logs.configure import QUIET
 
-VARIABLES = ('NO_COLOR', 'FORCE_COLOR', 'TERM')
+Read = Callable[[], str]
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +24,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     loggers = [root, *map(logging.getLogger, [*QUIET, 'app', 'kombu'])]
     handlers, levels = root.handlers, [logger.level for logger in loggers]
-    for name in VARIABLES:
+    for name in ('NO_COLOR', 'FORCE_COLOR', 'TERM'):
         monkeypatch.delenv(name, raising=False)
     for name in ('stdout', 'stderr', 'excepthook'):
         monkeypatch.setattr(sys, name, getattr(sys, name))
@@ -34,9 +36,6 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         logger.setLevel(level)
 
 
-Read = Callable[[], str]
-
-
 @pytest.fixture
 def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Read]]:
     """Return a function that puts a pipe, or a terminal, in the place of standard error."""
@@ -46,12 +45,27 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Read]]:
         reader, writer = os.openpty() if terminal else os.pipe()
         ends.extend((reader, writer))
         os.set_blocking(reader, False)
-        monkeypatch.setattr(module, 'standard_error', lambda: writer)
+        monkeypatch.setattr(configure, '_stderr', lambda: writer)
         return lambda: os.read(reader, 65536).decode()
 
     yield replace
     for end in ends:
         os.close(end)
+
+
+@pytest.fixture
+def log_json(configured, stderr) -> Callable[[], Callable[[], list[dict[str, object]]]]:
+    """Return a function that has this process log JSON, and returns one that reads the lines.
+
+    In the test itself: for each of its phases pytest has another standard output.
+    """
+
+    def start() -> Callable[[], list[dict[str, object]]]:
+        read = stderr()
+        logs.setup(configured(LOG_FORMAT='json', RESULT_DB_PASS='correct-horse'), 'worker')
+        return lambda: [json.loads(line) for line in read().splitlines()]
+
+    return start
 
 
 @pytest.mark.parametrize(
@@ -70,7 +84,7 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Read]]:
         ({'ENV': 'local', 'FORCE_COLOR': '1', 'NO_COLOR': '1'}, True, 'plain'),
     ],
 )
-def test_the_format_is_what_whoever_reads_expects(
+def test_the_format_is_the_one_that_its_reader_expects(
     configured, stderr, variables, terminal, form
 ) -> None:
     read = stderr(terminal)
@@ -135,88 +149,86 @@ def test_a_file_is_appended_to(configured, stderr, tmp_path) -> None:
     assert line.endswith('hello')
 
 
-def test_what_is_printed_is_json_too(configured, stderr) -> None:
-    read = stderr()
-    logs.setup(configured(LOG_FORMAT='json'), 'worker')
-    print('two', 'words')  # noqa: T201
+def test_prints_are_json_too_and_one_without_a_newline_ends_with_its_task(
+    log_json, monkeypatch
+) -> None:
+    monkeypatch.setattr(signals.task_postrun, 'receivers', [])
+    lines = log_json()
+    print('two', 'words of 100%')  # noqa: T201
     print('two\nlines\n\nno end', end='', flush=True)  # noqa: T201
-    print('an error', file=sys.stderr)  # noqa: T201
-    said = [json.loads(line) for line in read().splitlines()]
-    assert [(line['logger'], line['level'], line['message']) for line in said] == [
-        ('stdout', 'INFO', 'two words'),
+    print('correct-horse', file=sys.stderr)  # noqa: T201
+    print('of one task', end='')  # noqa: T201
+    signals.task_postrun.send(sender=None)
+    print('of the next')  # noqa: T201
+    assert [(line['logger'], line['level'], line['message']) for line in lines()] == [
+        ('stdout', 'INFO', 'two words of 100%'),
         ('stdout', 'INFO', 'two'),
         ('stdout', 'INFO', 'lines'),
         ('stdout', 'INFO', 'no end'),
-        ('stderr', 'WARNING', 'an error'),
+        ('stderr', 'WARNING', '***'),
+        ('stdout', 'INFO', 'of one task'),
+        ('stdout', 'INFO', 'of the next'),
     ]
 
 
-def test_what_is_printed_for_a_person_stays_as_it_is(configured, stderr) -> None:
+def test_a_program_may_get_the_stream_that_logs(log_json, capfd) -> None:
+    log_json()
+    program = [sys.executable, '-c', 'print("hello")']
+    subprocess.run(program, stdout=sys.stdout, check=True)
+    assert capfd.readouterr().out == 'hello\n'
+
+
+def test_a_handler_that_prints_its_lines_does_not_print_forever(log_json) -> None:
+    lines = log_json()
+    logging.getLogger().addHandler(logging.StreamHandler())  # a library's, to the new stderr
+    print('hello')  # noqa: T201
+    assert [line['logger'] for line in lines()] == ['stdout']
+
+
+def test_prints_for_a_person_stay_as_they_are(configured, stderr) -> None:
     stderr()
     before = sys.stdout, sys.stderr
     logs.setup(configured(LOG_FORMAT='console'), 'worker')
     assert (sys.stdout, sys.stderr) == before
 
 
-def test_a_handler_that_prints_what_it_is_given_does_so_once(configured, stderr) -> None:
-    read = stderr()
-    logs.setup(configured(LOG_FORMAT='json'), 'worker')
-    logging.getLogger().addHandler(logging.StreamHandler())  # a library's, to the new stderr
-    print('hello')  # noqa: T201
-    said = [json.loads(line)['logger'] for line in read().splitlines()]
-    assert said == ['stdout', 'stderr']
-
-
-def fail_in_a_thread_and_at_the_top() -> None:
+@pytest.mark.parametrize('form', ['json', 'console'])
+def test_an_error_that_nobody_catches_is_logged(configured, stderr, form) -> None:
     def fail() -> None:
-        raise ValueError('in a thread')
+        raise ValueError('correct-horse')
 
+    read = stderr()
+    logs.setup(configured(LOG_FORMAT=form, RESULT_DB_PASS='correct-horse'), 'worker')
     thread = threading.Thread(target=fail, name='T')
     thread.start()
     thread.join()
     try:
-        raise ValueError('at the top')
-    except ValueError as error:
-        sys.excepthook(type(error), error, error.__traceback__)
-
-
-def test_an_error_that_nobody_catches_is_one_line(configured, stderr) -> None:
-    read = stderr()
-    logs.setup(configured(LOG_FORMAT='json'), 'worker')
-    fail_in_a_thread_and_at_the_top()
-    first, second = (json.loads(line) for line in read().splitlines())
-    assert (first['level'], first['exception'], first['thread_name']) == (
-        'CRITICAL',
-        'ValueError',
-        'T',
-    )
-    assert first['traceback'].endswith('ValueError: in a thread')
-    assert (second['level'], second['exception']) == ('CRITICAL', 'ValueError')
-
-
-def test_an_error_that_nobody_catches_is_logged_for_a_person_too(configured, stderr) -> None:
-    read = stderr()
-    logs.setup(configured(LOG_FORMAT='console'), 'worker')
-    fail_in_a_thread_and_at_the_top()
+        fail()
+    except ValueError:
+        sys.excepthook(*sys.exc_info())
     text = read()
-    assert 'CRITICAL worker app.uncaught: a thread ended with an error thread_name=T\n' in text
-    assert 'CRITICAL worker app.uncaught: an error that nobody caught\n' in text
-    assert text.count('Traceback (most recent call last):') == 2
+    assert text.count('CRITICAL') == text.count('app.uncaught') == 2
+    assert 'a thread ended with an error' in text
+    assert 'an error that nobody caught' in text
+    assert text.count('Traceback (most recent call last):') == text.count('ValueError: ***') == 2
+    if form == 'json':
+        first, second = map(json.loads, text.splitlines())
+        assert (first['thread_name'], second['exception']) == ('T', 'ValueError')
 
 
-def test_what_keeps_it_from_starting_is_said_for_a_person(stderr, monkeypatch, capsys) -> None:
+def test_a_fault_at_the_start_is_shown_for_a_person(stderr, monkeypatch, capsys) -> None:
     stderr()
     monkeypatch.setenv('ENV', 'local')
-    logs.cannot_start(ValueError('one\ntwo'))
-    assert capsys.readouterr().err == 'cannot start: one\ncannot start: two\n'
+    logs.cannot_start(ValueError('one\ntwo http://u:horse@h'))
+    assert capsys.readouterr().err == 'cannot start: one\ncannot start: two http://u:***@h\n'
 
 
-def test_what_keeps_it_from_starting_is_json_in_a_container(stderr, monkeypatch) -> None:
+def test_a_fault_at_the_start_is_json_in_a_container(stderr, monkeypatch) -> None:
     read = stderr()
     monkeypatch.setenv('ENV', 'prod')
-    logs.cannot_start(ValueError('one\ntwo'))
+    logs.cannot_start(ValueError('one\ntwo http://u:horse@h'))
     said = [json.loads(line) for line in read().splitlines()]
-    assert [(line['level'], line['message']) for line in said] == [
-        ('CRITICAL', 'cannot start: one'),
-        ('CRITICAL', 'cannot start: two'),
+    assert [(line['level'], line['process'], line['message']) for line in said] == [
+        ('CRITICAL', 'server', 'cannot start: one'),
+        ('CRITICAL', 'server', 'cannot start: two http://u:***@h'),
     ]

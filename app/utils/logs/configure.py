@@ -1,25 +1,28 @@
-"""One handler on the root logger, the levels, and which format it is."""
+"""One handler on the root logger, in the format and with the levels of the settings."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import threading
+from types import TracebackType
 from typing import TYPE_CHECKING
 
-from app import known_secrets
-from app.utils.logs import printed, uncaught
-from app.utils.logs.console import ConsoleFormatter
-from app.utils.logs.json_lines import JsonFormatter
-from app.utils.logs.writing import LineHandler, standard_error
+from app import redaction
+from app.utils.logs.context import ContextFilter
+from app.utils.logs.formatters import ConsoleFormatter, JsonFormatter
+from app.utils.logs.handler import LineHandler
+from app.utils.logs.stream import log_prints
 from be_queue.naming import LOCAL_ENV
 
-if TYPE_CHECKING:  # settings come from modules that tell us of secrets
+if TYPE_CHECKING:  # the settings' own modules log
     from app.config.configuration import Config
 
 __all__ = ['cannot_start', 'setup']
 
 logger = logging.getLogger('app')
+uncaught_logger = logging.getLogger('app.uncaught')
 
 #: Libraries that say more at DEBUG and INFO than an operator wants, and at DEBUG things such as
 #: the headers by which a request is allowed: these levels at least, until LOG_LEVELS names them.
@@ -43,40 +46,51 @@ def setup(
 
     Arguments:
         config: the settings.
-        process: what lines call this process; a pool's processes have names of their own.
+        process: the name of this process in its lines; a pool's processes have their own.
         level: in the place of ``config.log_level``.
         file: the path to append to; standard error without one.
     """
-    known_secrets.learn(config)
-    descriptor = _opened(file) if file else standard_error()
+    redaction.learn(config)
+    descriptor = _opened(file) if file else _stderr()
     as_json = _is_json(config.log_format, config.env, descriptor)
     formatter: logging.Formatter
     if as_json:
-        formatter = JsonFormatter(process, config.service_name, config.env, config.release)
+        formatter = JsonFormatter(config.service_name, config.env, config.release)
     else:
-        formatter = ConsoleFormatter(process, _has_colours(descriptor))
-    _install(formatter, descriptor)
+        formatter = ConsoleFormatter(_has_colours(descriptor))
+    _install(formatter, process, descriptor)
     _set_levels(level or config.log_level, config.logger_levels)
     logging.captureWarnings(True)
-    uncaught.capture()
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
     if as_json:
-        printed.capture()
+        log_prints()
 
 
 def cannot_start(error: BaseException) -> None:
     """Say why on standard error, a line for each fault; before `setup` too, or in its place."""
     env = os.environ.get('ENV') or LOCAL_ENV
-    descriptor = standard_error()
-    as_json = _is_json(os.environ.get('LOG_FORMAT', '').lower(), env, descriptor)
-    if as_json and not _is_set_up():
-        names = ('SERVICE_NAME', 'RELEASE')
-        service, release = (os.environ.get(name) or 'unknown' for name in names)
-        _install(JsonFormatter('server', service, env, release), descriptor)
+    as_json = _is_json(os.environ.get('LOG_FORMAT', '').lower(), env, _stderr())
+    if as_json and not any(isinstance(h, LineHandler) for h in logging.getLogger().handlers):
+        service, release = (os.environ.get(n) or 'unknown' for n in ('SERVICE_NAME', 'RELEASE'))
+        _install(JsonFormatter(service, env, release), 'server', _stderr())
     for line in str(error).splitlines():
         if as_json:
             logger.critical('cannot start: %s', line)
         else:
-            print(f'cannot start: {line}', file=sys.stderr)  # noqa: T201
+            print(redaction.redacted(f'cannot start: {line}'), file=sys.stderr)  # noqa: T201
+
+
+def _stderr() -> int:
+    # Not of sys.stderr, which may log.
+    try:
+        return sys.__stderr__.fileno() if sys.__stderr__ else 2
+    except (OSError, ValueError):
+        return 2
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
 
 def _is_json(chosen: str, env: str, descriptor: int) -> bool:
@@ -95,17 +109,10 @@ def _has_colours(descriptor: int) -> bool:
     return os.isatty(descriptor) and os.environ.get('TERM') != 'dumb'
 
 
-def _opened(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-
-
-def _is_set_up() -> bool:
-    return any(isinstance(handler, LineHandler) for handler in logging.getLogger().handlers)
-
-
-def _install(formatter: logging.Formatter, descriptor: int) -> None:
+def _install(formatter: logging.Formatter, process: str, descriptor: int) -> None:
     handler = LineHandler(descriptor)
     handler.setFormatter(formatter)
+    handler.addFilter(ContextFilter(process))
     logging.getLogger().handlers = [handler]
 
 
@@ -116,3 +123,21 @@ def _set_levels(level: int | str, levels: dict[str, str]) -> None:
         logging.getLogger(name).setLevel(max(root.level, logging.getLevelName(quiet)))
     for name, chosen in levels.items():
         logging.getLogger(name).setLevel(chosen)
+
+
+def _log_uncaught(
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+    message: str = 'an error that nobody caught',
+    **fields: str,
+) -> None:
+    if not issubclass(kind, (KeyboardInterrupt, SystemExit)):
+        uncaught_logger.critical(message, exc_info=(kind, error, trace), extra=fields)
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    # Critical: nobody starts a thread of the process again, and the consumer reports nothing less.
+    error, name = args.exc_value or args.exc_type(), args.thread.name if args.thread else ''
+    message = 'a thread ended with an error'
+    _log_uncaught(args.exc_type, error, args.exc_traceback, message, thread_name=name)
