@@ -28,7 +28,7 @@ run: $(READY)  ## Start the web server, the worker and, locally, an embedded SQS
 	@exec $(BIN)/python app/server.py
 
 test: $(TESTS_READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 soak: $(READY)  ## Kill, stop and starve workers for an hour, and count every task (ARGS='--rounds 5 kills')
 	@$(BIN)/python -m tests.soak $(ARGS)

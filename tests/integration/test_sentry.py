@@ -132,7 +132,7 @@ def test_a_task_that_fails_after_its_body_is_reported_with_all_its_tags(
 def test_a_process_that_ends_sends_pending_reports_with_arguments_if_it_may(
     sentry: SentryEndpoint, tmp_path: Path
 ) -> None:
-    sentry.fail(late(1.2))
+    sentry.fail(late(0.5))
     run(sentry, tmp_path, 'one_task', SENTRY_SEND_ARGUMENTS='true')
     own, event = sentry.events
     assert own['message'] == 'words of a task'

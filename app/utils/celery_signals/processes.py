@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from celery import Task, current_app, signals
@@ -22,6 +24,22 @@ def _consumer_starts(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _pool_process_starts(**_: Any) -> None:
     _start(Role.POOL)
+    # billiard's handler raises SystemExit, which Python drops while it calls what is registered for
+    # forks: a process of a task's own that is terminated so early would never end.
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}),
+        after_in_parent=_unblock_sigterm,
+        after_in_child=_terminate_by_default,
+    )
+
+
+def _unblock_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _terminate_by_default() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _unblock_sigterm()
 
 
 @signals.worker_process_shutdown.connect
