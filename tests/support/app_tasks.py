@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import time
 import warnings
@@ -99,11 +100,28 @@ def uses_multiprocessing() -> list[float]:
     process.start()
     result = queue.get()
     process.join()
-    for _ in range(20):
-        # Terminated while they start, when Python drops what a handler of signals raises.
-        multiprocessing.Pool(2).terminate()
     with multiprocessing.Pool(2) as pool, ProcessPoolExecutor(2) as executor:
-        return [result, *pool.map(abs, [-2, -3]), *executor.map(abs, [-4, -5])]
+        results = [result, *pool.map(abs, [-2, -3]), *executor.map(abs, [-4, -5])]
+    return [*results, _status_of_one_terminated_while_it_starts()]
+
+
+def _status_of_one_terminated_while_it_starts() -> int | None:
+    """Python drops what a handler of signals raises while it calls what is registered for forks."""
+    (starts, say_starts), (goes_on, say_go_on) = os.pipe(), os.pipe()
+    process = multiprocessing.Process(target=time.sleep, args=(60,))
+
+    def in_child() -> None:
+        if process.pid is None:
+            os.write(say_starts, b'.')
+            os.read(goes_on, 1)
+
+    os.register_at_fork(after_in_child=in_child)
+    process.start()
+    os.read(starts, 1)
+    process.terminate()
+    os.write(say_go_on, b'.')
+    process.join()
+    return process.exitcode
 
 
 @shared_task(base=NoRetryTask, name=OUTLASTS_SOFT_LIMIT)

@@ -116,7 +116,8 @@ def test_connections_of_an_earlier_login_are_given_up_between_two_tasks(
 ) -> None:
     engine = started(**bao.approle(POLICY))
     url = engine.url.render_as_string()
-    app = Celery('guarded', broker='memory://', backend=f'be_queue.database:DatabaseBackend+{url}', set_as_current=False)
+    backend = f'be_queue.database:DatabaseBackend+{url}'
+    app = Celery('guarded', broker='memory://', backend=backend, set_as_current=False)
     app.conf.update(result_extended=True, database_engine_options=engine_options(url))
     guard, task = Guard(app), app.task(body, name='task', shared=False)
     guarded = guard.around(task, lambda *_: holder_of(lock_key('some')))
