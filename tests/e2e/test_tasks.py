@@ -130,7 +130,10 @@ def test_a_task_of_a_killed_child_runs_again(server: Server) -> None:
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     assert result.get(timeout=60) == 2
-    assert set(killed).isdisjoint(server.pool_pids())
+    pool = wait_until(
+        lambda: len(server.pool_pids()) == len(killed) and server.pool_pids(), 'all are replaced'
+    )
+    assert set(killed).isdisjoint(pool)
     lost = f'the process of task slow[{result.id}] is gone'
     (line,) = (line for line in server.log.splitlines() if lost in line)
     assert 'out-of-memory' in line
