@@ -168,6 +168,7 @@ def test_a_task_over_its_hard_time_limit_costs_the_child(server: Server) -> None
         lambda: counted('consumer_tasks_count_total', state='FAILURE') == len(calls),
         'the failures are counted',
     )
+    wait_until(lambda: len(server.pool_pids()) == len(pool), 'all are replaced')
     assert set(pool).isdisjoint(server.pool_pids())
 
 
