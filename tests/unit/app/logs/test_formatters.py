@@ -179,7 +179,8 @@ def test_no_line_has_a_secret(record, password) -> None:
         assert '81549300' not in text
     line = json.loads(as_json)
     assert line['message'].startswith('*** ***')
-    assert line['nested'] == {'***': [['***', 'x']]}
+    # A password that reads like the name of a secret, as 1TOKEN2 does, hides its value as a whole.
+    assert line['nested'] in ({'***': [['***', 'x']]}, {'***': '***'})
     assert line['traceback'].endswith('ValueError: it is ***')
 
 
