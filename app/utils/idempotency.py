@@ -10,7 +10,7 @@ result, and keeps the lock until its own result is stored:
 |                                            | or stored, no callback sent                        |
 | the lock is taken: the task runs elsewhere | waits, see `LOCK_PART`, and then goes back to its  |
 |                                            | queue: the message must not be lost with that run  |
-| the database is away                       | waits, as results do, and then goes back too     |
+| the database is unavailable                | waits, as results do, and then goes back too     |
 | anything else                              | runs                                               |
 
 Success, failure and revocation are results, and so is RETRY, for the attempt that asked for the

@@ -142,7 +142,7 @@ def _counts(prefix: str, processes: ProcessCollector) -> defaultdict[str, Counte
         (f'{prefix}_worker_tasks_count_total', states.SUCCESS): 'succeeded',
         (f'{prefix}_worker_tasks_count_total', states.RETRY): 'retried',
         (f'{prefix}_worker_tasks_count_total', states.FAILURE): 'failed',
-        # Of processes that were lost, or killed at the time limit.
+        # Tasks whose process was lost, or killed at the time limit.
         (f'{prefix}_consumer_tasks_count_total', states.FAILURE): 'failed',
         (f'{prefix}_tasks_runtime_seconds_count', None): 'attempts',
         (f'{prefix}_tasks_runtime_seconds_sum', None): 'seconds',

@@ -100,7 +100,7 @@ class Capacity:
             return MAX_PER_CHILD
         oldest, held = self._oldest(), self.held
         work_left = self.children * self.seconds - self._work(oldest)
-        # What is left of the second takes one message more, however long its task.
+        # The rest of the second takes one message more, however long its task.
         by_work = max(int(work_left / self._cost(queue, oldest)), int(work_left > 0))
         wanted = max(self.children - held, by_work)
         return max(0, min(wanted, self.children * MAX_PER_CHILD - held))

@@ -83,7 +83,7 @@ class QoS(SQS.QoS):
 
 
 class Consumer(NamedTuple):
-    """What consumes a queue."""
+    """A consumer of a queue."""
 
     tag: str
     no_ack: bool

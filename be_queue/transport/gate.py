@@ -1,4 +1,4 @@
-"""What can hold receives back: the place for rate limits, of which this library has none itself."""
+"""Holds receives back: subclass it for rate limits. This library has none of its own."""
 
 from __future__ import annotations
 

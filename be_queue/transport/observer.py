@@ -1,4 +1,4 @@
-"""What can watch a channel: the place for metrics, of which this library has none itself."""
+"""Watches a channel: subclass it for metrics. This library has none of its own."""
 
 from __future__ import annotations
 

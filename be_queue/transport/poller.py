@@ -33,7 +33,7 @@ QUICK_SECONDS = 0.5
 
 
 class State(Enum):
-    """What a poller is doing."""
+    """State of a poller."""
 
     IDLE = 'idle'
     RECEIVING = 'receiving'

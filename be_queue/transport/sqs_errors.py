@@ -1,4 +1,4 @@
-"""What an error of SQS means, whether boto3 raised it or a request from the event loop had it."""
+"""Classifies errors of SQS, from boto3 and from requests of the event loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     'status_of_answer',
 ]
 
-#: What boto3 raises when a request to SQS fails.
+#: Errors that boto3 raises when a request to SQS fails.
 ERRORS = (ClientError, BotoCoreError, OSError)
 
 MISSING = ('AWS.SimpleQueueService.NonExistentQueue', 'QueueDoesNotExist')

@@ -1,4 +1,4 @@
-"""What is stored in real databases, by how many statements, and texts that PostgreSQL refuses."""
+"""Results in real databases: the statements, their number, and texts that PostgreSQL refuses."""
 
 from __future__ import annotations
 

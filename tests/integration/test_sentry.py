@@ -64,7 +64,7 @@ def test_a_process_reports_its_own_errors_and_no_other_line(
 
 @pytest.fixture(scope='module')
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentryEndpoint]:
-    """What a pool process has reported."""
+    """Reports of a pool process."""
     with running_sentry() as sentry:
         sentry.fail(refuses)
         run(sentry, tmp_path_factory.mktemp('pool'), 'pool')

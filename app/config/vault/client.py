@@ -45,7 +45,7 @@ class UnavailableError(VaultError):
     """Vault gives no answer, or is sealed or overloaded: another try may help."""
 
 
-#: What a request raises; the last three for an answer that is not Vault's.
+#: Errors that a request raises; the last three for an answer that is not Vault's.
 ERRORS = (
     VaultError,
     exceptions.VaultError,

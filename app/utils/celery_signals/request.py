@@ -1,4 +1,4 @@
-"""What the consuming process logs about a task, and about one whose pool process was lost."""
+"""Log lines of the consuming process about a task, also when its pool process was lost."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from be_queue.tracing import trace_sends
 
 __all__ = ['connect']
 
-#: What the consumer has received and holds, by task id.
+#: Requests that the consumer has received and holds, by task id.
 _held: WeakValueDictionary[str, Request] = WeakValueDictionary()
 
 
