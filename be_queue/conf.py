@@ -8,12 +8,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from be_queue import environment, naming, results
-from be_queue.broker_url import broker_url
 from be_queue.errors import ChordTimeoutError, SettingError
 from be_queue.options import check_options
-from be_queue.own_settings import OwnSettings
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
 from be_queue.routes import routes
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 CHORD_UNLOCK = 'celery.chord_unlock'
 
 
-class Config(OwnSettings):
+class Config:
     """Settings for ``app.config_from_object``, ready to use with nothing but the queues.
 
     Lower-case attributes are Celery settings. Each can be given as a keyword, or else as the
@@ -71,41 +70,33 @@ class Config(OwnSettings):
     names that SQS would refuse and for a mapping that was not built.
     """
 
+    QUEUE_NAME_PREFIX = 'dev'
+    RESULT_DB_USER = 'cadasta'
+    RESULT_DB_PASS = 'cadasta'
+    RESULT_DB_HOST = 'localhost'
+    RESULT_DB_PORT = '5432'
+    RESULT_DB_NAME = 'cadasta'
+    RESULT_BACKEND_TIMEOUT = 2.0
+    AWS_REGION = 'us-west-2'
+    SQS_ENDPOINT_URL = ''
+    ALLOW_UNMAPPED_TASKS = False
+    CHORD_TIMEOUT = 86_400.0
+
     def __init__(self, queues: Queues | Iterable[str], **settings: Any) -> None:
+        self._given = _given({name: v for name, v in settings.items() if not name.isupper()})
         self.QUEUES = queues if isinstance(queues, Queues) else _checked_names(queues)
         self._set_own({name: v for name, v in settings.items() if name.isupper()})
-        keywords = {name: v for name, v in settings.items() if not name.isupper()}
-        for name in keywords:
-            _check_keyword(name)
-        variables = environment.celery_settings(os.environ)
-        _warn_of_what_celery_prefers(variables, keywords)
-        self._given = variables | keywords
         self.TOPOLOGY = self._topology()
-
         chosen = self.default_settings()
-        options = self.given('broker_transport_options') or {}
-        if not isinstance(options, Mapping):
-            shown = redact_text(str(options))
-            raise SettingError(f'broker_transport_options={shown!r}: must be a dict')
         defaults = chosen['broker_transport_options']
-        options = defaults | options
-        for name in ('max_receives', 'weights'):  # the mapping's hold where no other is given
-            if isinstance(options.get(name), Mapping):
-                options[name] = {**defaults.get(name, {}), **options[name]}
-        chosen |= self._given | {
-            'broker_transport_options': options,
-            'task_annotations': self._annotations(),
-        }
-        if _is_sqs(chosen['broker_url'], chosen['broker_transport']):
+        options = self._merged_options(defaults)
+        chosen |= self._given
+        chosen |= {'broker_transport_options': options, 'task_annotations': self._annotations()}
+        url, transport = str(chosen['broker_url']), str(chosen['broker_transport'])
+        # Other brokers have other options. A class is the user's own, or ours.
+        if url.startswith('sqs:') and (transport == 'sqs' or ':' in transport):
             check_options(options, also=defaults)
-        if not chosen.get('broker_pool_limit', True):
-            logger.warning(
-                'broker_pool_limit=%r: each message opens a connection, and takes 15 times as long '
-                'to send: leave it out (10), or set it to the number of threads that send',
-                chosen['broker_pool_limit'],
-            )
-        for name, value in chosen.items():
-            setattr(self, name, value)
+        vars(self).update(chosen)
 
     def default_settings(self) -> dict[str, Any]:
         """Return the Celery settings that hold where neither keyword nor variable is given.
@@ -136,7 +127,7 @@ class Config(OwnSettings):
             'result_backend_transport_options': {
                 'retry_policy': {'timeout': self.RESULT_BACKEND_TIMEOUT}
             },
-            # Reading a result would block for as often as long. `get()` polls anyway.
+            # Each retry would block reading a result for as long again. `get()` polls anyway.
             'result_backend_max_retries': 0,
             'result_extended': True,
             'task_queues': set(topology.queues()),
@@ -154,13 +145,13 @@ class Config(OwnSettings):
             'worker_consumer': 'be_queue.worker:Consumer',
             # A message for each child. The transport adds to that while tasks are short.
             'worker_prefetch_multiplier': 1,
-            # The first result makes the tables. Else a producer's first send_task would, and
-            # fail after seconds where the producer cannot reach the database.
+            # The first result makes the tables: a producer may be unable to reach the database, and
+            # its first send_task would fail after seconds.
             'database_create_tables_at_setup': False,
         }
 
     def given(self, name: str, default: Any = None) -> Any:
-        """Return a Celery setting as keyword or environment variable gave it, else ``default``."""
+        """Return a Celery setting that a keyword or variable gave, else ``default``."""
         return self._given.get(name, default)
 
     def not_consumed(self) -> list[str]:
@@ -171,22 +162,19 @@ class Config(OwnSettings):
         shown = {name: v for name, v in sorted(vars(self).items()) if name[0].islower()}
         return f'{type(self).__name__}({redact(shown)!r})'
 
-    def _set_own(self, keywords: dict[str, Any]) -> None:
+    def _set_own(self, given: dict[str, Any]) -> None:
         platform = PLATFORM_QUEUE
         if isinstance(self.QUEUES, Queues):
-            platform, prefix = self.QUEUES.platform_queue_name, self.QUEUES.prefix
-            other = keywords.get('QUEUE_NAME_PREFIX')
-            if other not in (None, prefix):
-                raise SettingError(
-                    f'QUEUE_NAME_PREFIX={other!r}: the mapping was built for {prefix!r}; leave it '
-                    'out and call build_celery(env=...) for another environment'
-                )
-            keywords['QUEUE_NAME_PREFIX'] = prefix
+            platform = self.QUEUES.platform_queue_name
+            given['QUEUE_NAME_PREFIX'] = self.QUEUES.prefix
+        vars(self).update(given)
+        for name, default in vars(Config).items():
+            if name.isupper():
+                setattr(self, name, environment.own_setting(name, given.get(name), default))
         # Empty is a value here, not the absence of one.
+        chosen = given.get('PLATFORM_QUEUE_NAME')
         platform = os.environ.get('PLATFORM_QUEUE_NAME', platform)
-        given = keywords.pop('PLATFORM_QUEUE_NAME', None)
-        self.PLATFORM_QUEUE_NAME = platform if given is None else str(given)
-        self._set(keywords)
+        self.PLATFORM_QUEUE_NAME = platform if chosen is None else str(chosen)
 
     def _topology(self) -> Topology:
         if isinstance(self.QUEUES, Queues):
@@ -209,6 +197,18 @@ class Config(OwnSettings):
             exchange_name=self.given('task_default_exchange', EXCHANGE),
             exchange_type=self.given('task_default_exchange_type', EXCHANGE_TYPE),
         )
+
+    def _merged_options(self, defaults: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of the transport: the defaults with those that were given."""
+        given = self.given('broker_transport_options') or {}
+        if not isinstance(given, Mapping):
+            shown = redact_text(str(given))
+            raise SettingError(f'broker_transport_options={shown!r}: must be a dict')
+        options = {**defaults, **given}
+        for name in ('max_receives', 'weights'):  # where none is given, that of the mapping holds
+            if isinstance(options.get(name), Mapping):
+                options[name] = {**defaults.get(name, {}), **options[name]}
+        return options
 
     def _annotations(self) -> Any:
         """Return ``task_annotations``, with an end to Celery's polling of a chord's header."""
@@ -247,37 +247,54 @@ class Config(OwnSettings):
         return options
 
 
+def broker_url(endpoint: str) -> str:
+    """Return ``sqs://[key:secret@]host[:port]`` for the URL of an SQS server, ``sqs://`` for AWS.
+
+    Raises `SettingError` for an endpoint that cannot be used.
+    """
+    if not endpoint:
+        return 'sqs://'
+    try:
+        url = urlsplit(endpoint)
+        port = f':{url.port}' if url.port else ''
+    except ValueError:
+        url, port = urlsplit(''), ''
+    host = url.hostname or ''
+    # kombu, which gets the URL, reads no IPv6 address.
+    if url.scheme not in ('http', 'https') or not host or ':' in host or url.path not in ('', '/'):
+        raise SettingError(
+            f"SQS_ENDPOINT_URL={redact(endpoint)!r}: must be http:// or https://, a host's name or "
+            'IPv4 address and a port, without a path, for example http://127.0.0.1:4566'
+        )
+    login = f'{url.username}:{quote(url.password or "", safe="%")}@' if url.username else ''
+    return f'sqs://{login}{host}{port}'
+
+
+def _given(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return the Celery settings that keywords and environment variables give."""
+    for name in keywords:
+        if name not in environment.known_settings():
+            hint = environment.closest(name, environment.known_settings(), 0.7)
+            meant = f': did you mean {hint}?' if hint else ''
+            raise SettingError(
+                f'{name} is not a Celery setting'
+                f'{meant or "; name variables of your own in upper case"}'
+            )
+    variables = environment.celery_settings(os.environ)
+    # Celery reads these two from the environment itself, whatever the configuration says.
+    for name in ('broker_url', 'result_backend'):
+        if name in variables and keywords.get(name, variables[name]) != variables[name]:
+            logger.warning(
+                'Celery takes %s from the variable CELERY_%s, not from the keyword: unset it',
+                *(name, name.upper()),
+            )
+    return variables | keywords
+
+
 def _checked_names(queues: Iterable[str]) -> tuple[str, ...]:
     if isinstance(queues, str) or not isinstance(queues, Iterable):
         raise SettingError(f'queues={queues!r}: must be a list of names or a Queues mapping')
     names = tuple(queues)
     for position, name in enumerate(names):
         naming.check_queue_name(name, f'queues[{position}]')
-        if name in names[:position]:
-            raise SettingError(f'queues[{position}]: the name {name!r} stands there twice')
-    return names
-
-
-def _is_sqs(url: Any, transport: Any) -> bool:
-    # Other brokers have other options. A class is the user's own, or ours.
-    return str(url).startswith('sqs:') and (transport == 'sqs' or ':' in str(transport))
-
-
-def _warn_of_what_celery_prefers(variables: dict[str, Any], keywords: dict[str, Any]) -> None:
-    # Celery reads these two from the environment itself, whatever the configuration says.
-    for name in ('broker_url', 'result_backend'):
-        if name in variables and keywords.get(name, variables[name]) != variables[name]:
-            logger.warning(
-                'Celery takes %s from the variable CELERY_%s, not from the keyword: unset it',
-                name,
-                name.upper(),
-            )
-
-
-def _check_keyword(name: str) -> None:
-    if name not in environment.known_settings():
-        hint = environment.suggestion(name)
-        raise SettingError(
-            f'{name} is not a Celery setting'
-            + (f': did you mean {hint}?' if hint else '; name variables of your own in upper case')
-        )
+    return tuple(dict.fromkeys(names))

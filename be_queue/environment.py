@@ -1,12 +1,14 @@
-"""Celery settings from ``CELERY_<SETTING>`` environment variables."""
+"""Settings from environment variables: Celery's as ``CELERY_<SETTING>``, and our own."""
 
 from __future__ import annotations
 
 import ast
 import difflib
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
+from math import inf
 from typing import Any
 
 from celery.app import defaults
@@ -14,17 +16,31 @@ from celery.app import defaults
 from be_queue.errors import SettingError
 from be_queue.redact import redact_text
 
-__all__ = ['BOOLEANS', 'celery_settings', 'closest', 'known_settings', 'suggestion']
+__all__ = ['celery_settings', 'closest', 'known_settings', 'own_setting']
 
 logger = logging.getLogger(__name__)
 
-VARIABLE_PREFIX = 'CELERY_'
+CELERY_PREFIX = 'CELERY_'
 BOOLEANS = {
     **dict.fromkeys(('1', 'true', 'yes', 'on'), True),
     **dict.fromkeys(('0', 'false', 'no', 'off'), False),
 }
-#: Types whose values Celery takes as text; 'any' takes text as well as literals.
-_TEXT_TYPES = {'string', 'str', 'bytes'}
+TEXTS = ('string', 'str', 'bytes')
+#: The Python types of Celery's other types of settings; 'any' takes texts and literals.
+LITERALS: dict[str, tuple[tuple[type, ...], str]] = {
+    'bool': ((bool,), 'True or False'),
+    'int': ((int,), 'a whole number'),
+    'concurrency': ((int,), "a whole number, or 'auto'"),
+    'float': ((int, float), 'a number'),
+    'dict': ((dict,), "a Python dict such as {'key': 1}"),
+    'list': ((list, tuple), "a Python list or tuple such as ['json']"),
+    'tuple': ((list, tuple), "a Python list or tuple such as ['json']"),
+}
+#: Own settings whose variable has another name.
+VARIABLES = {
+    'QUEUE_NAME_PREFIX': ('QUEUE_PREFIX',),
+    'AWS_REGION': ('AWS_REGION', 'AWS_DEFAULT_REGION'),
+}
 
 
 @cache
@@ -48,25 +64,42 @@ def celery_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """
     settings = {}
     for variable, text in environ.items():
-        if not variable.startswith(VARIABLE_PREFIX) or not text:
+        if not variable.startswith(CELERY_PREFIX) or not text:
             continue
-        name = variable.removeprefix(VARIABLE_PREFIX).lower()
-        kind = known_settings().get(name)
-        if kind is not None:
-            settings[name] = _value(variable, text, kind)
-        elif hint := suggestion(name, cutoff=0.9):
+        name = variable.removeprefix(CELERY_PREFIX).lower()
+        if name in known_settings():
+            settings[name] = _value(name, text)
+        elif hint := closest(name, known_settings(), 0.9):
             logger.warning(
                 '%s is not a Celery setting and has no effect: did you mean %s%s?',
-                variable,
-                VARIABLE_PREFIX,
-                hint.upper(),
+                *(variable, CELERY_PREFIX, hint.upper()),
             )
     return settings
 
 
-def suggestion(name: str, cutoff: float = 0.7) -> str | None:
-    """Return the Celery setting whose name is closest to ``name``, if any comes close."""
-    return closest(name, known_settings(), cutoff)
+def own_setting(name: str, given: Any, default: Any) -> Any:
+    """Return a setting of be_queue: as given, else as its variable has it, else the default.
+
+    None counts as not given, an empty variable as unset. Raises `SettingError` for a value that
+    cannot be used.
+    """
+    if given is None:
+        texts = map(os.environ.get, VARIABLES.get(name, (name,)))
+        given = next(filter(None, texts), default)
+    text = str(given)
+    value: Any = text
+    if isinstance(default, bool):
+        value, wanted = BOOLEANS.get(text.lower()), 'true or false'
+    elif isinstance(default, float):
+        value, wanted = _seconds(text), 'a number of seconds above 0'
+    elif name == 'RESULT_DB_PORT':
+        is_port = text.isdecimal() and 0 < int(text) < 65536
+        value, wanted = text if is_port else None, 'a port number, 1 to 65535'
+    elif name == 'QUEUE_NAME_PREFIX':
+        value, wanted = text or None, "a text, for example 'dev'"
+    if value is None:
+        raise SettingError(f'{name}={text!r}: must be {wanted}')
+    return value
 
 
 def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
@@ -74,50 +107,31 @@ def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
-def _value(variable: str, text: str, kind: str) -> Any:
-    if variable == 'CELERY_WORKER_CONCURRENCY':
-        return _concurrency(variable, text.strip())
-    if kind in _TEXT_TYPES:
+def _value(name: str, text: str) -> Any:
+    kind = known_settings()[name]
+    if name == 'worker_concurrency' and text.lower() != 'auto':
+        kind = 'concurrency'  # Celery's type is 'any', and its command line takes these alone
+    if kind in TEXTS:
         return text
     if kind == 'bool' and text.lower() in BOOLEANS:
         return BOOLEANS[text.lower()]
     try:
-        value = ast.literal_eval(text)
+        value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        if kind == 'any':
-            return text
-        raise _refused(variable, text, kind) from None
-    if not _fits(value, kind):
-        raise _refused(variable, text, kind)
+        value = text
+    if kind == 'any':
+        return value
+    types, wanted = LITERALS[kind]
+    if value is not None and type(value) not in types:
+        variable = CELERY_PREFIX + name.upper()
+        shown = redact_text(text, variable)
+        raise SettingError(f'{variable}={shown!r}: this setting takes {wanted}')
     return value
 
 
-def _concurrency(variable: str, text: str) -> int | str:
-    # Celery's type is 'any'. Its command line reads the variable too, and takes these alone.
-    if text.lower() == 'auto':
-        return 'auto'
-    if not (text.isascii() and text.isdecimal()):
-        raise _refused(variable, text, 'concurrency')
-    return int(text)
-
-
-def _fits(value: Any, kind: str) -> bool:
-    if value is None or kind == 'any':
-        return True
-    if kind == 'bool':
-        return isinstance(value, bool)
-    if kind in ('int', 'float'):
-        numbers = (int,) if kind == 'int' else (int, float)
-        return isinstance(value, numbers) and not isinstance(value, bool)
-    return isinstance(value, dict if kind == 'dict' else (list, tuple))
-
-
-def _refused(variable: str, text: str, kind: str) -> SettingError:
-    wanted = {
-        'bool': 'True or False',
-        'int': 'a whole number',
-        'float': 'a number',
-        'concurrency': "a whole number, or 'auto'",
-        'dict': "a Python dict such as {'key': 1}",
-    }.get(kind, "a Python list or tuple such as ['json']")
-    return SettingError(f'{variable}={redact_text(text, variable)!r}: this setting takes {wanted}')
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < inf else None

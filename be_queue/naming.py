@@ -1,4 +1,4 @@
-"""From a queue's short name to its name on SQS, and back to the rules that both obey.
+"""Names of queues on SQS, and what SQS allows in them.
 
 >>> sqs_name(prefix('prod'), 'add')
 'prod-add'
@@ -20,7 +20,6 @@ from be_queue.errors import MappingError
 __all__ = [
     'FIFO_SUFFIX',
     'LOCAL_ENV',
-    'MAX_NAME_LENGTH',
     'check_queue_name',
     'check_sqs_name',
     'dead_letter_name',
@@ -36,15 +35,14 @@ DEAD_LETTER_PREFIX = 'err-'
 MAX_NAME_LENGTH = 80
 
 _LEGAL = re.compile(r'[A-Za-z0-9_-]+')
-_ILLEGAL_CHARACTER = re.compile(r'[^A-Za-z0-9_-]')
 
 
 def prefix(env: str, username: str | None = None) -> str:
-    """Return what stands before every queue name of an environment.
+    """Return the first part of every queue name of an environment.
 
     Locally that is ``{username}-{env}``, so that developers who share an AWS account do not
     take each other's messages; elsewhere it is ``env``. ``username`` defaults to the login name;
-    its characters that SQS does not know become ``-``.
+    characters that SQS does not allow become ``-``.
 
     Raises `MappingError` when ``env`` or the user name is empty, or ``env`` is illegal.
     """
@@ -55,7 +53,13 @@ def prefix(env: str, username: str | None = None) -> str:
         )
     if env != LOCAL_ENV:
         return env
-    name = _ILLEGAL_CHARACTER.sub('-', _login_name() if username is None else username)
+    try:
+        login = getpass.getuser() if username is None else username
+    except (KeyError, OSError) as error:  # a container's user id without a passwd entry
+        raise MappingError(
+            'this process has no login name, and local queue names start with it: set USERNAME'
+        ) from error
+    name = re.sub(r'[^A-Za-z0-9_-]', '-', login)
     if not name.strip('-'):
         raise MappingError(
             f'username={username!r}: local queue names start with the user name, so it must hold '
@@ -90,7 +94,7 @@ def check_sqs_name(full_name: str, entry: str) -> None:
     if not _LEGAL.fullmatch(full_name.removesuffix(FIFO_SUFFIX)):
         raise MappingError(
             f'{entry}: on SQS it would be {full_name!r}, and SQS takes letters, digits, '
-            "'-' and '_' only, and '.fifo' at the end: mend the name, or the prefix before it"
+            "'-' and '_' only, and '.fifo' at the end: fix the name, or the prefix before it"
         )
     longest = dead_letter_name(full_name)
     if len(longest) > MAX_NAME_LENGTH:
@@ -98,12 +102,3 @@ def check_sqs_name(full_name: str, entry: str) -> None:
             f'{entry}: its dead-letter queue would be {longest!r}, {len(longest)} characters; SQS '
             f'takes {MAX_NAME_LENGTH}: shorten queue_name by {len(longest) - MAX_NAME_LENGTH}'
         )
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:  # a container's user id without a passwd entry
-        raise MappingError(
-            'this process has no login name, and local queue names start with it: set USERNAME'
-        ) from error

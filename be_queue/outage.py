@@ -1,4 +1,4 @@
-"""A server that is away: when to try again, and one log line each when it goes and comes back."""
+"""Waits between retries of an unavailable server, with one log line at either end of the outage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ['CHECK_RESULT_DB', 'CHECK_SQS', 'MAX_WAIT', 'Outage', 'brief']
 
 logger = logging.getLogger(__name__)
 
-#: Seconds: the first bound of the wait before another try, which doubles, and the last.
+#: Seconds: the first bound of the wait before a retry, which doubles, and the last.
 FIRST_WAIT = 0.2
 MAX_WAIT = 5.0
-#: What to check when the server stays away.
+#: Settings to check while a server is unavailable.
 CHECK_SQS = 'SQS_ENDPOINT_URL, AWS_REGION, the AWS credentials and their rights on the queues'
 CHECK_RESULT_DB = 'RESULT_DB_HOST, _PORT, _NAME, _USER and _PASS, or CELERY_RESULT_BACKEND'
 #: Characters of an error in the log.
@@ -23,11 +23,11 @@ ERROR_LENGTH = 500
 
 
 class Outage:
-    """The failures in a row of one server.
+    """Counts the consecutive failures of one server.
 
     Arguments:
-        server: what the log calls it.
-        max_wait: the longest wait before another try, in seconds.
+        server: its name in the log.
+        max_wait: the longest wait before a retry, in seconds.
         hint: what the log asks to check.
     """
 
@@ -47,11 +47,9 @@ class Outage:
     def failed(self, error: BaseException, asked_at: float = float('inf')) -> float:
         """Count a failure; return the seconds to wait before the next try.
 
-        One that was ``asked_at`` a time, by the monotonic clock, before the server's last answer
-        is late and no new outage: requests side by side end in any order.
-
-        They are drawn by lot up to a bound that doubles, so that processes that lost the same
-        server do not come back together.
+        The wait is random, up to a bound that doubles, so that processes that lost the same server
+        do not come back together. A request that was sent before the server's last answer
+        (``asked_at``, by the monotonic clock) is late and no new outage.
         """
         if asked_at < self._answered_at:
             return random.uniform(0, FIRST_WAIT)
@@ -65,7 +63,7 @@ class Outage:
         return random.uniform(0, min(self._max_wait, FIRST_WAIT * 2 ** min(self._failures - 1, 10)))
 
     def ended(self) -> None:
-        """Say so if there was an outage."""
+        """Log the end of the outage, if there was one."""
         self._answered_at = time.monotonic()
         if self._failures:
             lasted = time.monotonic() - self._since
@@ -76,7 +74,7 @@ class Outage:
 
 
 def brief(error: BaseException) -> str:
-    """Return one line: the class and the words of the error that is the cause, without secrets."""
+    """Return one line with the class and text of the original error, without secrets."""
     # Celery's errors wrap SQLAlchemy's, which wrap the driver's and add the statement.
     cause = error.__cause__ or error
     cause = getattr(cause, 'orig', None) or cause

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
+from typing import NoReturn
 
 import kombu
 
@@ -15,11 +16,9 @@ from be_queue.topology import CELERY_QUEUE, PLATFORM_QUEUE, Topology
 __all__ = ['MAX_RECEIVES', 'Queue', 'Queues']
 
 #: Receives after which SQS moves a message to the dead-letter queue. Not every receive is an
-#: attempt: a deployment, a worker that is killed and an outage of the result database use them up
-#: as well, and must not cost sound messages. One that kills its child does so ten times.
+#: attempt: a deployment, a worker that is killed and an outage of the result database take one as
+#: well, and must not cost sound messages. A message that kills its child does so ten times.
 MAX_RECEIVES = 10
-#: What SQS takes.
-MOST_RECEIVES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,29 +51,28 @@ class Queue:
 
     def __post_init__(self) -> None:
         naming.check_queue_name(self.queue_name, repr(self))
-        if not isinstance(self.task, str) or not self.task.strip():
-            raise MappingError(f'{self!r}: task must be the non-empty name of a task')
+        if not _is_text(self.task):
+            self._refuse('task must be the non-empty name of a task')
         if '*' in self.task:
-            raise MappingError(
-                f"{self!r}: task {self.task!r} holds '*', which Celery reads as a pattern for many "
-                'tasks: name the one task that travels through this queue'
+            self._refuse(
+                f"task {self.task!r} holds '*', which Celery reads as a pattern for many tasks: "
+                'name the one task that travels through this queue'
             )
         if not isinstance(self.weight, (int, float)) or not 0 < self.weight < inf:
-            raise MappingError(f'{self!r}: weight must be a number above 0, for example 2')
-        receives = self.max_receives
-        if type(receives) is not int or not 1 <= receives <= MOST_RECEIVES:
-            raise MappingError(
-                f'{self!r}: max_receives must be a whole number, 1 to {MOST_RECEIVES}, for example '
-                f'{MAX_RECEIVES}'
-            )
-        if not _is_text_or_none(self.ratelimit_name):
-            raise MappingError(f'{self!r}: ratelimit_name must be a non-empty name, or None')
-        if not _is_text_or_none(self.ratelimit):
-            raise MappingError(f"{self!r}: ratelimit must be a limit such as '100/minute', or None")
+            self._refuse('weight must be a number above 0, for example 2')
+        if type(self.max_receives) is not int or not 1 <= self.max_receives <= 1000:
+            self._refuse(f'max_receives must be a whole number, 1 to 1000, such as {MAX_RECEIVES}')
+        if self.ratelimit_name is not None and not _is_text(self.ratelimit_name):
+            self._refuse('ratelimit_name must be a non-empty name, or None')
+        if self.ratelimit is not None and not _is_text(self.ratelimit):
+            self._refuse("ratelimit must be a limit such as '100/minute', or None")
+
+    def _refuse(self, rule: str) -> NoReturn:
+        raise MappingError(f'{self!r}: {rule}')
 
 
-def _is_text_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, str) and bool(value.strip()))
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 class Queues:
@@ -87,7 +85,7 @@ class Queues:
         app.conf.task_queues = QUEUES.celery_task_queues()
         app.conf.task_routes = QUEUES.celery_task_routes()
 
-    Raises `MappingError` for a queue name or a task that stands in two entries.
+    Raises `MappingError` for a queue name or a task in two entries.
     """
 
     def __init__(self, queues: Iterable[Queue]) -> None:
@@ -96,20 +94,21 @@ class Queues:
         self._platform_queue_name = PLATFORM_QUEUE
         seen: dict[tuple[str, str], Queue] = {}
         for position, queue in enumerate(self._queues):
+            entry = f'queues[{position}] {queue!r}'
             if not isinstance(queue, Queue):
-                raise MappingError(f'queues[{position}] is {queue!r}: every entry must be a Queue')
-            for what, value in (('queue_name', queue.queue_name), ('task', queue.task)):
-                first = seen.setdefault((what, value), queue)
-                if first is not queue:
-                    raise MappingError(
-                        f'queues[{position}] {queue!r}: {what} {value!r} is taken by {first!r}; '
-                        'each queue carries one task and each task has one queue'
-                    )
+                raise MappingError(f'{entry}: every entry must be a Queue')
             if queue.queue_name == CELERY_QUEUE:
                 raise MappingError(
-                    f"queues[{position}] {queue!r}: queue_name 'celery' is added by itself "
-                    "for Celery's own tasks: choose another"
+                    f"{entry}: queue_name 'celery' is added by itself for Celery's own tasks: "
+                    'choose another'
                 )
+            for field in ('queue_name', 'task'):
+                value = getattr(queue, field)
+                if (first := seen.setdefault((field, value), queue)) is not queue:
+                    raise MappingError(
+                        f'{entry}: {field} {value!r} is taken by {first!r}; each queue carries one '
+                        'task and each task has one queue'
+                    )
 
     def __iter__(self) -> Iterator[Queue]:
         return iter(self._queues)
@@ -149,9 +148,9 @@ class Queues:
         """Have this side consume some queues, and only send to the others.
 
         Arguments:
-            queue_names: short names; None is what the entries say.
+            queue_names: short names; None for those whose entries have ``consume=True``.
 
-        Raises `MappingError` for a name that stands in no entry.
+        Raises `MappingError` for a name that is in no entry.
         """
         known = [queue.queue_name for queue in self._given]
         unknown = sorted(set(queue_names or ()).difference(known))
@@ -159,15 +158,15 @@ class Queues:
             raise MappingError(
                 f'no queue of the mapping: {", ".join(unknown)}; it has {", ".join(known)}'
             )
-        self._queues = (
-            self._given
-            if queue_names is None
-            else tuple(replace(q, consume=q.queue_name in queue_names) for q in self._given)
-        )
+        self._queues = self._given
+        if queue_names is not None:
+            self._queues = tuple(
+                replace(q, consume=q.queue_name in queue_names) for q in self._given
+            )
 
     @property
     def prefix(self) -> str:
-        """What stands before every queue name: ``{env}`` or ``{username}-{env}``."""
+        """The first part of every queue name: ``{env}`` or ``{username}-{env}``."""
         if self._prefix is None:
             raise MappingError(
                 'the queue-task mapping has no environment yet: call '
@@ -191,29 +190,16 @@ class Queues:
     def topology(self, platform_queue_name: str | None = None) -> Topology:
         """Return the declarations, under the queues' names on SQS.
 
-        ``platform_queue_name`` stands in for the one given to `build_celery`.
+        ``platform_queue_name`` replaces the one given to `build_celery`.
         """
         platform = self._platform_queue_name if platform_queue_name is None else platform_queue_name
         self._check_platform(platform, self.prefix)
         return Topology(
-            work=tuple(self.sqs_name(queue) for queue in self._queues),
+            work=tuple(self.sqs_name(queue) for queue in self),
             celery=naming.sqs_name(self.prefix, CELERY_QUEUE),
             platform=naming.sqs_name(self.prefix, platform) if platform else '',
             not_consumed=tuple(self.sqs_name(queue) for queue in self if not queue.consume),
         )
-
-    def _check_platform(self, name: str, prefix: str) -> None:
-        if not name:
-            return
-        entry = f'platform_queue_name={name!r}'
-        naming.check_queue_name(name, entry)
-        naming.check_sqs_name(naming.sqs_name(prefix, name), entry)
-        for taken in (CELERY_QUEUE, *(queue.queue_name for queue in self._queues)):
-            if name == taken:
-                raise MappingError(
-                    f'{entry}: the queue {taken!r} has another use, and the platform queue gets a '
-                    'copy of every message: rename one of them'
-                )
 
     def celery_task_queues(self) -> list[kombu.Queue]:
         """Return the value for Celery's ``task_queues``."""
@@ -221,7 +207,7 @@ class Queues:
 
     def celery_task_routes(self) -> dict[str, dict[str, str]]:
         """Return the value for Celery's ``task_routes``."""
-        return self.topology().routes_by_task({q.task: self.sqs_name(q) for q in self._queues})
+        return self.topology().routes_by_task({queue.task: self.sqs_name(queue) for queue in self})
 
     def check_registered(self, task_names: Collection[str]) -> None:
         """Raise `MappingError` unless a worker's tasks and the mapping name each other.
@@ -232,14 +218,12 @@ class Queues:
         registered = {name for name in task_names if not name.startswith('celery.')}
         faults = [
             f'{queue!r} maps task {queue.task!r}, which this worker does not register: '
-            'define the task or mend its name in the mapping'
-            for queue in self._queues
+            'define the task or fix its name in the mapping'
+            for queue in self
             if queue.consume and queue.task not in registered
         ]
-        # By the entries, since workers of other queues may run the same code.
-        mapped = {queue.task for queue in self._given if queue.consume} | {
-            queue.task for queue in self._queues if queue.consume
-        }
+        # Of all entries too, since workers of other queues may run the same code.
+        mapped = {queue.task for queue in (*self, *self._given) if queue.consume}
         faults += [
             f'task {name!r} is registered, but no queue carries it: add '
             f'Queue(queue_name=..., task={name!r}) to the mapping'
@@ -247,3 +231,15 @@ class Queues:
         ]
         if faults:
             raise MappingError('\n'.join(faults))
+
+    def _check_platform(self, name: str, prefix: str) -> None:
+        if not name:
+            return
+        entry = f'platform_queue_name={name!r}'
+        naming.check_queue_name(name, entry)
+        naming.check_sqs_name(naming.sqs_name(prefix, name), entry)
+        if name in (CELERY_QUEUE, *(queue.queue_name for queue in self)):
+            raise MappingError(
+                f'{entry}: the queue {name!r} has another use, and the platform queue gets a copy '
+                'of every message: rename one of them'
+            )

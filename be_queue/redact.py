@@ -1,6 +1,6 @@
-"""Takes passwords out of settings before anybody sees them.
+"""Masks passwords in settings and texts.
 
-The time that it takes grows with a text's length and no faster: the text may be a stranger's.
+Takes time in proportion to the length of a text, which may be a stranger's.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ __all__ = ['MASK', 'names_secret', 'redact', 'redact_text']
 
 MASK = '***'
 _SECRET_NAME = re.compile(
-    # And no passengers.
+    # Not 'passengers'.
     'pass(?:w|phrase|code|(?![a-z]))|pwd|secret|token|credential|authorization|cookie'
     '|(?:access|account|api|private)[_-]?key',
     re.IGNORECASE,
 )
-# From the first URL that has a ':' after its host or user.
+# All from the first URL that has a ':' after its host or user.
 _URL_PASSWORD = re.compile(r'(\w://[^:/]*:).*', re.DOTALL)
 _QUERY_NAME = re.compile('[?&]([^?&=]*)=')
 
@@ -29,7 +29,7 @@ def names_secret(name: str) -> bool:
 
 
 def without_passwords(value: Any) -> Any:
-    """Return a text without the passwords in its URLs and their queries, another value as it is."""
+    """Mask the passwords in a text's URLs and their queries; return other values as they are."""
     if not isinstance(value, str):
         return value
     # To the last '@', over whatever lies between: SQLAlchemy takes passwords that hold '/', '?',
@@ -42,11 +42,11 @@ def without_passwords(value: Any) -> Any:
 def redact(value: Any, key: str = '', leaf: Callable[[Any], Any] = without_passwords) -> Any:
     """Return ``value`` with every password replaced by ``***``.
 
-    Masked is all that is under a key that names a secret, at any depth of dicts, lists, tuples and
-    sets: of ``key`` too. A switch and an absent or empty secret are shown.
+    Everything under a key that names a secret is masked, at any depth of dicts, lists, tuples and
+    sets, and under ``key``. Booleans and empty values are shown.
 
     Arguments:
-        leaf: what becomes of every other value, and of the keys.
+        leaf: applied to every other value, and to the keys.
     """
     if value and not isinstance(value, bool) and names_secret(key):
         return MASK
@@ -58,9 +58,9 @@ def redact(value: Any, key: str = '', leaf: Callable[[Any], Any] = without_passw
 
 
 def redact_text(text: str, key: str = '') -> str:
-    """Return ``text`` for an error message: masked whole where it seems to hold a secret.
+    """Return a text for an error message, masked as a whole if it seems to hold a secret.
 
-    For a text that should have been a dict or a list, and cannot be taken apart.
+    For texts that should have been a dict or a list, and cannot be parsed.
     """
     return MASK if names_secret(text) else str(redact(text, key))
 

@@ -1,4 +1,4 @@
-"""Where results are: the URL of the database, and what stands in when its driver is missing."""
+"""The result backend: a URL of PostgreSQL, or a stand-in where its driver is not installed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ __all__ = ['NotInstalled', 'ResultsExtraMissingError', 'default_backend', 'engin
 def default_backend(*, user: str, password: str, host: str, port: str, name: str) -> str:
     """Return the value for Celery's ``result_backend``: PostgreSQL by SQLAlchemy and psycopg.
 
-    Without SQLAlchemy or psycopg, as in a producer that never reads results, it is a backend that
-    explains itself when asked for one.
+    Without SQLAlchemy or psycopg, as in a producer that never reads results, it is `NotInstalled`.
     """
     if find_spec('sqlalchemy') is None or find_spec('psycopg') is None:
         return 'be_queue.results:NotInstalled'
@@ -27,16 +26,16 @@ def default_backend(*, user: str, password: str, host: str, port: str, name: str
 
 
 def engine_options(result_backend: str, timeout: float = 5.0) -> dict[str, Any]:
-    """Return the value for Celery's ``database_engine_options``, the arguments of the engine.
+    """Return the value for Celery's ``database_engine_options``.
 
     Arguments:
         result_backend: Celery's setting.
-        timeout: seconds after which a server that does not answer is given up.
+        timeout: seconds for the server to answer.
     """
     if 'sqlite' in result_backend:
         # Seconds to wait for another process's write.
         return {'connect_args': {'timeout': 30}}
-    # Celery's own: connections are tried before use, and renewed every so many seconds.
+    # Celery's own defaults, which are lost when there are options.
     options: dict[str, Any] = {'pool_pre_ping': True, 'pool_recycle': 3600}
     if 'psycopg' in result_backend:
         options['connect_args'] = {
@@ -57,7 +56,7 @@ class ResultsExtraMissingError(BeQueueError):
 
 
 class NotInstalled(DisabledBackend):
-    """Lets a producer send tasks, and says what is missing when it asks for a result."""
+    """Lets a producer send tasks, and says what to install when it asks for a result."""
 
     def _explain(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ResultsExtraMissingError

@@ -1,8 +1,8 @@
-"""Which queue a task goes to, for Celery's ``task_routes``."""
+"""Celery's ``task_routes``: which queue a task goes to."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from celery import current_app
@@ -12,38 +12,29 @@ from be_queue.errors import UnmappedTaskError
 from be_queue.queues import Queues
 from be_queue.topology import Topology
 
-__all__ = ['RefuseUnmapped', 'routes']
-
-#: Options of a call that say where it goes.
-DESTINATIONS = ('queue', 'exchange', 'routing_key')
+__all__ = ['routes']
 
 
 def routes(queues: Queues | Iterable[str], topology: Topology, allow_unmapped: bool) -> list[Any]:
-    """Return the routes of a mapping by task, of names of queues by pattern."""
+    """Return the routes of a mapping by task, or of queue names by pattern."""
     if isinstance(queues, Queues):
         known = topology.routes_by_task({queue.task: queues.sqs_name(queue) for queue in queues})
     else:
         known = topology.routes_by_pattern(queues)
-    return [known] if allow_unmapped else [known, RefuseUnmapped(known.keys())]
+    return [known] if allow_unmapped else [known, _refuse_unmapped(known.keys())]
 
 
-class RefuseUnmapped:
-    """The last of Celery's routers: refuses to send what those before it do not know.
+def _refuse_unmapped(known: Collection[str]) -> Callable[..., None]:
+    """Return the last of Celery's routers, which refuses tasks that have no queue.
 
-    Celery would send it to the queue of its own tasks, where it ends as a dead letter. A task that
-    runs in a worker sends as Celery does: the rest of a chain is sent when the body is over, and an
-    error there would cost the result.
-
-    Arguments:
-        known: names of tasks that have a queue, and patterns.
+    Celery would send them to the queue of its own tasks, where they end as dead letters. A running
+    task sends as Celery does: the rest of a chain is sent when the body is over, and an error there
+    would cost the result.
     """
 
-    def __init__(self, known: Collection[str]) -> None:
-        self._known = known
+    def route(name: str, args: Any, kwargs: Any, options: dict[str, Any], **_: Any) -> None:
+        has_destination = any(map(options.get, ('queue', 'exchange', 'routing_key')))
+        if not has_destination and not current_app.current_worker_task:
+            raise UnmappedTaskError(name, closest(name, known, 0.6))
 
-    def __call__(
-        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], **_: Any
-    ) -> None:
-        is_given = any(options.get(option) for option in DESTINATIONS)
-        if not is_given and not current_app.current_worker_task:
-            raise UnmappedTaskError(name, closest(name, self._known, 0.6))
+    return route

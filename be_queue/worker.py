@@ -1,7 +1,7 @@
-"""A Celery worker on SQS: what it cannot start or does not acknowledge returns to SQS.
+"""A Celery worker on SQS that returns tasks to SQS which it cannot start or does not acknowledge.
 
-Celery lets tasks wait for a child in the main process, however long that is. Here they wait in a
-queue of the consumer's own, from which they return to SQS: another worker may have a child free.
+In Celery, tasks wait for a free child in the main process, for as long as that takes. Here they
+wait in a queue of the consumer, from which they return to SQS, where another worker may take them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOOK_INTERVAL = 0.25
 
 
 def raised(exc_info: Any) -> BaseException:
-    """Return the exception of what the pool reports; it wraps those of the main process."""
+    """Return the exception in the pool's report, without the wrapper of the main process."""
     error: BaseException = exc_info.exception
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
 

@@ -12,8 +12,7 @@ import unittest
 from celery import Celery
 
 from be_queue.queues import Queues
-from be_queue.testing.checks import ProducerChecks, WorkerChecks
-from be_queue.testing.declared import Declared
+from be_queue.testing.checks import Declared, ProducerChecks, WorkerChecks
 
 __all__ = ['build_functional_tests']
 
@@ -35,6 +34,6 @@ def build_functional_tests(app: Celery, queues: Queues | None = None) -> type[un
         pass
 
     FunctionalTests.declared = declared
-    # Else every line of a report starts with the name of this function.
+    # Every line of a report would start with the name of this function.
     FunctionalTests.__qualname__ = 'FunctionalTests'
     return FunctionalTests

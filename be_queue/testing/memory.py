@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable
-from types import TracebackType
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import kombu
@@ -12,6 +11,20 @@ from celery import Celery
 from kombu.transport import memory, virtual
 
 __all__ = ['MemoryBroker', 'MemoryTransport']
+
+
+class MemoryTransport(memory.Transport):
+    """kombu's in-memory transport, without the state that it shares between connections."""
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self.state = virtual.BrokerState()
+        self.queues: dict[str, queue.Queue[Any]] = {}
+
+    class Channel(memory.Channel):
+        def __init__(self, connection: Any, **options: Any) -> None:
+            super().__init__(connection, **options)
+            self.queues = connection.queues
 
 
 class MemoryBroker:
@@ -23,12 +36,7 @@ class MemoryBroker:
     def __enter__(self) -> MemoryBroker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.release()
 
     def declare(self, queues: Iterable[kombu.Queue]) -> None:
@@ -40,7 +48,7 @@ class MemoryBroker:
         """Send a task by the app's routes; return the names of the queues that got a copy.
 
         Arguments:
-            options: what ``app.send_task`` takes beside the name, for example ``queue``.
+            options: further arguments of ``app.send_task``, for example ``queue``.
         """
         app.send_task(
             task,
@@ -54,33 +62,17 @@ class MemoryBroker:
         )
         return sorted(self._take())
 
-    def _take(self) -> Iterable[str]:
+    def _take(self) -> Iterator[str]:
         for name, messages in self._connection.transport.queues.items():
             while not messages.empty():
                 messages.get_nowait()
                 yield name
 
 
-class _Channel(memory.Channel):
-    def __init__(self, connection: Any, **options: Any) -> None:
-        super().__init__(connection, **options)
-        self.queues = connection.queues
-
-
-class MemoryTransport(memory.Transport):
-    """kombu's in-memory transport, without the state that it shares between connections."""
-
-    Channel = _Channel
-
-    def __init__(self, client: Any, **options: Any) -> None:
-        super().__init__(client, **options)
-        self.state = virtual.BrokerState()
-        self.queues: dict[str, queue.Queue[Any]] = {}
-
-
 class _NoResult:
-    """Takes the place of an AsyncResult, which would connect to the result backend."""
+    """An AsyncResult that does not connect to the result backend."""
+
+    ignored = True
 
     def __init__(self, task_id: str) -> None:
         self.id = task_id
-        self.ignored = True

@@ -1,4 +1,4 @@
-"""Config: the defaults, and who wins over them."""
+"""Config: the defaults, what wins over them, and what its repr shows."""
 
 from __future__ import annotations
 
@@ -7,72 +7,59 @@ from typing import Any
 import kombu
 import pytest
 from celery import Celery
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from be_queue import Config, Queue, Queues, SettingError, UnmappedTaskError
+from be_queue import Config, Queue, Queues, UnmappedTaskError
+from tests.unit.be_queue.apps import celery_app
+from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
 
 EXCHANGE = kombu.Exchange('task_exchange', 'topic')
 
 
-def mapping(env: str = 'prod', **options: Any) -> Queues:
+def mapping() -> Queues:
     queues = [
         Queue(queue_name='add', task='tasks.add'),
         Queue(queue_name='other', task='other', consume=False),
     ]
-    return Queues(queues).build_celery(env, **options)
+    return Queues(queues).build_celery('prod')
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('QUEUES', ('foo', 'bar')),
-        ('PLATFORM_QUEUE_NAME', 'platform.fifo'),
-        ('QUEUE_NAME_PREFIX', 'dev'),
-        ('RESULT_DB_USER', 'cadasta'),
-        ('RESULT_DB_PASS', 'cadasta'),
-        ('RESULT_DB_HOST', 'localhost'),
-        ('RESULT_DB_PORT', '5432'),
-        ('RESULT_DB_NAME', 'cadasta'),
-        ('AWS_REGION', 'us-west-2'),
-        ('SQS_ENDPOINT_URL', ''),
-        ('result_backend', 'db+postgresql+psycopg://cadasta:cadasta@localhost:5432/cadasta'),
-        ('broker_url', 'sqs://'),
-        ('broker_transport', 'be_queue.transport:Transport'),
-        (
-            'broker_transport_options',
-            {
-                'region': 'us-west-2',
-                'queue_name_prefix': 'dev-',
-                'copies_to': ['platform.fifo'],
-            },
-        ),
-        (
-            'task_queues',
-            {
-                kombu.Queue('celery', EXCHANGE, routing_key='celery'),
-                kombu.Queue('platform.fifo', EXCHANGE, routing_key='#'),
-                kombu.Queue('foo', EXCHANGE, routing_key='foo'),
-                kombu.Queue('bar', EXCHANGE, routing_key='bar'),
-            },
-        ),
-        ('task_default_exchange', 'task_exchange'),
-        ('task_default_exchange_type', 'topic'),
-        ('task_track_started', True),
-        ('task_acks_late', True),
-        ('task_reject_on_worker_lost', True),
-        ('task_create_missing_queues', False),
-    ],
-)
-def test_the_default_is_as_documented(name: str, value: Any) -> None:
-    assert getattr(Config(['foo', 'bar']), name) == value
+def test_the_defaults_are_as_documented() -> None:
+    expected = {
+        'QUEUES': ('foo', 'bar'),
+        'PLATFORM_QUEUE_NAME': 'platform.fifo',
+        'QUEUE_NAME_PREFIX': 'dev',
+        'AWS_REGION': 'us-west-2',
+        'SQS_ENDPOINT_URL': '',
+        'result_backend': 'db+postgresql+psycopg://cadasta:cadasta@localhost:5432/cadasta',
+        'broker_url': 'sqs://',
+        'broker_transport': 'be_queue.transport:Transport',
+        'broker_transport_options': {
+            'region': 'us-west-2',
+            'queue_name_prefix': 'dev-',
+            'copies_to': ['platform.fifo'],
+        },
+        'task_queues': {
+            kombu.Queue('celery', EXCHANGE, routing_key='celery'),
+            kombu.Queue('platform.fifo', EXCHANGE, routing_key='#'),
+            kombu.Queue('foo', EXCHANGE, routing_key='foo'),
+            kombu.Queue('bar', EXCHANGE, routing_key='bar'),
+        },
+        'task_default_exchange': 'task_exchange',
+        'task_default_exchange_type': 'topic',
+        'task_track_started': True,
+        'task_acks_late': True,
+        'task_reject_on_worker_lost': True,
+        'task_create_missing_queues': False,
+    }
+    config = Config(['foo', 'bar'])
 
-
-def test_the_default_routes_send_each_pattern_to_its_queue() -> None:
-    routes, _ = Config(['foo', 'bar']).task_routes
-
-    assert routes.keys() == {'celery.*', 'foo.*', 'bar.*'}
-    for pattern, route in routes.items():
-        assert route['exchange'] == EXCHANGE
-        assert route['routing_key'] == pattern.removesuffix('.*')
+    assert {name: getattr(config, name) for name in expected} == expected
+    assert {
+        pattern: (route['exchange'], route['routing_key'])
+        for pattern, route in config.task_routes[0].items()
+    } == {f'{name}.*': (EXCHANGE, name) for name in ('celery', 'foo', 'bar')}
 
 
 def test_a_mapping_brings_its_names_and_routes() -> None:
@@ -81,10 +68,7 @@ def test_a_mapping_brings_its_names_and_routes() -> None:
     assert config.QUEUE_NAME_PREFIX == 'prod'
     assert config.broker_transport_options['queue_name_prefix'] == ''
     assert {queue.name for queue in config.task_queues} == {
-        'prod-celery',
-        'prod-platform.fifo',
-        'prod-add',
-        'prod-other',
+        *('prod-celery', 'prod-platform.fifo', 'prod-add', 'prod-other')
     }
     assert config.task_routes[0] == {
         'celery.*': {'queue': 'prod-celery'},
@@ -96,24 +80,15 @@ def test_a_mapping_brings_its_names_and_routes() -> None:
 @pytest.mark.parametrize(
     ('queues', 'name', 'message'),
     [
-        (
-            mapping(),
-            'tasks.ad',
-            "task 'tasks.ad' has no queue in the mapping: did you mean 'tasks.add'",
-        ),
-        (
-            mapping(),
-            'zzz',
-            "task 'zzz' has no queue in the mapping: map it, name a queue in the call",
-        ),
+        (mapping(), 'tasks.ad', "no queue in the mapping: did you mean 'tasks.add'"),
+        (mapping(), 'zzz', "task 'zzz' has no queue in the mapping: map it, name a queue"),
         (['foo', 'bar'], 'food.add', "did you mean 'foo.*'"),
     ],
 )
 def test_a_task_without_a_queue_is_refused_where_it_is_sent(
     queues: Any, name: str, message: str
 ) -> None:
-    app = Celery(set_as_current=False)
-    app.config_from_object(Config(queues))
+    app = celery_app(Config(queues))
 
     for send in (app.send_task, lambda name: app.signature(name).apply_async()):
         with pytest.raises(UnmappedTaskError) as caught:
@@ -134,83 +109,48 @@ def test_a_task_without_a_queue_is_refused_where_it_is_sent(
         ('tasks.ad', {}, {'task_routes': {}}),
     ],
 )
-def test_a_task_with_a_place_to_go_is_sent(
+def test_a_task_with_a_destination_is_sent(
     name: str, options: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    app = Celery(set_as_current=False)
-    app.config_from_object(
-        Config(
-            mapping(),
-            broker_url='memory://',
-            broker_transport='memory',
-            broker_transport_options={},
-            result_backend='cache+memory://',
-            **settings,
-        )
-    )
+    memory = {'broker_url': 'memory://', 'broker_transport': 'memory'}
+    app = celery_app(Config(mapping(), result_backend='cache+memory://', **memory, **settings))
+
     assert app.send_task(name, **options).id
 
 
 def test_the_queues_that_are_added_by_themselves_may_be_listed() -> None:
-    config = Config(['celery', 'foo', 'platform.fifo', 'audit'], PLATFORM_QUEUE_NAME='audit')
+    config = Config(['celery', 'foo', 'platform.fifo', 'foo'], PLATFORM_QUEUE_NAME='audit')
 
     assert config.QUEUES == ('foo',)
     assert {(queue.name, queue.routing_key) for queue in config.task_queues} == {
-        ('celery', 'celery'),
-        ('audit', '#'),
-        ('foo', 'foo'),
+        *(('celery', 'celery'), ('audit', '#'), ('foo', 'foo'))
     }
 
 
-INTERNALS = [
-    ('PLATFORM_QUEUE_NAME', 'PLATFORM_QUEUE_NAME'),
-    ('QUEUE_NAME_PREFIX', 'QUEUE_PREFIX'),
-    ('RESULT_DB_USER', 'RESULT_DB_USER'),
-    ('RESULT_DB_PASS', 'RESULT_DB_PASS'),
-    ('RESULT_DB_HOST', 'RESULT_DB_HOST'),
-    ('RESULT_DB_NAME', 'RESULT_DB_NAME'),
-    ('AWS_REGION', 'AWS_REGION'),
-    ('AWS_REGION', 'AWS_DEFAULT_REGION'),
-]
-
-
-@pytest.mark.parametrize(('name', 'variable'), INTERNALS)
-def test_the_keyword_of_an_internal_beats_its_variable_beats_its_default(
-    monkeypatch: pytest.MonkeyPatch, name: str, variable: str
-) -> None:
-    default = getattr(Config(['foo']), name)
-
-    monkeypatch.setenv(variable, 'from-variable')
-    assert getattr(Config(['foo']), name) == 'from-variable' != default
-    assert getattr(Config(['foo'], **{name: 'from-keyword'}), name) == 'from-keyword'
-
-
 @pytest.mark.parametrize(
-    ('setting', 'text', 'value', 'keyword', 'default'),
+    ('name', 'variable', 'text', 'value', 'keyword'),
     [
-        ('task_track_started', 'no', False, None, True),
-        ('task_default_exchange', 'mine', 'mine', 'yours', 'task_exchange'),
-        ('broker_transport', 'memory', 'memory', 'filesystem', 'be_queue.transport:Transport'),
-        ('broker_url', 'memory://a', 'memory://a', 'memory://b', 'sqs://'),
-        ('result_extended', 'False', False, None, True),
-        ('task_routes', "{'a': {'queue': 'foo'}}", {'a': {'queue': 'foo'}}, {}, None),
-        ('worker_prefetch_multiplier', '7', 7, 8, None),
+        ('PLATFORM_QUEUE_NAME', 'PLATFORM_QUEUE_NAME', 'a', 'a', 'b'),
+        ('QUEUE_NAME_PREFIX', 'QUEUE_PREFIX', 'a', 'a', 'b'),
+        ('RESULT_DB_PASS', 'RESULT_DB_PASS', 'a', 'a', 'b'),
+        ('RESULT_BACKEND_TIMEOUT', 'RESULT_BACKEND_TIMEOUT', '3', 3.0, 4.0),
+        ('ALLOW_UNMAPPED_TASKS', 'ALLOW_UNMAPPED_TASKS', 'YES', True, False),
+        ('AWS_REGION', 'AWS_REGION', 'a', 'a', 'b'),
+        ('AWS_REGION', 'AWS_DEFAULT_REGION', 'a', 'a', 'b'),
+        ('task_track_started', 'CELERY_TASK_TRACK_STARTED', 'no', False, None),
+        ('task_default_exchange', 'CELERY_TASK_DEFAULT_EXCHANGE', 'mine', 'mine', 'yours'),
+        ('broker_transport', 'CELERY_BROKER_TRANSPORT', 'memory', 'memory', 'filesystem'),
+        ('broker_url', 'CELERY_BROKER_URL', 'memory://a', 'memory://a', 'memory://b'),
+        ('task_routes', 'CELERY_TASK_ROUTES', "{'a': {'queue': 'b'}}", {'a': {'queue': 'b'}}, {}),
     ],
 )
-def test_the_keyword_of_a_setting_beats_its_variable_beats_its_default(
-    monkeypatch: pytest.MonkeyPatch,
-    setting: str,
-    text: str,
-    value: Any,
-    keyword: Any,
-    default: Any,
+def test_a_keyword_beats_a_variable_beats_the_default(
+    monkeypatch: pytest.MonkeyPatch, name: str, variable: str, text: str, value: Any, keyword: Any
 ) -> None:
-    if default is not None:
-        assert getattr(Config(['foo']), setting) == default
-
-    monkeypatch.setenv(f'CELERY_{setting.upper()}', text)
-    assert getattr(Config(['foo']), setting) == value
-    assert getattr(Config(['foo'], **{setting: keyword}), setting) == keyword
+    assert getattr(Config(['foo']), name) != value
+    monkeypatch.setenv(variable, text)
+    assert getattr(Config(['foo']), name) == value
+    assert getattr(Config(['foo'], **{name: keyword}), name) == keyword
 
 
 def test_an_empty_variable_is_unset_but_for_the_platform_queue(
@@ -230,36 +170,16 @@ def test_the_platform_queue_can_be_switched_off_by_keyword(queues: Any) -> None:
     config = Config(queues, PLATFORM_QUEUE_NAME='')
 
     assert '#' not in {queue.routing_key for queue in config.task_queues}
-    assert 'platform.fifo' not in str(config.not_consumed())
     assert 'copies_to' not in config.broker_transport_options
 
 
-def test_the_result_backend_is_made_of_the_database_settings(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for part in ('USER', 'PASS', 'HOST', 'NAME'):
-        monkeypatch.setenv(f'RESULT_DB_{part}', part.lower())
-
-    config = Config(['foo'], RESULT_DB_PORT=5433)
-
-    assert config.result_backend == 'db+postgresql+psycopg://user:pass@host:5433/name'
-
-
 def test_transport_options_are_merged_into_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('CELERY_BROKER_TRANSPORT_OPTIONS', "{'region': 'eu-west-1'}")
-    assert Config(['foo']).broker_transport_options == {
-        'region': 'eu-west-1',
-        'queue_name_prefix': 'dev-',
-        'copies_to': ['platform.fifo'],
-    }
-
+    defaults = Config(['foo']).broker_transport_options
     config = Config(['foo'], broker_transport_options={'polling_interval': 0.1})
-    assert config.broker_transport_options == {
-        'region': 'us-west-2',
-        'queue_name_prefix': 'dev-',
-        'copies_to': ['platform.fifo'],
-        'polling_interval': 0.1,
-    }
+    assert config.broker_transport_options == defaults | {'polling_interval': 0.1}
+
+    monkeypatch.setenv('CELERY_BROKER_TRANSPORT_OPTIONS', "{'region': 'eu-west-1'}")
+    assert Config(['foo']).broker_transport_options == defaults | {'region': 'eu-west-1'}
 
 
 def test_the_exchange_setting_reaches_queues_and_routes() -> None:
@@ -281,26 +201,22 @@ def test_a_subclass_has_defaults_of_its_own_which_keywords_still_beat() -> None:
     assert config.given('worker_concurrency', 'default') == 'default'
 
 
-def test_a_worker_leaves_the_platform_queue_and_other_workers_queues_alone() -> None:
-    assert Config(mapping()).not_consumed() == ['prod-other', 'prod-platform.fifo']
-    assert Config(['foo']).not_consumed() == ['platform.fifo']
-    assert Config(['foo'], PLATFORM_QUEUE_NAME='').not_consumed() == []
-
-
-@pytest.mark.parametrize('queues', [['foo'], mapping()], ids=['names', 'mapping'])
+@pytest.mark.parametrize(
+    ('queues', 'left'),
+    [(['foo'], ['platform.fifo']), (mapping(), ['prod-other', 'prod-platform.fifo'])],
+)
 @pytest.mark.parametrize('asks', [False, True], ids=['plain', '-Q'])
-def test_it_consumes_them_only_when_it_asks_for_them(queues: Any, asks: bool) -> None:
+def test_a_worker_consumes_queues_of_others_only_when_it_asks_for_them(
+    queues: Any, left: list[str], asks: bool
+) -> None:
     config = Config(queues)
-    app = Celery(set_as_current=False)
-    app.config_from_object(config)
+    app = celery_app(config)
     app.loader.init_worker()
-    app.amqp.queues.select(config.not_consumed() if asks else None)
-    consumed = set(app.amqp.queues.consume_from)
-    assert consumed == (
-        set(config.not_consumed())
-        if asks
-        else set(app.amqp.queues).difference(config.not_consumed())
-    )
+    app.amqp.queues.select(left if asks else None)
+
+    assert config.not_consumed() == left
+    consumed = set(left) if asks else set(app.amqp.queues).difference(left)
+    assert set(app.amqp.queues.consume_from) == consumed
 
 
 @pytest.mark.parametrize(
@@ -308,15 +224,13 @@ def test_it_consumes_them_only_when_it_asks_for_them(queues: Any, asks: bool) ->
     [
         ('http://127.0.0.1:4566', 'sqs://127.0.0.1:4566', 'http://127.0.0.1:4566', (None, None)),
         ('https://sqs.corp/', 'sqs://sqs.corp', 'https://sqs.corp', (None, None)),
-        ('http://k:s@h:1', 'sqs://k:s@h:1', 'http://h:1', ('k', 's')),
         ('http://k:a%2Fb%25@h:1', 'sqs://k:a%2Fb%25@h:1', 'http://h:1', ('k', 'a/b%')),
     ],
 )
 def test_another_sqs_server_is_reached_by_its_url(
     url: str, broker_url: str, endpoint: str, login: tuple[str | None, str | None]
 ) -> None:
-    app = Celery(set_as_current=False)
-    app.config_from_object(Config(['foo'], SQS_ENDPOINT_URL=url))
+    app = celery_app(Config(['foo'], SQS_ENDPOINT_URL=url))
     connection = app.connection_for_write()
 
     assert app.conf.broker_url == broker_url
@@ -327,7 +241,9 @@ def test_another_sqs_server_is_reached_by_its_url(
 
 
 @pytest.mark.parametrize('name', ['broker_url', 'result_backend'])
-def test_a_keyword_that_celery_will_not_heed_is_warned_of(name, monkeypatch, caplog):
+def test_a_keyword_that_celery_will_not_heed_is_warned_of(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv(f'CELERY_{name.upper()}', 'cache+memory://')
     Config(['a'], **{name: 'cache+memory://'})
     assert not caplog.messages
@@ -335,32 +251,44 @@ def test_a_keyword_that_celery_will_not_heed_is_warned_of(name, monkeypatch, cap
     assert f'CELERY_{name.upper()}' in caplog.text
 
 
-def test_a_chord_s_header_is_polled_until_its_timeout():
+def test_a_chord_s_header_is_polled_until_its_timeout() -> None:
     config = Config(
         ['foo'],
         CHORD_TIMEOUT=60,
         result_chord_retry_interval=2.0,
         task_annotations={'foo': {'max_retries': 1}},
     )
-    app = Celery(set_as_current=False)
-    app.config_from_object(config)
+    app: Celery = celery_app(config)
     assert app.tasks['celery.chord_unlock'].max_retries == 30
     assert app.conf.task_annotations['foo'] == {'max_retries': 1}
 
 
-@pytest.mark.parametrize('timeout', ['soon', '0', 'inf'])
-def test_a_chord_timeout_that_cannot_be_used_is_refused(timeout):
-    with pytest.raises(
-        SettingError, match=f"CHORD_TIMEOUT='{timeout}': must be a number of seconds above"
-    ):
-        Config(['foo'], CHORD_TIMEOUT=timeout)
+def test_repr_shows_the_settings_and_none_of_the_internals() -> None:
+    config = Config(['foo'], MY_OWN='mine', worker_concurrency=4)
+
+    shown = {name for name in vars(config) if f"'{name}': " in repr(config)}
+    assert shown == {name for name in vars(config) if name[0].islower()}
+    assert "'worker_concurrency': 4" in repr(config)
 
 
-@pytest.mark.parametrize('limit', [0, None])
-def test_a_producer_without_a_pool_of_connections_is_warned_of(
-    limit: int | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    Config(['a'], broker_pool_limit=1)
-    assert not caplog.messages
-    Config(['a'], broker_pool_limit=limit)
-    assert f'broker_pool_limit={limit}: ' in caplog.text
+HIDDEN: list[Any] = [
+    lambda password: {'RESULT_DB_PASS': password},
+    lambda password: {'broker_url': f'scheme://user:{password}@host:1/path'},
+    lambda password: {'broker_read_url': f'scheme://user:{password}@host:1/path'},
+    lambda password: {'result_backend': f'scheme://user:{password}@host:1/path'},
+    *(
+        lambda password, option=option: {'broker_transport_options': option(password)}
+        for option in (
+            lambda password: {'password': password},
+            lambda password: {'client-config': {'proxies': {'https': f'http://u:{password}@p'}}},
+            lambda password: {'predefined_queues': {'foo': {'secret_access_key': password}}},
+            lambda password: {'sentinels': [('host', 1, {'sasl': [{'session_token': password}]})]},
+        )
+    ),
+]
+
+
+@settings(deadline=None, max_examples=200)
+@given(PASSWORDS, st.sampled_from(HIDDEN))
+def test_repr_hides_passwords(password: str, keywords: Any) -> None:
+    assert_hidden(password, repr(Config(['foo'], **keywords(password))))
