@@ -1,4 +1,4 @@
-"""Who is compared: a Celery app each, with the same task.
+"""The contenders: a Celery app each, with the same task.
 
 All delete a message after its task, as `be_queue.Config` does: ``task_acks_late`` and
 ``task_reject_on_worker_lost`` are on everywhere.
@@ -34,12 +34,12 @@ REGION = 'us-west-2'
 
 
 class BenchmarkError(Exception):
-    """A benchmark cannot go on; says which and what to look at."""
+    """A benchmark cannot go on."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One of those compared.
+    """A Celery app with its settings and broker.
 
     Arguments:
         name: on the command line and in queue names.

@@ -3,8 +3,8 @@
     python -m benchmarks.delay_proxy HOST:PORT RTT_MS
 
 Prints the port it listens on; answers each line on stdin with the counts so far, as JSON; ends
-with stdin. Every chunk waits half the round trip on its way, alone: neither bandwidth nor other
-connections are held up.
+with stdin. Each chunk is delayed by half the round trip, without limiting bandwidth or holding up
+other connections.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class RequestCounter:
 
 
 class Proxy:
-    """Passes connections on to one server.
+    """Forwards connections to one server.
 
     Arguments:
         upstream: host and port of the server.
-        delay: seconds that each chunk is under way.
+        delay: seconds by which each chunk is delayed.
     """
 
     def __init__(self, upstream: tuple[str, int], delay: float) -> None:
@@ -70,26 +70,24 @@ class Proxy:
     async def connected(
         self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
-        """Pass one connection on, in both directions, until either end closes it."""
+        """Forward one connection, in both directions, until either end closes it."""
         # A new connection takes a round trip as well.
         await asyncio.sleep(2 * self._delay)
         with suppress(OSError):
             server, to_server = await asyncio.open_connection(*self._upstream)
             await asyncio.gather(
-                self._pass(client, to_server, RequestCounter(self.counts)),
-                self._pass(server, to_client),
+                self._forward(client, to_server, RequestCounter(self.counts)),
+                self._forward(server, to_client),
             )
         to_client.close()
 
-    async def _pass(
+    async def _forward(
         self,
         source: asyncio.StreamReader,
         target: asyncio.StreamWriter,
         counter: RequestCounter | None = None,
     ) -> None:
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivery = asyncio.ensure_future(_deliver(under_way, target))
-        clock = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
         data = b'first'
         while data:
             try:
@@ -98,23 +96,8 @@ class Proxy:
                 data = b''  # it was reset
             if counter:
                 counter.feed(data)
-            under_way.put_nowait((clock() + self._delay, data))
-        await delivery
-
-
-async def _deliver(
-    under_way: asyncio.Queue[tuple[float, bytes]], target: asyncio.StreamWriter
-) -> None:
-    """Write each chunk once its time has come; close with the empty one."""
-    clock = asyncio.get_running_loop().time
-    while True:
-        due_at, data = await under_way.get()
-        if (left := due_at - clock()) > 0:
-            await asyncio.sleep(left)
-        if not data:
-            target.close()
-            return
-        target.write(data)
+            loop.call_later(self._delay, *((target.write, data) if data else (target.close,)))
+        await target.wait_closed()
 
 
 async def serve(upstream: tuple[str, int], rtt: float) -> None:
@@ -125,17 +108,16 @@ async def serve(upstream: tuple[str, int], rtt: float) -> None:
     """
     proxy = Proxy(upstream, rtt / 2)
     server = await asyncio.start_server(proxy.connected, '127.0.0.1', 0)
-    _say(server.sockets[0].getsockname()[1])
+    _print(server.sockets[0].getsockname()[1])
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline():
-        _say(proxy.counts)
+        _print(proxy.counts)
 
 
-def _say(value: object) -> None:
-    sys.stdout.write(json.dumps(value) + '\n')
-    sys.stdout.flush()
+def _print(value: object) -> None:
+    print(json.dumps(value), flush=True)  # noqa: T201
 
 
 if __name__ == '__main__':

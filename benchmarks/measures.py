@@ -1,20 +1,28 @@
-"""What is measured, one function each: each returns plain numbers."""
+"""The steps of a run, and how each is measured."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from benchmarks.backlog import fill, unsettled
-from benchmarks.contenders import BenchmarkError
-from benchmarks.processes import Site, Worker
-from benchmarks.records import Records
+from benchmarks.contenders import Contender
 from benchmarks.servers import Broker
+from benchmarks.site import Site, Worker
 
-__all__ = ['Consumed', 'consume', 'overhead', 'publish', 'wait_run', 'wait_settled']
+__all__ = ['MEASURES', 'Step', 'consume', 'steps', 'take', 'wait_run', 'wait_settled']
 
+#: On the command line, in the order of a round. ``latency`` is measured on the worker that
+#: ``consume`` has started.
+MEASURES = ('ten-queues', 'consume', 'latency', 'publish', 'batch')
+GROUPS = (('ten-queues',), ('consume', 'latency'), ('publish',), ('batch',))
+#: Single tasks to an idle worker in a round.
+SENDS = 50
+#: Seconds of sending.
+PUBLISH = 2.0
 #: Seconds until a worker that makes no progress counts as stuck.
 STUCK = 30.0
 #: Seconds between two looks at what a worker has done.
@@ -22,66 +30,107 @@ LOOK = 0.01
 
 
 @dataclass(frozen=True)
-class Consumed:
-    """A worker's way through a backlog.
+class Step:
+    """One thing to measure.
 
     Arguments:
-        tasks: that ran, each counted once.
-        repeated: runs beyond a task's first.
-        rate: tasks per second, from the first that ran to the last.
-        stall: the longest time between two tasks, in seconds.
-        cpu: milliseconds per task of all the worker's processes, start-up excluded;
-            None when all were over at the first look.
-        memory: peak of the main process in MiB.
-        requests: to SQS by operation, from start-up until the queue was empty.
+        rtt: round-trip delay in milliseconds.
+        round: its number, from 1.
+        measures: one of `MEASURES`, or two that are taken together.
     """
 
-    tasks: int
-    repeated: int
-    rate: float
-    stall: float
-    cpu: float | None
-    memory: float = 0.0
-    requests: dict[str, int] = field(default_factory=dict)
+    rtt: float
+    round: int
+    contender: Contender
+    measures: tuple[str, ...]
+
+    @property
+    def measure(self) -> str:
+        """The first measure."""
+        return self.measures[0]
+
+    def __str__(self) -> str:
+        return f'RTT {self.rtt:g} ms, round {self.round}: {self.contender.label}, {self.measure}'
 
 
-def consume(site: Site, broker: Broker, count: int, sends: int = 0) -> tuple[Consumed, list[float]]:
+def steps(
+    rtts: Iterable[float], rounds: int, contenders: Iterable[Contender], only: Sequence[str]
+) -> list[Step]:
+    """Return all steps in order: contenders take turns, round by round."""
+    groups = [tuple(m for m in group if m in only) for group in GROUPS]
+    return [
+        Step(rtt, round_, contender, measures)
+        for round_ in range(1, rounds + 1)
+        for rtt in rtts
+        for measures in groups
+        if measures
+        for contender in contenders
+        if _has(contender, measures[0], rtt)
+    ]
+
+
+def _has(contender: Contender, measure: str, rtt: float) -> bool:
+    if contender.results:
+        return measure == 'consume' and not rtt
+    if measure in ('ten-queues', 'batch'):
+        return contender.is_ours
+    # A producer has nothing that is tuned.
+    return measure != 'publish' or contender.name != 'tuned'
+
+
+def take(step: Step, site: Site, broker: Broker, part: float) -> list[dict[str, Any]]:
+    """Take a step; return its samples.
+
+    Arguments:
+        part: of all tasks and times, above 0 to 1.
+    """
+    if step.measure in ('publish', 'batch'):
+        return [publish(site, broker, step.measure, PUBLISH * part)]
+    count = 2 if step.measure == 'latency' else step.contender.backlog[step.rtt > 0] * part
+    has_latency = 'latency' in step.measures and not step.contender.results
+    sends = max(1, int(SENDS * part)) if has_latency else 0
+    sample, seconds = consume(site, broker, max(2, int(count)), sends)
+    samples = [] if step.measure == 'latency' else [{'measure': step.measure} | sample]
+    return samples + ([{'measure': 'latency', 'seconds': seconds}] if seconds else [])
+
+
+def consume(
+    site: Site, broker: Broker, count: int, sends: int = 0
+) -> tuple[dict[str, Any], list[float]]:
     """Measure a worker on a backlog, then on single tasks.
 
     Arguments:
-        count: tasks that wait when the worker starts.
+        count: tasks that wait when the worker starts, two or more.
         sends: tasks that are sent to it one by one afterwards, when it is idle.
 
-    Returns with the first the seconds from each send to the start of its task.
+    Returns the figures of the backlog (the rate in tasks per second from the first that ran to the
+    last, the longest time between two in seconds, CPU in milliseconds per task or None when all
+    were over at the first look, the main process's peak in MiB, requests to SQS by operation), and
+    the seconds from each send to the start of its task.
     """
     site.produce('seed')
     fill(broker, site.queues[0], count)
     before = broker.requests()
     with site.worker() as worker:
-        consumed = _consumed(site, worker, count)
+        wait_run(site, worker, 1)
+        started, cpu_before = site.records.count(), worker.cpu_seconds()
+        wait_run(site, worker, count)
+        ended, cpu_after = site.records.count(), worker.cpu_seconds()
         wait_settled(site, broker, worker)
         requests = dict(broker.requests() - before)
         seconds = site.produce('latency', str(sends)) if sends else []
         worker.check_alive()
-        return replace(consumed, requests=requests, memory=worker.peak_memory()), seconds
-
-
-def overhead(site: Site, broker: Broker, pairs: int, count: int) -> list[dict[str, float | None]]:
-    """Return tasks per second and CPU per task, with signals and metrics and without, by pair.
-
-    Arguments:
-        pairs: which half of a pair comes first changes from one to the next.
-        count: tasks of each half.
-    """
-    found = []
-    for number in range(pairs):
-        pair: dict[str, float | None] = {}
-        for how in ('on', 'off') if number % 2 else ('off', 'on'):
-            half = site.beside(f'{how}-{number}', metrics=how == 'on')
-            consumed, _ = consume(half, broker, count)
-            pair |= {how: consumed.rate, f'{how}_cpu': consumed.cpu}
-        found.append(pair)
-    return found
+        memory = worker.peak_memory()
+    times = sorted(site.records.first_runs().values())[:count]
+    return {
+        'tasks': count,
+        'repeated': ended - count,
+        'rate': (count - 1) / (times[-1] - times[0]),
+        'stall': max(later - earlier for earlier, later in pairwise(times)),
+        'cpu': (cpu_after - cpu_before) / (ended - started) * 1000 if ended > started else None,
+        'memory': memory,
+        'requests': requests,
+    }, seconds
 
 
 def publish(site: Site, broker: Broker, how: str, seconds: float) -> dict[str, Any]:
@@ -93,46 +142,22 @@ def publish(site: Site, broker: Broker, how: str, seconds: float) -> dict[str, A
     before = broker.requests()
     answer = site.produce(how, str(seconds))
     return {
+        'measure': how,
         'tasks': answer['sent'],
         'rate': answer['timed'] / answer['seconds'],
         'requests': dict(broker.requests() - before),
     }
 
 
-def _consumed(site: Site, worker: Worker, count: int) -> Consumed:
-    """Return what it took to run ``count`` tasks, but for requests and memory."""
-    records = site.records
-    wait_run(worker, records, 1)
-    started, cpu_before = records.count(), worker.cpu_seconds()
-    wait_run(worker, records, count)
-    ended, cpu_after = records.count(), worker.cpu_seconds()
-    ran = records.first_runs()
-    times = sorted(ran.values())
-    span = times[-1] - times[0]
-    if not span:
-        raise BenchmarkError(f'count={count}: a rate takes two tasks or more')
-    return Consumed(
-        tasks=len(ran),
-        repeated=ended - len(ran),
-        rate=(len(ran) - 1) / span,
-        stall=max(later - earlier for earlier, later in pairwise(times)),
-        cpu=(cpu_after - cpu_before) / (ended - started) * 1000 if ended > started else None,
-    )
-
-
-def wait_run(worker: Worker, records: Records, count: int) -> None:
+def wait_run(site: Site, worker: Worker, count: int) -> None:
     """Wait until so many tasks have run; raise `BenchmarkError` when none does for a while."""
     seen, progress_at = 0, time.monotonic()
-    while True:
-        runs = records.count()
-        if runs >= count and len(records.first_runs()) >= count:
-            return
+    while (runs := site.records.count()) < count or len(site.records.first_runs()) < count:
+        worker.check_alive()
         if runs > seen:
             seen, progress_at = runs, time.monotonic()
-        worker.check_alive()
         if time.monotonic() > progress_at + STUCK:
-            what = f'{runs} of {count} tasks ran, then none for {STUCK} s'
-            raise BenchmarkError(f'{worker.log_tail()}\n{what}')
+            raise worker.error(f'{runs} of {count} tasks ran, then none for {STUCK} s')
         time.sleep(LOOK)
 
 
@@ -142,6 +167,5 @@ def wait_settled(site: Site, broker: Broker, worker: Worker) -> None:
     while left := unsettled(broker, site.queues[0]):
         worker.check_alive()
         if time.monotonic() > deadline:
-            what = f'{left} messages are not deleted {STUCK} s after their tasks'
-            raise BenchmarkError(f'{worker.log_tail()}\n{what}')
+            raise worker.error(f'{left} messages are not deleted {STUCK} s after their tasks')
         time.sleep(LOOK)

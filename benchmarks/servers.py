@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -15,10 +15,7 @@ from tests.support.postgres import running_postgres
 from tests.support.redis import RedisServer, running_redis
 from tests.support.sqs import SqsServer, running_sqs
 
-__all__ = ['COUNTED', 'Broker', 'Servers', 'running_proxy', 'running_servers']
-
-#: Kind of a broker.
-COUNTED = 'sqs-counted'
+__all__ = ['Broker', 'Servers', 'running_proxy', 'running_servers']
 
 
 class Proxy:
@@ -49,27 +46,27 @@ class Broker:
 
     Arguments:
         server: behind the proxy; benchmarks prepare and look after queues there directly.
-        proxy: in front of it, None when there is none.
+        proxy: in front of it, None at no delay.
     """
 
     server: SqsServer | RedisServer
-    proxy: Proxy | None
+    proxy: Proxy | None = None
 
     @property
     def url(self) -> str:
-        """What a contender connects to."""
+        """The URL that a contender connects to."""
         port = self.proxy.port if self.proxy else self.server.port
         if isinstance(self.server, RedisServer):
             return f'redis://127.0.0.1:{port}/0'
         return f'http://test:test@127.0.0.1:{port}'
 
     def clear(self) -> None:
-        """Forget what a worker that was killed has left, where it would count as another's."""
+        """Remove the messages of a worker that was killed, which would count as another's."""
         if isinstance(self.server, RedisServer):
             self.server.client().flushall()
 
     def requests(self) -> Counter[str]:
-        """Return the requests to SQS so far, by operation."""
+        """Return the requests to SQS so far, by operation; none where there is no proxy."""
         if self.proxy is None or isinstance(self.server, RedisServer):
             return Counter()
         return self.proxy.counts()
@@ -100,8 +97,7 @@ class Servers:
     """The servers of a run.
 
     Arguments:
-        brokers: by kind and delay in milliseconds. Kinds are ``sqs``, ``redis`` and, behind a proxy
-            that only counts requests, `COUNTED`.
+        brokers: by kind, ``sqs`` or ``redis``, and delay in milliseconds.
         results: Celery's ``result_backend``, by kind: ``postgres``, ``redis``, '' for none.
     """
 
@@ -110,28 +106,25 @@ class Servers:
 
 
 @contextmanager
-def running_servers(rtts: Iterable[float], *, redis: bool, postgres: bool) -> Iterator[Servers]:
-    """Start one server of each kind, and a proxy before a broker for each delay.
+def running_servers(kinds: Collection[str], rtts: Collection[float]) -> Iterator[Servers]:
+    """Start a server of each kind, and a proxy before each broker for each delay.
 
     At no delay there is no proxy: it takes a part of the two cores, and longer to pass an answer of
     Redis on than Redis to find it. With one, SQS did a sixth less, and Redis two thirds.
     """
     with ExitStack() as stack:
-
-        def proxied(server: SqsServer | RedisServer, rtt: float) -> Broker:
-            return Broker(server, stack.enter_context(running_proxy(server.port, rtt)))
-
         servers: dict[str, SqsServer | RedisServer] = {'sqs': stack.enter_context(running_sqs())}
         results = {'': 'disabled://'}
-        if redis:
+        if 'redis' in kinds:
             servers['redis'] = stack.enter_context(running_redis())
             results['redis'] = servers['redis'].url
-        if postgres:
+        if 'postgres' in kinds:
             results['postgres'] = stack.enter_context(running_postgres()).direct_backend_url
         brokers = {
-            (kind, rtt): proxied(server, rtt) if rtt else Broker(server, None)
+            (kind, rtt): Broker(
+                server, stack.enter_context(running_proxy(server.port, rtt)) if rtt else None
+            )
             for kind, server in servers.items()
             for rtt in rtts
         }
-        brokers[COUNTED, 0.0] = proxied(servers['sqs'], 0.0)
         yield Servers(brokers, results)

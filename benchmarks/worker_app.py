@@ -13,8 +13,8 @@ from benchmarks.contenders import CONTENDERS, TASK, celery_app
 from benchmarks.records import Recorder
 
 
-def as_the_template(app: Celery) -> None:
-    """Have a worker do what `app.worker` has it do."""
+def install(app: Celery) -> None:
+    """Give a worker everything that `app.worker` installs."""
     from app.config.configuration import load_config
     from app.utils import celery_signals, heartbeat, result_store  # which connects the handlers
 
@@ -23,28 +23,17 @@ def as_the_template(app: Celery) -> None:
     result_store.install(app)
 
 
-def without_metrics() -> None:
-    """Have a worker count nothing, for which there is no setting."""
-    from app.utils.transport import Channel
-    from be_queue.transport import Observer
-
-    Channel.observer = Observer()
-
-
+contender = CONTENDERS[os.environ['BENCH_CONTENDER']]
 app = celery_app(
-    CONTENDERS[os.environ['BENCH_CONTENDER']],
+    contender,
     os.environ['BENCH_BROKER'],
     os.environ['BENCH_QUEUES'].split(','),
     os.environ['BENCH_RESULTS'],
 )
 records_path = Path(os.environ['BENCH_RECORDS'])
 recorder = Recorder(records_path)
-# Of the template's workers alone.
-metrics = os.environ.get('BENCH_METRICS')
-if metrics == 'on':
-    as_the_template(app)
-elif metrics == 'off':
-    without_metrics()
+if contender.is_ours and os.environ.get('BENCH_ROLE') == 'worker':
+    install(app)
 
 
 @app.task(bind=True, name=TASK)

@@ -17,22 +17,17 @@ from typing import Any
 
 import pytest
 
-from app.web.process_metrics import ProcessCollector
 from benchmarks.__main__ import main
 from benchmarks.backlog import copies
 from benchmarks.contenders import CONTENDERS, ENV, Contender, redis_missing
 from benchmarks.delay_proxy import RequestCounter
-from benchmarks.figures import figures
-from benchmarks.measures import consume
-from benchmarks.processes import Site
+from benchmarks.measures import Step, take
 from benchmarks.records import Recorder, Records
-from benchmarks.report import Report
+from benchmarks.report import demands, figures, markdown
 from benchmarks.servers import Broker, running_proxy
-from tests.support.samples import samples
+from benchmarks.site import Site
+from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
-
-#: Of a full run.
-PART = '0.02'
 
 
 def request(operation: str, body: bytes) -> bytes:
@@ -143,11 +138,6 @@ def consumed(contender: str, rate: float, **values: Any) -> dict[str, Any]:
 
 
 def test_figures_are_medians_and_requests_totals() -> None:
-    pairs = [
-        {'on': 90.0, 'off': 100.0, 'on_cpu': 1.1, 'off_cpu': 1.0},
-        {'on': 500.0, 'off': 100.0, 'on_cpu': None, 'off_cpu': 1.0},
-        {'on': 190.0, 'off': 200.0, 'on_cpu': 1.3, 'off_cpu': 1.0},
-    ]
     found = figures(
         [
             consumed('ours', 100.0, requests={'ReceiveMessage': 10, 'DeleteMessageBatch': 12}),
@@ -157,28 +147,36 @@ def test_figures_are_medians_and_requests_totals() -> None:
             sample('ours', 'latency', seconds=[0.001, 0.002]),
             sample('ours', 'latency', seconds=[0.003]),
             sample('ours', 'batch', rate=50.0, tasks=20, requests={'SendMessageBatch': 2}),
-            sample('ours', 'overhead', pairs=pairs),
         ],
         rtt=10.0,
     )['ours']
-    assert found['consume'] == 300.0
-    assert (found['cpu'], found['memory'], found['repeated']) == (1.0, 60.0, 2)
-    assert found['requests'] == 36 / 300
-    assert (found['receives'], found['deletes']) == (24 / 300, 12 / 300)
-    assert found['p50'] == pytest.approx(2.0)
-    assert (found['batch'], found['batch_requests']) == (50.0, 0.1)
-    assert found['with_metrics'] == pytest.approx(0.95)
-    assert found['with_metrics_cpu'] == pytest.approx(1.2)
+    assert found == {
+        'consume': 300.0,
+        'cpu': 1.0,
+        'memory': 60.0,
+        'stall': 500.0,
+        'repeated': 2,
+        'requests': 36 / 300,
+        'receives': 24 / 300,
+        'deletes': 12 / 300,
+        'extensions': 0.0,
+        'p50': pytest.approx(2.0),
+        'p99': pytest.approx(2.98),
+        'batch': 50.0,
+        'batch_requests': 0.1,
+    }
 
 
 def test_demands_are_judged_by_ratios_within_one_run() -> None:
     samples = [consumed('ours', 1000.0, cpu=0.4), consumed('tuned', 50.0, cpu=1.0)]
-    report = Report({}, {10.0: figures(samples, 10.0)}, {})
-    judged = {verdict.demand.label: (verdict.outcome, verdict.value) for verdict in report.verdicts}
+    found = {10.0: figures(samples, 10.0)}
+    judged = {one['label']: (one['outcome'], one['value']) for one in demands(found)}
     assert judged['consume vs stock tuned'] == ('reached', 20.0)
     assert judged['CPU per task vs stock tuned'] == ('missed', 0.4)
     assert judged['idle latency p50 vs stock default'] == ('unmeasured', None)
-    assert '| consume vs stock tuned | 10 | ≥ 20 x | 20 x | reached |' in report.markdown()
+    text = markdown({}, found, {})
+    assert '| consume vs stock tuned | 10 | ≥ 20 x | 20 x | reached |' in text
+    assert '| consume, tasks/s | 1,000 | 50.0 (20x) |' in text
 
 
 def test_redis_is_left_out_where_there_is_none(
@@ -188,45 +186,44 @@ def test_redis_is_left_out_where_there_is_none(
     assert redis_missing() == 'no redis-server on PATH'
 
 
-@pytest.mark.timeout(300)
-def test_a_short_run_counts_every_task_and_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_worker_is_measured_with_its_results_and_metrics(
+    sqs: SqsServer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """One run of every measure; a step that fails is named, and the others go on."""
-    monkeypatch.setitem(CONTENDERS, 'broken', Contender('broken', 'a broken one', (9, 9)))
-    measures = 'consume,latency,requests,publish,batch'
-    names = 'ours,ours-results,broken'
-    chosen = ['--only', measures, '--contenders', names, '--out', str(tmp_path)]
-    assert main(['--rtt', '1', '--rtt', '0', '--rounds', '1', '--part', PART, *chosen]) == 1
-    found = json.loads((tmp_path / 'latest.json').read_text())
-    assert all('a broken one' in step for step in found['left_out'])
-    assert 'a broken one, publish failed' in capsys.readouterr().out
-    samples = {(one['rtt'], one['contender'], one['measure']): one for one in found['samples']}
+    queues = (f'{ENV}-{uuid.uuid4().hex}',)
+    step = Step(1.0, 1, CONTENDERS['ours'], ('consume', 'latency'))
+    with running_proxy(sqs.port, step.rtt) as proxy:
+        broker = Broker(sqs, proxy)
+        site = Site(step.contender, broker.url, queues, tmp_path, postgres.direct_backend_url)
+        consumed, latency = take(step, site, broker, 0.02)
 
-    consumed = samples[1, 'ours', 'consume']
     assert (consumed['tasks'], consumed['repeated']) == (60, 0)
     # Ten messages a request at most.
     assert consumed['requests']['ReceiveMessage'] >= 6
-    assert consumed['requests']['DeleteMessageBatch'] in range(6, 60)
-    assert len(samples[1, 'ours', 'latency']['seconds']) == 2
-    assert samples[0, 'ours-results', 'consume']['tasks'] == 60
-    counted = samples[0, 'ours', 'requests']
-    assert counted['tasks'] == 30
-    assert counted['requests']['DeleteMessageBatch'] in range(3, 30)
+    assert 6 <= consumed['requests']['DeleteMessageBatch'] <= 60
+    assert len(latency['seconds']) == 1
+    found = figures([{'rtt': 1.0, 'contender': 'ours'} | one for one in (consumed, latency)], 1.0)
+    assert found['ours'].keys() >= {'consume', 'memory', 'requests', 'stall'}
+    with postgres.connect() as connection:
+        stored = connection.execute(
+            "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS' AND task_id = ANY(%s)",
+            (list(site.records.first_runs()),),
+        ).fetchone()
+    assert stored is not None
+    assert stored[0] >= 60  # those of the latency may have been cut short
+    assert list((tmp_path / 'metrics').glob('*.db'))
 
-    published, batched = samples[1, 'ours', 'publish'], samples[1, 'ours', 'batch']
-    assert published['requests']['SendMessage'] == published['tasks']
+
+def test_a_step_that_fails_is_named_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(CONTENDERS, 'ours-broken', Contender('ours-broken', 'a broken one', (9, 9)))
+    chosen = ['--only', 'batch', '--contenders', 'ours-broken,ours', '--rtt', '1']
+    assert main([*chosen, '--rounds', '1', '--part', '0.02', '--out', str(tmp_path)]) == 1
+
+    found = json.loads((tmp_path / 'latest.json').read_text())
+    assert ['a broken one, batch' in step for step in found['left_out']] == [True]
+    assert 'a broken one, batch failed' in capsys.readouterr().out
+    (batched,) = found['samples']
     warm_up = batched['requests']['SendMessage']
     assert batched['requests']['SendMessageBatch'] == (batched['tasks'] - warm_up) / 10
-    assert '| SQS requests per task, backlog | 1 |' in (tmp_path / 'latest.md').read_text()
-
-
-@pytest.mark.parametrize('metrics', [True, False], ids=['with metrics', 'without'])
-def test_a_worker_counts_or_does_not(sqs: SqsServer, tmp_path: Path, metrics: bool) -> None:
-    queue = f'{ENV}-{uuid.uuid4().hex}'
-    site = Site(CONTENDERS['ours'], sqs.url, (queue,), tmp_path, metrics=metrics)
-    consumed, _ = consume(site, Broker(sqs, None), 4)
-    assert consumed.tasks == 4
-    values = samples(ProcessCollector(site.metrics_folder).collect())
-    succeeded = [v for (_, labels), v in values.items() if ('state', 'SUCCESS') in labels]
-    assert sum(succeeded) == (2 * 4 if metrics else 0)  # attempts, and tasks
+    assert '| publish with send_batch(), tasks/s | ' in (tmp_path / 'latest.md').read_text()
