@@ -1,4 +1,4 @@
-"""Celery apps to try things on: good ones, and a kit for spoiling one thing at a time."""
+"""Celery apps for the tests of be_queue.testing: good ones, and such with one fault."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mapping(**options: Any) -> Queues:
 
 
 def nothing() -> None:
-    """What every task here does."""
+    """Do nothing, as every task here."""
 
 
 def celery_app(settings: Any, *tasks: str) -> Celery:

@@ -32,31 +32,15 @@ def test_a_url_keeps_everything_but_its_password(value: str, shown: str) -> None
 
 
 @settings(deadline=None)
-@given(PASSWORDS)
-def test_a_quoted_password_in_a_url_is_hidden(password: str) -> None:
-    quoted = quote(password, safe='')
-
-    shown = redact(f'db+postgresql+psycopg://user:{quoted}@host:5432/name')
-
-    assert shown == 'db+postgresql+psycopg://user:***@host:5432/name'
-
-
-@settings(deadline=None)
-@given(PASSWORDS)
-def test_a_raw_password_in_a_url_is_hidden(password: str) -> None:
-    shown = redact(f'sqs://key:{password}@host')
-
-    assert_hidden(password, shown)
-    assert shown.endswith('@host')
-
-
-@settings(deadline=None)
 @given(PASSWORDS, PASSWORDS)
-def test_the_passwords_of_two_urls_in_one_text_are_hidden(one: str, two: str) -> None:
-    shown = redact(f'sqs://a:{one}@first;sqs://b:{two}@second')
+def test_passwords_in_urls_are_hidden_quoted_or_raw_one_or_two(one: str, two: str) -> None:
+    quoted = redact(f'db+postgresql+psycopg://user:{quote(one, safe="")}@host:5432/name')
+    assert quoted == 'db+postgresql+psycopg://user:***@host:5432/name'
 
+    shown = redact(f'sqs://a:{one}@first;sqs://b:{two}@second')
     assert_hidden(one, shown)
     assert_hidden(two, shown)
+    assert shown.endswith('@second')
 
 
 @settings(deadline=None)
@@ -89,17 +73,8 @@ def test_a_password_is_hidden_at_any_depth(password: str, nesting: list[str], ke
             for secret in ('text', b'bytes', 1234, 12.5, ['one', 'two'], {'set'}, {'a': {'b': 1}})
         ),
         *(
-            (
-                {'headers': {name: 'abc', 'Accept': '*/*'}},
-                {'headers': {name: '***', 'Accept': '*/*'}},
-            )
-            for name in (
-                'X-Api-Key',
-                'aws-access-key',
-                'private-key',
-                'Authorization',
-                'Set-Cookie',
-            )
+            ({'headers': {name: 'abc', 'Accept': '*'}}, {'headers': {name: '***', 'Accept': '*'}})
+            for name in ('X-Api-Key', 'aws-access-key', 'private-key', 'Authorization', 'Cookie')
         ),
         *(({'password': shown}, {'password': shown}) for shown in (None, '', True, False, 0)),
         (

@@ -47,70 +47,44 @@ def names_of(case: type[unittest.TestCase]) -> set[str]:
     return set(unittest.defaultTestLoader.getTestCaseNames(case))
 
 
-GOOD_WORKERS = {
-    'with a mapping': lambda: (celery_app(Config(mapping(), result_backend=DATABASE), *WORKER),),
-    'with queue names': lambda: (
+GOOD: dict[str, Callable[[], tuple[Any, ...]]] = {
+    'worker with a mapping': lambda: (mapped(*WORKER),),
+    'worker with queue names': lambda: (
         celery_app(Config(['foo', 'bar'], result_backend=DATABASE), 'foo.one', 'foo.two', 'bar.x'),
     ),
-    'without a platform queue': lambda: (
-        celery_app(Config(['foo'], PLATFORM_QUEUE_NAME='', result_backend=DATABASE), 'foo.one'),
-    ),
-    'with another platform queue': lambda: (
+    'worker with another platform queue': lambda: (
         celery_app(Config(mapping(platform_queue_name='audit'), result_backend=DATABASE), *WORKER),
     ),
-    'that leaves a queue to others': lambda: (leaves_bar_to_others(),),
-    'set up by hand': lambda: (by_hand(*WORKER),),
-    'with routes as a list': lambda: (with_listed_routes(),),
-}
-GOOD_PRODUCERS = {
-    'with a mapping': lambda: (celery_app(Config(mapping())),),
-    'with a mapping, without a platform queue': lambda: (
-        celery_app(Config(mapping(platform_queue_name=''))),
-    ),
-    'with queue names': lambda: (celery_app(Config(['foo', 'bar.fifo'])),),
-    'with queue names, without a platform queue': lambda: (
+    'worker that leaves a queue to others': lambda: (leaves_bar_to_others(),),
+    'worker set up by hand': lambda: (by_hand(*WORKER),),
+    'worker with routes as a list': lambda: (with_listed_routes(),),
+    'producer with a mapping': lambda: (celery_app(Config(mapping())),),
+    'producer with queue names': lambda: (celery_app(Config(['foo', 'bar.fifo'])),),
+    'producer without a platform queue': lambda: (
         celery_app(Config(['foo'], PLATFORM_QUEUE_NAME='')),
     ),
-    'as the README has it': lambda: (readme_producer(mapping()),),
-    'as the README has it, with its mapping': lambda: (readme_producer(m := mapping()), m),
-    'as the README has it, without a platform queue': lambda: (
-        readme_producer(mapping(platform_queue_name='')),
-    ),
-    'without the results extra': lambda: (
+    'producer as the README has it': lambda: (readme_producer(mapping()),),
+    'producer as the README has it, with its mapping': lambda: (readme_producer(m := mapping()), m),
+    'producer without the results extra': lambda: (
         celery_app(Config(['foo'], result_backend='be_queue.results:NotInstalled')),
     ),
 }
 
 
-@pytest.mark.parametrize('build', GOOD_WORKERS.values(), ids=GOOD_WORKERS)
-def test_a_good_worker_passes_every_check(build: Callable[[], tuple[Any, ...]]) -> None:
-    result, names = run(*build())
+@pytest.mark.parametrize('kind', GOOD)
+def test_a_good_app_passes_every_check(kind: str) -> None:
+    result, names = run(*GOOD[kind]())
 
     assert result.failures + result.errors + result.skipped == []
-    assert names == names_of(all_checks.WorkerChecks)
-    assert result.testsRun == len(names)
-
-
-@pytest.mark.parametrize('build', GOOD_PRODUCERS.values(), ids=GOOD_PRODUCERS)
-def test_a_good_producer_passes_every_check_of_a_producer(
-    build: Callable[[], tuple[Any, ...]],
-) -> None:
-    result, names = run(*build())
-
-    assert result.failures + result.errors + result.skipped == []
-    assert names == names_of(all_checks.ProducerChecks)
+    checks = all_checks.WorkerChecks if 'worker' in kind else all_checks.ProducerChecks
+    assert names == names_of(checks)
     assert result.testsRun == len(names)
 
 
 def broken_apps() -> Iterator[tuple[str, Callable[[], Any], str]]:
     """Yield a check, an app that fails it, and what the failure says."""
     check = 'test_queue_names_fit_sqs'
-    long_name = 'n' * 73
-    yield check, lambda: with_queue(kombu.Queue(long_name, EXCHANGE, long_name)), 'by 1'
-    yield check, lambda: with_queue(kombu.Queue('a b', EXCHANGE, 'ab')), "'dev-a b'"
     yield check, lambda: with_queue(kombu.Queue('a.b', EXCHANGE, 'ab')), "'dev-a.b'"
-    illegal = {'queue_name_prefix': 'my.team-'}
-    yield check, lambda: by_hand(broker_transport_options=illegal), "'my.team-foo'"
     too_long = {'queue_name_prefix': 'p' * 72}
     yield check, lambda: by_hand(broker_transport_options=too_long), 'shorten queue_name'
 
@@ -126,8 +100,6 @@ def broken_apps() -> Iterator[tuple[str, Callable[[], Any], str]]:
     yield check, lambda: with_queue(second), "'audit', 'platform.fifo'"
 
     check = 'test_work_queues_are_bound_to_one_topic_exchange'
-    direct = kombu.Queue('bar', kombu.Exchange('direct_exchange', 'direct'), routing_key='bar')
-    yield check, lambda: with_queue(direct), "'direct_exchange' of type direct"
     apart = kombu.Queue('bar', kombu.Exchange('other_exchange', 'topic'), routing_key='bar')
     yield check, lambda: with_queue(apart), "'other_exchange' of type topic"
     same_name = kombu.Queue('bar', kombu.Exchange(EXCHANGE.name, 'direct'), routing_key='bar')
@@ -136,49 +108,33 @@ def broken_apps() -> Iterator[tuple[str, Callable[[], Any], str]]:
     check = 'test_tasks_reach_their_queue_and_the_platform_queue_only'
     twin = kombu.Queue('twin', EXCHANGE, routing_key='foo')
     yield check, lambda: with_queue(twin), "'foo', 'platform.fifo', 'twin'"
-    catch_all = kombu.Queue('wide', EXCHANGE, routing_key='*')
-    yield check, lambda: with_queue(catch_all), "'wide'"
     forgetful = kombu.Queue('foo', EXCHANGE, routing_key='foo')
     yield check, lambda: with_queue(forgetful), 'declare the platform queue'
     nowhere = {'other.*': {'queue': 'nowhere'}}
     yield check, lambda: by_hand(*WORKER, task_routes=nowhere), "'other.probe' has no queue"
     undeclared = {'other.*': {'exchange': EXCHANGE, 'routing_key': 'foo'}}
     yield check, lambda: by_hand(task_routes=undeclared), "'other.probe' lands in no queue"
-    no_such_key = {'other.*': {'exchange': EXCHANGE, 'routing_key': 'fo'}}
-    yield check, lambda: by_hand(task_routes=no_such_key), "'other.probe' has no queue"
-    by_regex = {'exchange': EXCHANGE, 'routing_key': 'nowhere'}
-    yield check, lambda: with_listed_routes(add=by_regex), "'add' has no queue"
     diverted = {'add': {'queue': 'foo', 'routing_key': 'bar'}}
     yield check, lambda: by_hand(task_routes=diverted), "lands in 'bar', 'platform.fifo'"
     stray_route = {'add': {'queue': 'prod-other'}}
     yield check, lambda: mapped(*WORKER, task_routes=stray_route), "instead of 'prod-platform"
 
     check = 'test_celery_tasks_go_to_the_celery_queue'
-    misled = {'celery.*': {'queue': 'foo'}}
-    yield check, lambda: by_hand(*WORKER, task_routes=misled), "lands in 'foo'"
     half = {'celery.backend_cleanup': {'queue': 'bar'}}
-    yield check, lambda: by_hand(task_routes=half), "'celery.backend_cleanup' lands in 'bar'"
+    yield check, lambda: by_hand(*WORKER, task_routes=half), "'celery.backend_cleanup' lands in"
 
     check = 'test_results_are_stored'
-    yield check, lambda: by_hand(*WORKER, task_ignore_result=True), 'switch it off'
     yield check, lambda: by_hand(task_ignore_result=True), 'switch it off'
-    yield check, lambda: by_hand(*WORKER, result_backend=None), 'no result is stored'
     yield check, lambda: by_hand(*WORKER, result_backend='disabled://'), 'no result is stored'
-    stand_in = 'be_queue.results:NotInstalled'
-    yield check, lambda: by_hand(*WORKER, result_backend=stand_in), 'be-queue[results]'
 
     check = 'test_results_are_in_a_database'
     redis = 'redis://:hunter2@host/0'
     yield check, lambda: by_hand(*WORKER, result_backend=redis), 'redis://:***@host/0'
-    yield check, lambda: by_hand(result_backend='rpc://'), "'rpc://'"
 
     check = 'test_tasks_are_acknowledged_late'
-    yield check, lambda: by_hand(*WORKER, task_acks_late=False), 'switch task_acks_late on'
     yield check, lambda: with_task(acks_late=False), "task 'count' is acknowledged"
 
     check = 'test_tasks_of_a_lost_child_are_run_again'
-    setting = {'task_reject_on_worker_lost': False}
-    yield check, lambda: by_hand(*WORKER, **setting), 'switch task_reject_on_worker_lost on'
     yield check, lambda: with_task(reject_on_worker_lost=False), "task 'count' is lost"
 
     check = 'test_every_mapped_task_is_registered'
@@ -187,10 +143,7 @@ def broken_apps() -> Iterator[tuple[str, Callable[[], Any], str]]:
 
     check = 'test_every_registered_task_is_mapped'
     yield check, lambda: by_hand(*WORKER, 'extra'), "task='extra'"
-    yield check, lambda: mapped(*WORKER, 'extra'), "task='extra'"
     yield check, lambda: mapped(*WORKER, 'other'), "task='other'"
-    names = Config(['foo'], result_backend=DATABASE)
-    yield check, lambda: celery_app(names, 'foo.one', 'fo.two'), "task='fo.two'"
 
 
 BROKEN = list(broken_apps())
@@ -207,16 +160,11 @@ def test_a_fault_fails_its_own_check_and_no_other(
     assert result.errors == []
     assert {test._testMethodName for test, _ in result.failures} == {check}
     assert message in result.failures[0][1]
+    assert 'hunter2' not in result.failures[0][1]
 
 
 def test_every_check_is_broken_above() -> None:
     assert {case[0] for case in BROKEN} == names_of(all_checks.WorkerChecks)
-
-
-def test_a_failure_never_shows_a_password() -> None:
-    result, _ = run(by_hand(result_backend='redis://:hunter2@host/0'))
-
-    assert 'hunter2' not in result.failures[0][1]
 
 
 def test_an_unbuilt_mapping_is_refused() -> None:
@@ -254,12 +202,9 @@ FunctionalTests = build_functional_tests(app)
 """
 
 
-@pytest.mark.parametrize(
-    ('runner', 'outcome'),
-    [(['unittest'], 'FAILED (failures=1)'), (['pytest', '-p', 'no:cacheprovider'], '1 failed, ')],
-)
+@pytest.mark.parametrize('runner', [['unittest'], ['pytest', '-p', 'no:cacheprovider']])
 def test_both_runners_find_the_tests_and_report_the_fault(
-    tmp_path: Path, runner: list[str], outcome: str
+    tmp_path: Path, runner: list[str]
 ) -> None:
     (tmp_path / 'test_app.py').write_text(MODULE)
 
@@ -273,8 +218,7 @@ def test_both_runners_find_the_tests_and_report_the_fault(
 
     report = run.stdout + run.stderr
     assert run.returncode == 1, report
-    assert outcome in report
     assert 'FunctionalTests' in report
     assert 'task_ignore_result is on' in report
-    passed = len(names_of(all_checks.ProducerChecks)) - 1
-    assert f'{passed} passed' in report or f'Ran {passed + 1} tests' in report
+    count = len(names_of(all_checks.ProducerChecks))
+    assert f'Ran {count} tests' in report or f'1 failed, {count - 1} passed' in report
