@@ -36,7 +36,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('producer')
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', folder], check=True)
     interpreter = folder / 'bin' / 'python'
-    pip('--python', str(interpreter), 'install', '--no-compile', str(wheel))
+    pip('--python', str(interpreter), 'install', str(wheel))
     return interpreter
 
 
