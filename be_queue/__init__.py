@@ -1,4 +1,4 @@
-"""What producers and workers of one service share: the queue-task mapping and its settings."""
+"""The queue-task mapping and the settings that producers and workers of a service share."""
 
 from be_queue.batch import Outcome, send_batch
 from be_queue.conf import Config

@@ -222,7 +222,7 @@ class Queues:
             for queue in self
             if queue.consume and queue.task not in registered
         ]
-        # Of all entries too, since workers of other queues may run the same code.
+        # All entries count, since workers of other queues may run the same code.
         mapped = {queue.task for queue in (*self, *self._given) if queue.consume}
         faults += [
             f'task {name!r} is registered, but no queue carries it: add '

@@ -32,9 +32,9 @@ def without_passwords(value: Any) -> Any:
     """Mask the passwords in a text's URLs and their queries; return other values as they are."""
     if not isinstance(value, str):
         return value
-    # To the last '@', over whatever lies between: SQLAlchemy takes passwords that hold '/', '?',
-    # '#', ':' or blanks as they are. Of two URLs in one text, this hides the first one's host as
-    # well. An expression that looks for the '@' itself would do so once for each URL.
+    # Everything up to the last '@': SQLAlchemy takes passwords with '/', '?', '#', ':' or blanks as
+    # they are. With two URLs in one text this hides the first one's host as well. An expression
+    # that looks for the '@' itself would do so once for each URL.
     head, at, tail = value.rpartition('@')
     return _without_query_secrets(_URL_PASSWORD.sub(rf'\1{MASK}', head) + at + tail)
 

@@ -24,7 +24,7 @@ from benchmarks.site import Site
 RESULTS = Path(__file__).parent / 'results'
 #: Round-trip delays in milliseconds: a server beside the worker, and one in its region.
 RTTS = (0.0, 10.0)
-#: Of the tasks and times of a full run.
+#: The part of the tasks and times of a full run.
 QUICK = 0.4
 
 

@@ -45,7 +45,7 @@ class Broker:
     """A server as the contenders reach it.
 
     Arguments:
-        server: behind the proxy; benchmarks prepare and look after queues there directly.
+        server: behind the proxy; benchmarks fill and watch queues there directly.
         proxy: in front of it, None at no delay.
     """
 

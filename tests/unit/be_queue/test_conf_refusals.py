@@ -1,4 +1,4 @@
-"""What Config refuses, and that it names the keyword or variable to fix."""
+"""Config refuses values that cannot be used, and names the keyword or variable to fix."""
 
 from __future__ import annotations
 
