@@ -25,8 +25,9 @@ def build_functional_tests(app: Celery, queues: Queues | None = None) -> type[un
     the process that imports it: test a producer in a process that does not import the worker.
 
     Arguments:
-        queues: the queue-task mapping, built. An app with the settings of a `be_queue.Config`
-            need not give it; without either, the mapping is what ``task_routes`` says.
+        queues: the queue-task mapping, built; None for that of the app's `be_queue.Config`.
+
+    Raises `SettingError` for an app without a mapping, `MappingError` for one that was not built.
     """
     declared = Declared(app, queues)
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from be_queue import Config, Queue, Queues, UnmappedTaskError
-from tests.unit.be_queue.apps import celery_app
 from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
 
 EXCHANGE = kombu.Exchange('task_exchange', 'topic')
@@ -23,6 +22,12 @@ def mapping() -> Queues:
         Queue(queue_name='other', task='other', consume=False),
     ]
     return Queues(queues).build_celery('prod')
+
+
+def celery_app(config: Config) -> Celery:
+    app = Celery(set_as_current=False)
+    app.config_from_object(config)
+    return app
 
 
 def test_the_defaults_are_as_documented() -> None:
@@ -258,7 +263,7 @@ def test_a_chord_s_header_is_polled_until_its_timeout() -> None:
         result_chord_retry_interval=2.0,
         task_annotations={'foo': {'max_retries': 1}},
     )
-    app: Celery = celery_app(config)
+    app = celery_app(config)
     assert app.tasks['celery.chord_unlock'].max_retries == 30
     assert app.conf.task_annotations['foo'] == {'max_retries': 1}
 

@@ -13,26 +13,74 @@ import kombu
 import pytest
 from celery import Celery
 
-from be_queue import Config, Queue, Queues
+from be_queue import Config, MappingError, Queue, Queues, SettingError
 from be_queue.testing import build_functional_tests
 from be_queue.testing import checks as all_checks  # the classes themselves would be collected
-from tests.unit.be_queue.apps import (
-    DATABASE,
-    EXCHANGE,
-    SILENT,
-    WORKER,
-    by_hand,
-    celery_app,
-    leaves_bar_to_others,
-    mapped,
-    mapping,
-    readme_producer,
-    with_listed_routes,
-    with_queue,
-    with_task,
-)
 
 ROOT = Path(__file__).parents[3]
+
+
+DATABASE = 'db+postgresql+psycopg://user:pass@host/results'
+WORKER = ('add', 'count')
+EXCHANGE = kombu.Exchange('task_exchange', 'topic')
+
+
+def mapping(**options: Any) -> Queues:
+    queues = [
+        Queue(queue_name='worker-add', task='add'),
+        Queue(queue_name='worker-count.fifo', task='count'),
+        Queue(queue_name='other', task='other', consume=False),
+    ]
+    return Queues(queues).build_celery('prod', **options)
+
+
+QUEUES = mapping()
+
+
+def nothing() -> None:
+    """Do nothing, as every task here."""
+
+
+def celery_app(settings: Any, *tasks: str) -> Celery:
+    app = Celery(set_as_current=False)
+    app.config_from_object(settings)
+    for name in tasks:
+        app.task(nothing, name=name)
+    return app
+
+
+def named(*tasks: str, **settings: Any) -> Celery:
+    return celery_app(Config(['foo', 'bar.fifo'], result_backend=DATABASE, **settings), *tasks)
+
+
+def mapped(*tasks: str, **settings: Any) -> Celery:
+    return celery_app(Config(mapping(), result_backend=DATABASE, **settings), *tasks)
+
+
+def by_hand(
+    *tasks: str, queues: tuple[kombu.Queue, ...] = (), routes: Any = None, **changes: Any
+) -> tuple[Celery, Queues]:
+    """Return an app with settings of its own, and some changed queues and routes."""
+    declared = {queue.name: queue for queue in (*QUEUES.celery_task_queues(), *queues)}
+    settings = {
+        'broker_url': 'sqs://',
+        'result_backend': DATABASE,
+        'task_acks_late': True,
+        'task_reject_on_worker_lost': True,
+        'task_queues': list(declared.values()),
+        'task_routes': QUEUES.celery_task_routes() | (routes or {}),
+    }
+    return celery_app(settings | changes, *tasks), QUEUES
+
+
+def bound(name: str, key: str, exchange: kombu.Exchange = EXCHANGE) -> tuple[kombu.Queue]:
+    return (kombu.Queue(name, exchange, routing_key=key),)
+
+
+def with_task(**options: Any) -> tuple[Celery, Queues]:
+    app, queues = by_hand('add')
+    app.task(nothing, name='count', **options)
+    return app, queues
 
 
 def run(app: Celery, queues: Queues | None = None) -> tuple[unittest.TestResult, set[str]]:
@@ -47,27 +95,18 @@ def names_of(case: type[unittest.TestCase]) -> set[str]:
     return set(unittest.defaultTestLoader.getTestCaseNames(case))
 
 
+NOT_INSTALLED = 'be_queue.results:NotInstalled'
 GOOD: dict[str, Callable[[], tuple[Any, ...]]] = {
     'worker with a mapping': lambda: (mapped(*WORKER),),
-    'worker with queue names': lambda: (
-        celery_app(Config(['foo', 'bar'], result_backend=DATABASE), 'foo.one', 'foo.two', 'bar.x'),
-    ),
-    'worker with another platform queue': lambda: (
-        celery_app(Config(mapping(platform_queue_name='audit'), result_backend=DATABASE), *WORKER),
-    ),
-    'worker that leaves a queue to others': lambda: (leaves_bar_to_others(),),
-    'worker set up by hand': lambda: (by_hand(*WORKER),),
-    'worker with routes as a list': lambda: (with_listed_routes(),),
-    'producer with a mapping': lambda: (celery_app(Config(mapping())),),
-    'producer with queue names': lambda: (celery_app(Config(['foo', 'bar.fifo'])),),
-    'producer without a platform queue': lambda: (
-        celery_app(Config(['foo'], PLATFORM_QUEUE_NAME='')),
-    ),
-    'producer as the README has it': lambda: (readme_producer(mapping()),),
-    'producer as the README has it, with its mapping': lambda: (readme_producer(m := mapping()), m),
-    'producer without the results extra': lambda: (
-        celery_app(Config(['foo'], result_backend='be_queue.results:NotInstalled')),
-    ),
+    'worker with queue names': lambda: (named('foo.one', 'foo.two', 'bar.fifo.x'),),
+    'worker with another platform queue': lambda: (mapped(*WORKER, PLATFORM_QUEUE_NAME='audit'),),
+    'worker set up by hand': lambda: by_hand(*WORKER),
+    'producer with a mapping': lambda: (mapped(),),
+    'producer with queue names': lambda: (named(),),
+    'producer without a platform queue': lambda: (named(PLATFORM_QUEUE_NAME=''),),
+    'producer with another exchange': lambda: (named(task_default_exchange='mine'),),
+    'producer set up by hand': lambda: by_hand(),
+    'producer without the results extra': lambda: by_hand(result_backend=NOT_INSTALLED),
 }
 
 
@@ -84,44 +123,30 @@ def test_a_good_app_passes_every_check(kind: str) -> None:
 def broken_apps() -> Iterator[tuple[str, Callable[[], Any], str]]:
     """Yield a check, an app that fails it, and what the failure says."""
     check = 'test_queue_names_fit_sqs'
-    yield check, lambda: with_queue(kombu.Queue('a.b', EXCHANGE, 'ab')), "'dev-a.b'"
-    too_long = {'queue_name_prefix': 'p' * 72}
+    yield check, lambda: by_hand(*WORKER, queues=bound('a.b', 'ab')), "'a.b'"
+    too_long = {'queue_name_prefix': 'p' * 70}
     yield check, lambda: by_hand(broker_transport_options=too_long), 'shorten queue_name'
 
-    check = 'test_celery_queue_is_declared'
-    yield check, lambda: by_hand(*WORKER, drop='celery'), "add a queue 'celery'"
-
-    check = 'test_platform_queue_gets_every_message'
-    platform = kombu.Queue('platform.fifo', EXCHANGE, routing_key='platform.fifo')
-    yield check, lambda: with_queue(platform, topology=SILENT), "bind it to '#'"
-    elsewhere = kombu.Queue('platform.fifo', kombu.Exchange('other', 'topic'), routing_key='#')
-    yield check, lambda: with_queue(elsewhere, topology=SILENT), "'other' of type topic"
-    second = kombu.Queue('audit', EXCHANGE, routing_key='#')
-    yield check, lambda: with_queue(second), "'audit', 'platform.fifo'"
-
-    check = 'test_work_queues_are_bound_to_one_topic_exchange'
-    apart = kombu.Queue('bar', kombu.Exchange('other_exchange', 'topic'), routing_key='bar')
-    yield check, lambda: with_queue(apart), "'other_exchange' of type topic"
-    same_name = kombu.Queue('bar', kombu.Exchange(EXCHANGE.name, 'direct'), routing_key='bar')
-    yield check, lambda: with_queue(same_name), "'task_exchange' of type direct"
+    check = 'test_queues_are_declared_and_bound'
+    few = QUEUES.celery_task_queues()[1:]
+    yield check, lambda: by_hand(task_queues=few), "'prod-celery' is not declared"
+    platform, work = 'prod-platform.fifo', 'prod-worker-add'
+    yield check, lambda: by_hand(queues=bound(platform, platform)), "must be bound to '#'"
+    other = kombu.Exchange('other', 'topic')
+    yield check, lambda: by_hand(*WORKER, queues=bound(work, work, other)), "exchange 'other'"
+    direct = kombu.Exchange('task_exchange', 'direct')
+    yield check, lambda: by_hand(queues=bound(work, work, direct)), 'the direct exchange'
 
     check = 'test_tasks_reach_their_queue_and_the_platform_queue_only'
-    twin = kombu.Queue('twin', EXCHANGE, routing_key='foo')
-    yield check, lambda: with_queue(twin), "'foo', 'platform.fifo', 'twin'"
-    forgetful = kombu.Queue('foo', EXCHANGE, routing_key='foo')
-    yield check, lambda: with_queue(forgetful), 'declare the platform queue'
-    nowhere = {'other.*': {'queue': 'nowhere'}}
-    yield check, lambda: by_hand(*WORKER, task_routes=nowhere), "'other.probe' has no queue"
-    undeclared = {'other.*': {'exchange': EXCHANGE, 'routing_key': 'foo'}}
-    yield check, lambda: by_hand(task_routes=undeclared), "'other.probe' lands in no queue"
-    diverted = {'add': {'queue': 'foo', 'routing_key': 'bar'}}
-    yield check, lambda: by_hand(task_routes=diverted), "lands in 'bar', 'platform.fifo'"
-    stray_route = {'add': {'queue': 'prod-other'}}
-    yield check, lambda: mapped(*WORKER, task_routes=stray_route), "instead of 'prod-platform"
-
-    check = 'test_celery_tasks_go_to_the_celery_queue'
-    half = {'celery.backend_cleanup': {'queue': 'bar'}}
-    yield check, lambda: by_hand(*WORKER, task_routes=half), "'celery.backend_cleanup' lands in"
+    twin = bound('twin', work)
+    yield check, lambda: by_hand(*WORKER, queues=twin), f"'{platform}', '{work}', 'twin'"
+    yield check, lambda: by_hand(queues=bound(work, work)), 'take task_queues'
+    nowhere = {'add': {'exchange': EXCHANGE, 'routing_key': 'fo'}}
+    yield check, lambda: by_hand(*WORKER, routes=nowhere), "'add' lands in no queue"
+    diverted = {'add': {'queue': 'prod-other'}}
+    yield check, lambda: mapped(*WORKER, task_routes=diverted), f"instead of '{platform}'"
+    half = {'celery.backend_cleanup': {'queue': work}}
+    yield check, lambda: by_hand(*WORKER, routes=half), "'celery.backend_cleanup' lands in"
 
     check = 'test_results_are_stored'
     yield check, lambda: by_hand(task_ignore_result=True), 'switch it off'
@@ -137,13 +162,10 @@ def broken_apps() -> Iterator[tuple[str, Callable[[], Any], str]]:
     check = 'test_tasks_of_a_lost_child_are_run_again'
     yield check, lambda: with_task(reject_on_worker_lost=False), "task 'count' is lost"
 
-    check = 'test_every_mapped_task_is_registered'
-    yield check, lambda: by_hand('add'), "task 'count' is mapped"
-    yield check, lambda: mapped('add'), "task 'count' is mapped"
-
-    check = 'test_every_registered_task_is_mapped'
-    yield check, lambda: by_hand(*WORKER, 'extra'), "task='extra'"
+    check = 'test_every_mapped_task_is_registered_and_no_other'
+    yield check, lambda: by_hand('add'), "maps task 'count'"
     yield check, lambda: mapped(*WORKER, 'other'), "task='other'"
+    yield check, lambda: named('foo.one', 'fo.two'), "task 'fo.two' is registered"
 
 
 BROKEN = list(broken_apps())
@@ -155,7 +177,8 @@ BROKEN = list(broken_apps())
 def test_a_fault_fails_its_own_check_and_no_other(
     check: str, build: Callable[[], Celery], message: str
 ) -> None:
-    result, _ = run(build())
+    built = build()
+    result, _ = run(*(built if isinstance(built, tuple) else (built,)))
 
     assert result.errors == []
     assert {test._testMethodName for test, _ in result.failures} == {check}
@@ -167,12 +190,13 @@ def test_every_check_is_broken_above() -> None:
     assert {case[0] for case in BROKEN} == names_of(all_checks.WorkerChecks)
 
 
-def test_an_unbuilt_mapping_is_refused() -> None:
-    app = readme_producer(mapping())
+def test_a_mapping_that_is_missing_or_not_built_is_refused() -> None:
+    app, queues = by_hand()
 
-    result, _ = run(app, Queues([Queue(queue_name='worker-add', task='add')]))
-
-    assert 'build_celery' in str(result.errors)
+    with pytest.raises(SettingError, match=r'build_functional_tests\(app, QUEUES\)'):
+        run(app)
+    with pytest.raises(MappingError, match='build_celery'):
+        run(app, Queues(list(queues)))
 
 
 def test_an_app_that_includes_its_tasks_is_a_worker(
