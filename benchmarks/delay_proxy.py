@@ -18,13 +18,14 @@ from contextlib import suppress
 
 __all__ = ['RequestCounter']
 
-_END_OF_HEADERS = b'\r\n\r\n'
-_LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.IGNORECASE)
-_OPERATION = re.compile(rb'\r\nx-amz-target: *\w+\.(\w+)', re.IGNORECASE)
+#: The header with the operation. A body, which is JSON, holds no line ends of this kind.
+_OPERATION = re.compile(rb'\r\nx-amz-target: *\w+\.(\w+)\r\n', re.IGNORECASE)
+#: Bytes that such a header has at most.
+_LONGEST = 100
 
 
 class RequestCounter:
-    """Counts SQS requests of one HTTP/1.1 connection by the name of the operation.
+    """Counts SQS requests of one connection by the name of the operation.
 
     Arguments:
         counts: where to count; many connections may share it.
@@ -32,26 +33,16 @@ class RequestCounter:
 
     def __init__(self, counts: Counter[str]) -> None:
         self._counts = counts
-        self._headers = b''
-        self._body_left = 0
+        self._tail = b''
 
     def feed(self, data: bytes) -> None:
-        """Count the requests whose headers end in ``data``."""
-        while data:
-            if self._body_left:
-                skipped = min(self._body_left, len(data))
-                self._body_left -= skipped
-                data = data[skipped:]
-                continue
-            self._headers += data
-            headers, end, data = self._headers.partition(_END_OF_HEADERS)
-            if not end:
-                return
-            self._headers = b''
-            operation = _OPERATION.search(headers)
-            self._counts[operation[1].decode() if operation else 'other'] += 1
-            length = _LENGTH.search(headers)
-            self._body_left = int(length[1]) if length else 0
+        """Count the requests whose header ends in ``data``."""
+        data = self._tail + data
+        end = 0
+        for header in _OPERATION.finditer(data):
+            self._counts[header[1].decode()] += 1
+            end = header.end() - 2  # the next header begins with its line end
+        self._tail = data[max(end, len(data) - _LONGEST) :]
 
 
 class Proxy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from benchmarks.backlog import fill, unsettled
@@ -104,9 +103,8 @@ def consume(
         sends: tasks that are sent to it one by one afterwards, when it is idle.
 
     Returns the figures of the backlog (the rate in tasks per second from the first that ran to the
-    last, the longest time between two in seconds, CPU in milliseconds per task or None when all
-    were over at the first look, the main process's peak in MiB, requests to SQS by operation), and
-    the seconds from each send to the start of its task.
+    last, CPU in milliseconds per task or None when all were over at the first look, requests to SQS
+    by operation), and the seconds from each send to the start of its task.
     """
     site.produce('seed')
     fill(broker, site.queues[0], count)
@@ -120,15 +118,12 @@ def consume(
         requests = dict(broker.requests() - before)
         seconds = site.produce('latency', str(sends)) if sends else []
         worker.check_alive()
-        memory = worker.peak_memory()
     times = sorted(site.records.first_runs().values())[:count]
     return {
         'tasks': count,
         'repeated': ended - count,
         'rate': (count - 1) / (times[-1] - times[0]),
-        'stall': max(later - earlier for earlier, later in pairwise(times)),
         'cpu': (cpu_after - cpu_before) / (ended - started) * 1000 if ended > started else None,
-        'memory': memory,
         'requests': requests,
     }, seconds
 

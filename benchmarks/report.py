@@ -22,7 +22,6 @@ OPERATIONS = {
     'requests': ('ReceiveMessage', *DELETES),
     'receives': ('ReceiveMessage',),
     'deletes': DELETES,
-    'extensions': ('ChangeMessageVisibility', 'ChangeMessageVisibilityBatch'),
 }
 SENDS = ('SendMessage', 'SendMessageBatch')
 
@@ -30,13 +29,10 @@ SENDS = ('SendMessage', 'SendMessageBatch')
 ROWS = (
     ('consume', 'consume, tasks/s', 1),
     ('ten_queues', 'consume, one of ten queues, tasks/s', 1),
-    ('stall', 'longest time between tasks, ms', 0),
     ('cpu', 'CPU per task, ms', 2),
-    ('memory', 'peak memory, main process, MiB', 0),
     ('requests', 'SQS requests per task, backlog', 3),
     ('receives', '  receive', 3),
     ('deletes', '  delete', 3),
-    ('extensions', '  extend visibility', 3),
     ('publish', 'publish with delay(), tasks/s', 0),
     ('publish_requests', '  SQS requests per task', 3),
     ('batch', 'publish with send_batch(), tasks/s', 0),
@@ -122,8 +118,6 @@ def figures(samples: Iterable[dict[str, Any]], rtt: float) -> Figures:
         rate = median(sample['rate'] for sample in group)
         values[measure.replace('-', '_')] = rate
         if measure == 'consume':
-            values['stall'] = max(sample['stall'] for sample in group) * 1000
-            values['memory'] = max(sample['memory'] for sample in group)
             values['repeated'] = sum(sample['repeated'] for sample in group)
             if cpu := [sample['cpu'] for sample in group if sample['cpu'] is not None]:
                 values['cpu'] = median(cpu)

@@ -122,8 +122,3 @@ class Worker:
             with suppress(psutil.NoSuchProcess):  # then it is in its parent's at the next look
                 seconds += sum(child.cpu_times()[:2])
         return seconds
-
-    def peak_memory(self) -> float:
-        """Return the most memory that the main process has had, in MiB."""
-        status = Path(f'/proc/{self._process.pid}/status').read_text()
-        return int(status.partition('VmHWM:')[2].split()[0]) / 1024
