@@ -1,12 +1,5 @@
 """Names of queues on SQS, and what SQS allows in them.
 
->>> sqs_name(prefix('prod'), 'add')
-'prod-add'
->>> sqs_name(prefix('local', username='alice'), 'platform.fifo')
-'alice-local-platform.fifo'
->>> dead_letter_name('prod-add')
-'err-prod-add'
-
 The limits are those of CreateQueue in the SQS API reference.
 """
 

@@ -183,10 +183,6 @@ class Queues:
         """Return the queue's name on SQS."""
         return naming.sqs_name(self.prefix, queue.queue_name)
 
-    def dead_letter_name(self, queue: Queue) -> str:
-        """Return the name on SQS of the queue's dead-letter queue."""
-        return naming.dead_letter_name(self.sqs_name(queue))
-
     def topology(self, platform_queue_name: str | None = None) -> Topology:
         """Return the declarations, under the queues' names on SQS.
 

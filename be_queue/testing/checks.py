@@ -42,7 +42,7 @@ class Declared:
                 'build_functional_tests: this app has no settings of be_queue.Config: pass its '
                 'mapping too, build_functional_tests(app, QUEUES)'
             )
-        self.topology = self.mapping.topology() if mapping else app.conf.TOPOLOGY
+        self.topology = app.conf.TOPOLOGY if mapping is None else mapping.topology()
 
     def destinations(self) -> dict[str, str]:
         """Return the queue of each task that may be sent; 'foo.probe' stands for all of 'foo.*'."""

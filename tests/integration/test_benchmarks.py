@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
-import socketserver
-import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +14,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.backlog import copies
-from benchmarks.contenders import CONTENDERS, ENV, Contender, redis_missing
+from benchmarks.contenders import CONTENDERS, ENV, Contender
 from benchmarks.delay_proxy import RequestCounter
 from benchmarks.measures import Step, take
 from benchmarks.records import Recorder, Records
@@ -57,52 +52,6 @@ def test_the_proxy_delays_and_counts_each_request(sqs: SqsServer) -> None:
             client.send_message(QueueUrl=url, MessageBody='x')
         assert time.monotonic() - started >= 4 * rtt
         assert proxy.counts() == {'CreateQueue': 1, 'SendMessage': 4}
-
-
-class Echo(socketserver.BaseRequestHandler):
-    """Sends back what it gets, once the first bytes of both connections are there."""
-
-    both = threading.Barrier(2)
-
-    def handle(self) -> None:
-        data = self.request.recv(65536)
-        self.both.wait(timeout=30)
-        while data:
-            self.request.sendall(data)
-            data = self.request.recv(65536)
-
-
-@contextmanager
-def echo() -> Iterator[int]:
-    with socketserver.ThreadingTCPServer(('127.0.0.1', 0), Echo) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-
-
-def test_the_proxy_keeps_the_order_and_lets_connections_go_side_by_side() -> None:
-    sent = b''.join(number.to_bytes(4, 'big') for number in range(100_000))
-    answers: list[bytes] = []
-
-    def exchange(port: int) -> None:
-        with socket.create_connection(('127.0.0.1', port), timeout=30) as connection:
-            writer = threading.Thread(target=connection.sendall, args=(sent,))
-            writer.start()
-            answer = b''
-            while len(answer) < len(sent) and (data := connection.recv(65536)):
-                answer += data
-            writer.join()
-        answers.append(answer)
-
-    with echo() as port, running_proxy(port, 5) as proxy:
-        clients = [threading.Thread(target=exchange, args=(proxy.port,)) for _ in range(2)]
-        for client in clients:
-            client.start()
-        for client in clients:
-            client.join()
-    assert answers == [sent, sent]
 
 
 def test_a_backlog_is_of_tasks_with_ids_of_their_own() -> None:
@@ -174,13 +123,6 @@ def test_demands_are_judged_by_ratios_within_one_run() -> None:
     text = markdown({}, found, {})
     assert '| consume vs stock tuned | 10 | ≥ 20 x | 20 x | reached |' in text
     assert '| consume, tasks/s | 1,000 | 50.0 (20x) |' in text
-
-
-def test_redis_is_left_out_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('PATH', str(tmp_path))
-    assert redis_missing() == 'no redis-server on PATH'
 
 
 def test_a_worker_is_measured_with_its_results_and_metrics(

@@ -92,15 +92,7 @@ def test_a_platform_queue_that_cannot_be_is_refused(platform: str, rule: str) ->
     assert rule in message
 
 
-@pytest.mark.parametrize(
-    'use',
-    [
-        Queues.celery_task_queues,
-        Queues.celery_task_routes,
-        lambda queues: queues.sqs_name(ADD),
-        Config,
-    ],
-)
+@pytest.mark.parametrize('use', [Queues.celery_task_queues, Queues.celery_task_routes, Config])
 def test_a_mapping_used_before_it_was_built_says_how_to_build_it(
     use: Callable[[Queues], Any],
 ) -> None:
@@ -120,7 +112,6 @@ def test_names_follow_the_latest_environment() -> None:
         'alice-local-worker-add',
         'alice-local-worker-count.fifo',
     ]
-    assert queues.dead_letter_name(COUNT) == 'err-alice-local-worker-count.fifo'
 
 
 def test_the_declared_queues_are_celerys_the_platforms_and_the_mapped() -> None:
@@ -161,24 +152,18 @@ def test_limits_and_receives_reach_the_transport_by_the_queues_names_on_sqs() ->
 @pytest.mark.parametrize(
     ('registered', 'faults'),
     [
-        ({'add', 'count', 'celery.chord_unlock'}, []),
-        ({'add'}, ["task 'count', which this worker does not register"]),
-        ({'add', 'count', 'extra'}, ["task 'extra' is registered, but no queue carries it"]),
-        ({'add', 'count', 'other'}, ["task 'other' is registered"]),  # consume=False
+        ({'add', 'count', 'other'}, ["task 'other' is registered, but no queue"]),  # consume=False
         ({'one', 'two'}, ["'add', which", "'count', which", "'one' is reg", "'two' is reg"]),
     ],
 )
-def test_a_worker_registers_what_is_mapped_and_all_faults_are_named_at_once(
+def test_all_tasks_that_are_not_both_registered_and_mapped_are_named_at_once(
     registered: set[str], faults: list[str]
 ) -> None:
     queues = Queues([ADD, COUNT, OTHER])
-    if not faults:
-        queues.check_registered(registered)
-        return
+    queues.check_registered({'add', 'count', 'celery.chord_unlock'})
 
     lines = refusal(lambda: queues.check_registered(registered)).splitlines()
 
-    assert len(lines) == len(faults)
     assert all(fault in line for fault, line in zip(faults, lines, strict=True))
 
 
