@@ -10,6 +10,8 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +93,8 @@ LISTED = [
 ]
 
 
-def sources_of_ours() -> list[Path]:
-    return sorted(path for folder in OURS for path in (ROOT / folder).rglob('*.py'))
+def sources_of(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob('*.py'))
 
 
 def is_private(name: str) -> bool:
@@ -156,7 +158,7 @@ def names_in(base: ast.expr, names: dict[str, Any]) -> set[str]:
 def private_names() -> dict[str, list[str]]:
     """Return the files of each private name of a library."""
     found: dict[str, list[str]] = {}
-    for path in sources_of_ours():
+    for path in sources_of(*OURS):
         tree = ast.parse(path.read_text())
         for name in {*of_other_objects(tree), *of_base_classes(tree)}:
             if is_private(name):
@@ -177,6 +179,21 @@ def test_every_private_name_is_listed_and_no_other() -> None:
 
 
 def test_every_undocumented_name_is_in_use() -> None:
-    sources = ''.join(path.read_text() for path in sources_of_ours())
+    sources = ''.join(path.read_text() for path in sources_of(*OURS))
     names = ' '.join(UNDOCUMENTED.values()).split()
     assert [name for name in names if not re.search(rf'\b{name}\b', sources)] == []
+
+
+def test_the_app_imports_from_be_queue_only_what_its_modules_export() -> None:
+    imports = [
+        (node.module, alias.name)
+        for path in sources_of('app', 'examples')
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('be_queue')
+        for alias in node.names
+    ]
+    assert [
+        f'{module}.{name}'
+        for module, name in imports
+        if name not in import_module(module).__all__ and find_spec(f'{module}.{name}') is None
+    ] == []
