@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from math import inf
 from typing import Any, NamedTuple
 
@@ -60,7 +60,9 @@ RULES = {
     'visibility_timeout': _number(1, 43_200, whole=True),
     'wait_time_seconds': _number(0, 20, whole=True),
     # Ours: see the README.
-    'copies_to': Rule('a list of queue names', lambda v: isinstance(v, (list, tuple, set))),
+    'copies_to': Rule(
+        'a list of queue names', lambda value: isinstance(value, (str, list, tuple, Set))
+    ),
     'create_queues': Rule('True or False', lambda value: isinstance(value, bool)),
     'drain_timeout': _number(0),
     'hand_back_seconds': _number(0),
