@@ -51,14 +51,12 @@ class EventLog:
         return sender is not None and bool(sender.emit(table, dict(fields)))
 
     def open(self, count: Callable[[str, int], None]) -> None:
-        """Count events from now on; take events again after `close`.
+        """Count events from now on.
 
         Arguments:
             count: called with ``sent`` or ``dropped`` and a number of events, from any thread.
         """
         self._count = count
-        if self._ended:
-            self._reset()
 
     def close(self) -> int:
         """Send the events that wait, for two seconds at most; return how many were not sent."""

@@ -128,9 +128,9 @@ class Sender(asyncsender.FluentSender):
         with self._change:
             if self._gave_up:
                 return  # `close` has counted it
+            self._count('sent', 1)  # before `close` lets the process end
             self._waiting -= 1
             self._change.notify_all()
             dropped, self._dropped = self._dropped, 0
-        self._count('sent', 1)
         if dropped:
             logger.warning('event logs are sent again: dropped=%d', dropped)
