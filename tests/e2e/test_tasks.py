@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
 from tests.support import app_tasks
 from tests.support.postgres import PostgresServer
@@ -123,71 +121,26 @@ def test_a_mistake_fails_at_once_with_its_traceback(
     assert f'Task add[{result.id}] raised unexpected: TypeError' in failure
 
 
-def test_a_task_of_a_killed_child_runs_again(server: Server) -> None:
-    result = server.site.producer().send_task('slow', (2,))
-    wait_until(lambda: result.state == 'STARTED', 'the task runs')
-    killed = server.pool_pids()
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
-    assert result.get(timeout=60) == 2
-    pool = wait_until(
-        lambda: len(server.pool_pids()) == len(killed) and server.pool_pids(), 'all are replaced'
-    )
-    assert set(killed).isdisjoint(pool)
-    lost = f'the process of task slow[{result.id}] is gone'
-    (line,) = (line for line in server.log.splitlines() if lost in line)
-    assert 'out-of-memory' in line
-    assert 'the task runs again' in line
-
-
-def test_a_task_over_its_soft_time_limit_fails_where_it_stands(server: Server) -> None:
-    counted, pool = server.counts_from_now(), server.pool_pids()
-    result = server.site.producer().send_task('slow', (60,), soft_time_limit=1)
-    with pytest.raises(SoftTimeLimitExceeded):
-        result.get(timeout=30)
-    wait_until(
-        lambda: counted('worker_tasks_count_total', state='FAILURE', name='slow') == 1,
-        'the failure is counted',
-    )
-    assert server.pool_pids() == pool
-
-
-def test_a_task_over_its_hard_time_limit_costs_the_child(server: Server) -> None:
-    counted, pool = server.counts_from_now(), server.pool_pids()
-    producer = server.site.producer()
-    calls = [
-        ('slow', {'time_limit': 1}),
-        ('slow', {'time_limit': 1, 'soft_time_limit': 1}),
-        ('slow', {'time_limit': 1, 'soft_time_limit': 400}),
-        (app_tasks.SHORT, {}),
-    ]
-    for result in [producer.send_task(name, (500,), **limits) for name, limits in calls]:
-        with pytest.raises(TimeLimitExceeded):
-            result.get(timeout=60)
-    wait_until(
-        lambda: counted('consumer_tasks_count_total', state='FAILURE') == len(calls),
-        'the failures are counted',
-    )
-    wait_until(lambda: len(server.pool_pids()) == len(pool), 'all are replaced')
-    assert set(pool).isdisjoint(server.pool_pids())
-
-
 def test_a_task_may_start_processes_of_its_own(server: Server) -> None:
     result = server.site.producer().send_task(app_tasks.MULTIPROCESSING)
     assert result.get(timeout=90) == [1, 2, 3, 4, 5, -signal.SIGTERM]
 
 
-def test_two_workers_share_a_queue(server: Server, sqs: SqsServer) -> None:
+def test_two_workers_share_a_queue_and_run_each_task_once(server: Server, sqs: SqsServer) -> None:
     site, counted = server.site, server.counts_from_now()
-    success = {'state': 'SUCCESS', 'name': 'slow'}
+    producer, sent = site.producer(), 0
     with site.worker() as other:
-        results = [site.producer().send_task('slow', (0.1,)) for _ in range(40)]
-        assert [result.get(timeout=60) for result in results] == [0.1] * 40
 
         def counts() -> list[float]:
+            success = {'state': 'SUCCESS', 'name': 'slow'}
             return [one('worker_tasks_count_total', **success) for one in (counted, other.metric)]
 
-        wait_until(lambda: sum(counts()) == 40, 'every task is counted once')
-        assert min(counts()) > 0
+        while min(counts()) == 0 or sent < 40:
+            results = [producer.send_task('slow', (0.05,)) for _ in range(20)]
+            assert [result.get(timeout=60) for result in results] == [0.05] * 20
+            sent += 20
+            assert sent < 1000
         queue = site.queue('slow')
         wait_until(lambda: sqs.visible(queue) == sqs.in_flight(queue) == 0, 'all are deleted')
+        wait_until(lambda: sum(counts()) >= sent, 'every task is counted')
+        assert sum(counts()) == sent

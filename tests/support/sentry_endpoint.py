@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support import faulty
-from tests.support.faulty_service import Fault, FaultyService
+from tests.support.faulty_service import FaultyService
 from tests.support.waiting import wait_until
 
-__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'late', 'running_sentry']
+__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'running_sentry']
 
 KEY = 'c0ffee1234567890'
 PROJECT = 42
@@ -21,16 +21,6 @@ PROJECT = 42
 def dsn(port: int) -> str:
     """Return the DSN of a Sentry on a port of loopback."""
     return f'http://{KEY}@127.0.0.1:{port}/{PROJECT}'
-
-
-def late(seconds: float) -> Fault:
-    """Take every envelope, but only after some time."""
-
-    def take(handler: Handler) -> None:
-        handler.server.mended.wait(seconds)
-        handler.take()
-
-    return take
 
 
 @dataclass(frozen=True)
