@@ -56,23 +56,22 @@ def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServe
     assert counted('worker_tasks_count_total', state='FAILURE', **label) == 0
 
 
-@pytest.mark.parametrize(
-    'program',
-    [
-        'import threading; from app.tasks.tasks import add\n'
-        'sender = threading.Thread(target=add.delay, args=(1, 2)); sender.start(); sender.join()',
-        # A module that imports nothing of the tasks.
-        'import app.utils.processes; from celery import shared_task\n'
-        'def add(x, y): ...\n'
-        'shared_task(name="add")(add).delay(1, 2)',
-    ],
-    ids=['a thread', 'a task of its own'],
-)
-def test_a_task_is_sent_to_this_worker_however_it_is_imported(
-    site: Site, sqs: SqsServer, tmp_path: Path, program: str
+#: Imports nothing of the tasks, and sends one of its own from another thread.
+SENDER = """
+import app.utils.processes, threading
+from celery import shared_task
+def add(x, y): ...
+sender = threading.Thread(target=shared_task(name='add')(add).delay, args=(1, 2))
+sender.start()
+sender.join()
+"""
+
+
+def test_a_task_is_sent_to_this_worker_from_any_module_and_thread(
+    site: Site, sqs: SqsServer, tmp_path: Path
 ) -> None:
     sent = subprocess.run(
-        [sys.executable, '-c', program],
+        [sys.executable, '-c', SENDER],
         cwd=ROOT,
         env=site.environment | {'PROMETHEUS_MULTIPROC_DIR': str(tmp_path)},
         capture_output=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import partial
 from typing import Any
 
 import sentry_sdk
@@ -85,23 +86,18 @@ def scrub(event: Any) -> Any:
 
     The middle of long texts is left out.
     """
-    event = redact(event)
     for length in _LENGTHS:
-        # Masked before it is shortened: half of a secret is not recognised.
-        event = _clean(event, length)
+        event = redact(event, leaf=partial(_clean, length))
         if len(json.dumps(event, default=str)) <= MAX_REPORT:
             break
     return event
 
 
-def _clean(value: Any, length: int) -> Any:
-    if isinstance(value, str):
-        return shortened(storable(redaction.redacted(value)), length)
-    if isinstance(value, dict):
-        return {_clean(key, length): _clean(inner, length) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_clean(inner, length) for inner in value]
-    return value
+def _clean(length: int, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # Masked before it is shortened: half of a secret is not recognised.
+    return shortened(storable(redaction.redacted(redact(value))), length)
 
 
 def _before_send(event: Any, hint: dict[str, Any]) -> Any:

@@ -45,7 +45,7 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Read]]:
         reader, writer = os.openpty() if terminal else os.pipe()
         ends.extend((reader, writer))
         os.set_blocking(reader, False)
-        monkeypatch.setattr(configure, '_stderr', lambda: writer)
+        monkeypatch.setattr(configure, 'STDERR', writer)
         return lambda: os.read(reader, 65536).decode()
 
     yield replace
