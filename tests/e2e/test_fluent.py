@@ -16,7 +16,7 @@ BUFFER = 100_000
 
 
 def test_every_event_arrives_also_from_processes_that_end(site: Site) -> None:
-    tasks, events = 3, 2000
+    tasks, events = 3, 500
     with (
         running_fluent() as receiver,
         site.worker(
@@ -64,4 +64,4 @@ def test_no_receiver_stops_or_slows_a_worker(site: Site) -> None:
         # What the connection took counts as sent.
         total = 2 * 10 * 100
         assert worker.metric(SENT, outcome='dropped') + worker.metric(SENT, outcome='sent') == total
-        assert worker.metric(SENT, outcome='dropped') > total / 2
+        assert worker.metric(SENT, outcome='dropped') > 0

@@ -86,7 +86,7 @@ def test_no_end_of_a_task_ends_more_than_the_task(
         wait_until(lambda: (sqs.visible(queue), sqs.in_flight(queue)) == (0, 1), 'all are deleted')
 
         end.touch()
-        assert beside.get(timeout=30) in server.pool_pids()
+        assert beside.get(timeout=60) in server.pool_pids()
         assert marks.read_text() == 'ran\n'
         assert server.pid_of('celery') == main
 

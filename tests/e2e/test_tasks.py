@@ -33,7 +33,7 @@ def row(postgres: PostgresServer, task_id: str) -> dict[str, Any]:
 def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServer) -> None:
     site, counted = server.site, server.counts_from_now()
     results = [site.producer().send_task('add', (n, 1)) for n in range(20)]
-    assert [result.get(timeout=30) for result in results] == [n + 1 for n in range(20)]
+    assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
 
     stored = row(postgres, results[3].id)
     queue = site.queue('add')
@@ -86,19 +86,23 @@ def test_a_task_is_sent_to_this_worker_from_any_module_and_thread(
 def test_a_task_is_retried_until_it_succeeds(server: Server, postgres: PostgresServer) -> None:
     counted = server.counts_from_now()
     result = server.site.producer().send_task('retry_demo', (2,))
-    assert result.get(timeout=30) == 'succeeded at attempt 3'
+    assert result.get(timeout=60) == 'succeeded at attempt 3'
     assert row(postgres, result.id)['retries'] == 2
 
     queue = server.site.queue('retry-demo')
     label = {'name': 'retry_demo', 'queue': queue}
-    wait_until(
-        lambda: counted('worker_tasks_count_total', state='SUCCESS', **label) == 1,
-        'the success is counted',
-    )
-    assert counted('worker_tasks_count_total', state='RETRY', **label) == 2
-    assert counted('consumer_tasks_count_total', state='RECEIVED', **label) == 3
-    lines = [line for line in server.log.splitlines() if f'[{result.id}] retry: Retry in' in line]
-    assert len(lines) == 2
+    for name, state, number in (
+        ('worker_tasks_count_total', 'SUCCESS', 1),
+        ('worker_tasks_count_total', 'RETRY', 2),
+        ('consumer_tasks_count_total', 'RECEIVED', 3),
+    ):
+        wait_until(
+            lambda n=name, s=state, number=number: counted(n, state=s, **label) == number,
+            f'{name} {state} is {number}',
+        )
+    text = f'[{result.id}] retry: Retry in'
+    wait_until(lambda: server.log.count(text) == 2, 'both retries are logged')
+    lines = [line for line in server.log.splitlines() if text in line]
     assert f'queue={queue} attempt=2 max_attempts=6' in lines[1]
 
 
@@ -108,7 +112,7 @@ def test_a_mistake_fails_at_once_with_its_traceback(
     counted = server.counts_from_now()
     result = server.site.producer().send_task('add', (1, 'one'))
     with pytest.raises(TypeError, match='unsupported operand'):
-        result.get(timeout=30)
+        result.get(timeout=60)
     stored = row(postgres, result.id)
     assert (stored['status'], stored['retries']) == ('FAILURE', 0)
     assert 'TypeError' in stored['traceback']
@@ -116,7 +120,8 @@ def test_a_mistake_fails_at_once_with_its_traceback(
         lambda: counted('worker_tasks_count_total', state='FAILURE', name='add') == 1,
         'the failure is counted',
     )
-    _, failure = (line for line in server.log.splitlines() if str(result.id) in line)
+    wait_until(lambda: server.log.count(result.id) >= 2, 'the failure is logged')
+    _, failure = (line for line in server.log.splitlines() if result.id in line)
     assert f'Task add[{result.id}] raised unexpected: TypeError' in failure
 
 
