@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.fluent_events import Events
+from app.config.configuration import Config
+from app.utils.fluent.sender import Sender
 from tests.support.fluent_server import FluentServer, closes, receives, rubbish, running_fluent
 from tests.support.waiting import wait_until
 
@@ -18,6 +20,33 @@ AWAY, BACK = 'is away, trying until it is back', 'is back: failures='
 FULL, ROOM = 'do not fit in their buffer', 'event logs are sent again'
 #: Bytes of a buffer that is soon full: it has room for 64 events.
 SMALL = 64 * 1024
+
+
+class Events:
+    """A sender, what it counts, and a number for each event."""
+
+    def __init__(self, server: FluentServer, buffer: int) -> None:
+        config = Config(
+            fluent_host='127.0.0.1',
+            fluent_port=server.port,
+            td_database='tests_db',
+            fluent_buffer=buffer,
+        )
+        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.logged = 0
+        self.sender = Sender(config, self._count)
+
+    def log(self, count: int, size: int = 0) -> None:
+        """Log events of ``size`` bytes and a little more."""
+        for _ in range(count):
+            # Numbers of one length, so that all events are of one size.
+            self.sender.emit('events', {'n': 1000 + self.logged, 'padding': 'x' * size})
+            self.logged += 1
+
+    def _count(self, outcome: str, events: int) -> None:
+        with self._lock:
+            self.counts[outcome] += events
 
 
 @pytest.fixture

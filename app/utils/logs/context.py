@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from celery import current_app
+from celery import current_task
 from celery.app import trace
 
 __all__ = ['CELERY_LOGGERS', 'ContextFilter', 'about']
@@ -75,7 +75,8 @@ class ContextFilter(logging.Filter):
 def _of_task() -> dict[str, Any]:
     if about := _about.get():
         task, request = about
-    elif task := current_app.current_worker_task:
+    # Not `current_app`, which would make an app in a process that has none.
+    elif current_task and (task := current_task.app.current_worker_task):
         request = vars(task.request)
     else:
         return {}
