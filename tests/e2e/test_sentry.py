@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from celery.result import AsyncResult
 
-from tests.support import app_tasks, ending, faulty, rejecting
+from tests.support import app_tasks, faulty, rejecting
 from tests.support.faulty_service import says
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
@@ -56,9 +55,8 @@ def worker(
     tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
 ) -> Iterator[Reporting]:
     site = Site(tmp_path_factory.mktemp('sentry'), sqs.url, postgres.environment)
-    imports = app_tasks.IMPORTS['CELERY_IMPORTS'] + ending.IMPORTS['CELERY_IMPORTS']
     # A task whose process is killed has one attempt.
-    options = {'wait_time_seconds': 1, 'max_receives': {f'{site.username}-local-celery': 1}}
+    options = {'wait_time_seconds': 1, 'max_receives': {site.queue('slow'): 1}}
     with (
         running_sentry() as sentry,
         site.worker(
@@ -66,9 +64,9 @@ def worker(
             RELEASE=RELEASE,
             RESULT_DB_PASS=DB_PASSWORD,
             PLATFORM_QUEUE_NAME='',
-            CELERY_IMPORTS=imports,
             CELERY_BROKER_TRANSPORT_OPTIONS=options,
             CELERY_WORKER_CONCURRENCY=1,
+            **app_tasks.IMPORTS,
         ),
     ):
         yield Reporting(site, sentry)
@@ -128,15 +126,14 @@ def test_arguments_local_variables_and_secrets_stay_here(worker: Reporting) -> N
 
 
 def test_what_no_process_of_the_pool_reports_is_reported_by_the_consumer(
-    worker: Reporting, tmp_path: Path
+    worker: Reporting,
 ) -> None:
-    marks = tmp_path / 'marks'
-    lost = worker.send(ending.BESIDE, str(marks), 'nowhere')
+    lost = worker.send('slow', 600)
     wait_until(lambda: lost.state == 'STARTED', 'it runs')
     os.kill(lost.info['pid'], signal.SIGKILL)
     limits = {'soft_time_limit': 1, 'time_limit': 2}
     sent = {
-        'WorkerLostError': (ending.BESIDE, lost),
+        'WorkerLostError': ('slow', lost),
         'TimeLimitExceeded': (
             app_tasks.OUTLASTS_SOFT_LIMIT,
             worker.send(app_tasks.OUTLASTS_SOFT_LIMIT, **limits),
@@ -151,7 +148,7 @@ def test_what_no_process_of_the_pool_reports_is_reported_by_the_consumer(
         assert len(tags.pop('message_id')) == len(MESSAGE_ID)
         assert tags == {
             'task': task,
-            'queue': worker.celery_queue,
+            'queue': worker.site.queue('slow') if task == 'slow' else worker.celery_queue,
             'attempt': '1',
             'celery_task_id': result.id,
             'role': 'consumer',
