@@ -61,7 +61,7 @@ def test_no_receiver_stops_or_slows_a_worker(site: Site) -> None:
         assert 'Traceback' not in worker.log
         assert 'do not fit in their buffer' in worker.log
         assert 'event logs that could not be sent: events=' in worker.log
-        # What the connection took counts as sent.
+        # Events that the connection took count as sent.
         total = 2 * 10 * 100
         assert worker.metric(SENT, outcome='dropped') + worker.metric(SENT, outcome='sent') == total
         assert worker.metric(SENT, outcome='dropped') > 0

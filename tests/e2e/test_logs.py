@@ -26,7 +26,7 @@ Lines = list[dict[str, Any]]
 
 
 class Log:
-    """What a server has logged that has run a task of each kind."""
+    """The log of a server that has run a task of each kind."""
 
     def __init__(self, site: Site, server: Server) -> None:
         self.celery_queue = f'{site.username}-local-celery'

@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from tests.support.worker import Site, Worker
 
 FINISHED, LOST = 'tasks_finished_total', 'pool_processes_lost_total'
-#: Of a call: longer than any test.
+#: Limits of a call, longer than any test.
 NO_LIMITS = {'time_limit': 600, 'soft_time_limit': 500}
 
 

@@ -159,7 +159,7 @@ def test_a_server_that_hangs_up_at_once_is_tried_again(
     events.log(1)
     wait_until(lambda: server.connections > 0, 'it was tried')
     server.behaviour = receives
-    # What has been written to the closed connection may be lost.
+    # Events that were written to the closed connection may be lost.
     wait_until(lambda: events.log(1) or server.events, 'events come in again')
 
 
@@ -182,7 +182,7 @@ def test_a_server_that_does_not_read_blocks_nobody(
     received = len(server.events)
     told.set()
     wait_until(lambda: len(server.events) > received, 'the server reads')
-    # What was being sent may arrive all the same: it is not counted again.
+    # An event that was being sent may arrive all the same: it is not counted again.
     assert events.counts == counts
     assert lines(caplog, FULL)
     assert len(lines(caplog, 'could not be sent')) == 1

@@ -1,4 +1,4 @@
-"""What each kind of process reports to Sentry, and how it ends."""
+"""Reports of each kind of process to Sentry, also while it ends."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class FluentServer:
 
     def __init__(self) -> None:
         self.port = 0
-        #: What came in, in that order, whatever has been stopped in between.
+        #: Events in the order in which they came in, also from before a `stop`.
         self.events: list[Event] = []
         #: How many connections there have been.
         self.connections = 0

@@ -18,11 +18,11 @@ from app.utils import logs, processes
 from app.utils.role import Role
 
 logger = logging.getLogger('tests.program')
-#: Of a request, a log line and RESULT_DB_PASS.
+#: The secret of a request, a log line and RESULT_DB_PASS.
 SECRET = 'a-cookie-of-somebody'
 #: Has the name of a secret wherever it stands.
 NAMED = 'hush-as-its-name-says'
-#: Of a task.
+#: An argument of a task.
 ARGUMENT = 'an-argument-of-a-task'
 
 
@@ -171,7 +171,7 @@ if __name__ == '__main__':
     if sys.argv[1] != 'switched_off':
         from app.utils.sentry import client
 
-        # What a process sends at its end must arrive, also from a busy machine.
+        # Reports that a process sends at its end must arrive, also from a busy machine.
         client.FLUSH_TIMEOUT = 60
     programs = (web, monitor, consumer, pool, switched_off)
     {program.__name__: program for program in programs}[sys.argv[1]]()

@@ -109,7 +109,7 @@ def _add_attempt(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if task is None or not isinstance(headers, dict):
         return
     request = task.request
-    # Of the messages that a task sends, only its own retry has its id.
+    # Among the messages that a task sends, only its own retry has its id.
     if headers.get('id') != request.id or headers.get('retries') != request.retries + 1:
         return
     error = sys.exc_info()[1]

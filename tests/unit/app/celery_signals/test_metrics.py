@@ -1,4 +1,4 @@
-"""What is counted for each way in which Celery ends an attempt; its own tracer runs the task."""
+"""Counts for each way in which Celery ends an attempt; its own tracer runs the task."""
 
 from __future__ import annotations
 
