@@ -62,14 +62,14 @@ def learn(config: BaseModel) -> None:
     A password that equals a public setting, such as the user's name, is not masked: the name would
     be masked as well.
     """
-    values = [getattr(config, name) for name in type(config).model_fields]
-    public = {value for value in values if isinstance(value, str)}
-    found = [text for value in values for text in _secrets_in(value)]
-    found += [os.environ.get(name, '') for name in _VARIABLES]
-    found += [text for name in _URL_VARIABLES for text in _passwords(os.environ.get(name, ''))]
-    for text in found:
-        if text not in public:
-            keep(text)
+    settings = [getattr(config, name) for name in type(config).model_fields]
+    public = {value for value in settings if isinstance(value, str)}
+    secret = [SecretStr(os.environ.get(name, '')) for name in _VARIABLES]
+    urls = [os.environ.get(name, '') for name in _URL_VARIABLES]
+    for value in (*settings, *secret, *urls):
+        for text in _secrets_in(value):
+            if text not in public:
+                keep(text)
 
 
 def redacted(text: str) -> str:
@@ -103,13 +103,13 @@ def _secrets_in(value: object) -> Iterable[str]:
     if isinstance(value, (list, tuple, set, frozenset)):
         for inner in value:
             yield from _secrets_in(inner)
-    elif isinstance(value, SecretBytes):
-        yield value.get_secret_value().decode(errors='replace')
-    elif isinstance(value, SecretStr):
-        yield value.get_secret_value()
-        yield from _passwords(value.get_secret_value())
-    else:
-        yield from _passwords(str(value))
+        return
+    if isinstance(value, SecretBytes):
+        value = SecretStr(value.get_secret_value().decode(errors='replace'))
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+        yield value
+    yield from _passwords(str(value))
 
 
 def _passwords(url: str) -> Iterable[str]:

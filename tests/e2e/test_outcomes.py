@@ -19,22 +19,16 @@ FAILS = {
     'memory': ('MemoryError', 'too much'),
     'allocation': ('AllocationError', 'Unable to allocate 5 of float64'),
     'exit': ('TaskError', 'SystemExit: 3'),
-    'interrupt': ('TaskError', 'KeyboardInterrupt: stop'),
-    'generator exit': ('TaskError', 'GeneratorExit: over'),
     'cancelled': ('TaskError', 'CancelledError: cancelled'),
     'panic': ('TaskError', 'PanicError: index-7'),
     'worker shutdown': ('TaskError', 'WorkerShutdown: 0'),
-    'worker terminate': ('TaskError', 'WorkerTerminate: 1'),
     'worker lost': ('WorkerLostError', 'lost'),
-    'terminated': ('Terminated', 'terminated'),
     'time limit': ('TimeLimitExceeded', '5'),
     'recursion': ('RecursionError', 'maximum recursion depth exceeded'),
     'arguments': ('ServiceError', 's3-404'),
     'no arguments': ('SilentError', 'a field'),
-    'no text': ('UnspeakableError', ''),
     'no pickle': ('UnpicklableError', 'a text'),
     'foreign': ('ForeignError', 'a text'),
-    'lock': ('RuntimeError', 'unlocked _thread.lock'),
     'local': ('_local.<locals>.LocalError', 'nowhere'),
     'surrogate': ('RuntimeError', 'half \ud800 of a pair\0'),
     'no json': ('EncodeError', 'object is not JSON serializable'),
@@ -92,7 +86,7 @@ def test_no_end_of_a_task_ends_more_than_the_task(
         wait_until(lambda: (sqs.visible(queue), sqs.in_flight(queue)) == (0, 1), 'all are deleted')
 
         end.touch()
-        assert beside.get(timeout=30) in server.pool_pids()
+        assert beside.get(timeout=60) in server.pool_pids()
         assert marks.read_text() == 'ran\n'
         assert server.pid_of('celery') == main
 
@@ -109,14 +103,9 @@ def test_no_end_of_a_task_ends_more_than_the_task(
 
 def raised(result: Any) -> tuple[str, str]:
     """Return the class and the text of what `AsyncResult.get` raises."""
-    try:
-        value = result.get(timeout=60)
-    except Exception as error:  # noqa: BLE001  (whatever it is)
-        try:
-            return type(error).__name__, str(error)
-        except RuntimeError:
-            return type(error).__name__, ''
-    return 'nothing', repr(value)[:80]
+    with pytest.raises(Exception) as caught:  # noqa: PT011  (of any class)
+        result.get(timeout=60)
+    return caught.type.__name__, str(caught.value)
 
 
 def check_rows(postgres: PostgresServer, sent: dict[tuple[str, str], Any]) -> None:

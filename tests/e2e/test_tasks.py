@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
 from tests.support import app_tasks
 from tests.support.postgres import PostgresServer
@@ -35,7 +33,7 @@ def row(postgres: PostgresServer, task_id: str) -> dict[str, Any]:
 def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServer) -> None:
     site, counted = server.site, server.counts_from_now()
     results = [site.producer().send_task('add', (n, 1)) for n in range(20)]
-    assert [result.get(timeout=30) for result in results] == [n + 1 for n in range(20)]
+    assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
 
     stored = row(postgres, results[3].id)
     queue = site.queue('add')
@@ -58,23 +56,22 @@ def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServe
     assert counted('worker_tasks_count_total', state='FAILURE', **label) == 0
 
 
-@pytest.mark.parametrize(
-    'program',
-    [
-        'import threading; from app.tasks.tasks import add\n'
-        'sender = threading.Thread(target=add.delay, args=(1, 2)); sender.start(); sender.join()',
-        # A module that imports nothing of the tasks.
-        'import app.utils.processes; from celery import shared_task\n'
-        'def add(x, y): ...\n'
-        'shared_task(name="add")(add).delay(1, 2)',
-    ],
-    ids=['a thread', 'a task of its own'],
-)
-def test_a_task_is_sent_to_this_worker_however_it_is_imported(
-    site: Site, sqs: SqsServer, tmp_path: Path, program: str
+#: Imports nothing of the tasks, and sends one of its own from another thread.
+SENDER = """
+import app.utils.processes, threading
+from celery import shared_task
+def add(x, y): ...
+sender = threading.Thread(target=shared_task(name='add')(add).delay, args=(1, 2))
+sender.start()
+sender.join()
+"""
+
+
+def test_a_task_is_sent_to_this_worker_from_any_module_and_thread(
+    site: Site, sqs: SqsServer, tmp_path: Path
 ) -> None:
     sent = subprocess.run(
-        [sys.executable, '-c', program],
+        [sys.executable, '-c', SENDER],
         cwd=ROOT,
         env=site.environment | {'PROMETHEUS_MULTIPROC_DIR': str(tmp_path)},
         capture_output=True,
@@ -89,19 +86,23 @@ def test_a_task_is_sent_to_this_worker_however_it_is_imported(
 def test_a_task_is_retried_until_it_succeeds(server: Server, postgres: PostgresServer) -> None:
     counted = server.counts_from_now()
     result = server.site.producer().send_task('retry_demo', (2,))
-    assert result.get(timeout=30) == 'succeeded at attempt 3'
+    assert result.get(timeout=60) == 'succeeded at attempt 3'
     assert row(postgres, result.id)['retries'] == 2
 
     queue = server.site.queue('retry-demo')
     label = {'name': 'retry_demo', 'queue': queue}
-    wait_until(
-        lambda: counted('worker_tasks_count_total', state='SUCCESS', **label) == 1,
-        'the success is counted',
-    )
-    assert counted('worker_tasks_count_total', state='RETRY', **label) == 2
-    assert counted('consumer_tasks_count_total', state='RECEIVED', **label) == 3
-    lines = [line for line in server.log.splitlines() if f'[{result.id}] retry: Retry in' in line]
-    assert len(lines) == 2
+    for name, state, number in (
+        ('worker_tasks_count_total', 'SUCCESS', 1),
+        ('worker_tasks_count_total', 'RETRY', 2),
+        ('consumer_tasks_count_total', 'RECEIVED', 3),
+    ):
+        wait_until(
+            lambda n=name, s=state, number=number: counted(n, state=s, **label) == number,
+            f'{name} {state} is {number}',
+        )
+    text = f'[{result.id}] retry: Retry in'
+    wait_until(lambda: server.log.count(text) == 2, 'both retries are logged')
+    lines = [line for line in server.log.splitlines() if text in line]
     assert f'queue={queue} attempt=2 max_attempts=6' in lines[1]
 
 
@@ -111,7 +112,7 @@ def test_a_mistake_fails_at_once_with_its_traceback(
     counted = server.counts_from_now()
     result = server.site.producer().send_task('add', (1, 'one'))
     with pytest.raises(TypeError, match='unsupported operand'):
-        result.get(timeout=30)
+        result.get(timeout=60)
     stored = row(postgres, result.id)
     assert (stored['status'], stored['retries']) == ('FAILURE', 0)
     assert 'TypeError' in stored['traceback']
@@ -119,57 +120,9 @@ def test_a_mistake_fails_at_once_with_its_traceback(
         lambda: counted('worker_tasks_count_total', state='FAILURE', name='add') == 1,
         'the failure is counted',
     )
-    _, failure = (line for line in server.log.splitlines() if str(result.id) in line)
+    wait_until(lambda: server.log.count(result.id) >= 2, 'the failure is logged')
+    _, failure = (line for line in server.log.splitlines() if result.id in line)
     assert f'Task add[{result.id}] raised unexpected: TypeError' in failure
-
-
-def test_a_task_of_a_killed_child_runs_again(server: Server) -> None:
-    result = server.site.producer().send_task('slow', (2,))
-    wait_until(lambda: result.state == 'STARTED', 'the task runs')
-    killed = server.pool_pids()
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
-    assert result.get(timeout=60) == 2
-    pool = wait_until(
-        lambda: len(server.pool_pids()) == len(killed) and server.pool_pids(), 'all are replaced'
-    )
-    assert set(killed).isdisjoint(pool)
-    lost = f'the process of task slow[{result.id}] is gone'
-    (line,) = (line for line in server.log.splitlines() if lost in line)
-    assert 'out-of-memory' in line
-    assert 'the task runs again' in line
-
-
-def test_a_task_over_its_soft_time_limit_fails_where_it_stands(server: Server) -> None:
-    counted, pool = server.counts_from_now(), server.pool_pids()
-    result = server.site.producer().send_task('slow', (60,), soft_time_limit=1)
-    with pytest.raises(SoftTimeLimitExceeded):
-        result.get(timeout=30)
-    wait_until(
-        lambda: counted('worker_tasks_count_total', state='FAILURE', name='slow') == 1,
-        'the failure is counted',
-    )
-    assert server.pool_pids() == pool
-
-
-def test_a_task_over_its_hard_time_limit_costs_the_child(server: Server) -> None:
-    counted, pool = server.counts_from_now(), server.pool_pids()
-    producer = server.site.producer()
-    calls = [
-        ('slow', {'time_limit': 1}),
-        ('slow', {'time_limit': 1, 'soft_time_limit': 1}),
-        ('slow', {'time_limit': 1, 'soft_time_limit': 400}),
-        (app_tasks.SHORT, {}),
-    ]
-    for result in [producer.send_task(name, (500,), **limits) for name, limits in calls]:
-        with pytest.raises(TimeLimitExceeded):
-            result.get(timeout=60)
-    wait_until(
-        lambda: counted('consumer_tasks_count_total', state='FAILURE') == len(calls),
-        'the failures are counted',
-    )
-    wait_until(lambda: len(server.pool_pids()) == len(pool), 'all are replaced')
-    assert set(pool).isdisjoint(server.pool_pids())
 
 
 def test_a_task_may_start_processes_of_its_own(server: Server) -> None:
@@ -177,17 +130,21 @@ def test_a_task_may_start_processes_of_its_own(server: Server) -> None:
     assert result.get(timeout=90) == [1, 2, 3, 4, 5, -signal.SIGTERM]
 
 
-def test_two_workers_share_a_queue(server: Server, sqs: SqsServer) -> None:
+def test_two_workers_share_a_queue_and_run_each_task_once(server: Server, sqs: SqsServer) -> None:
     site, counted = server.site, server.counts_from_now()
-    success = {'state': 'SUCCESS', 'name': 'slow'}
+    producer, sent = site.producer(), 0
     with site.worker() as other:
-        results = [site.producer().send_task('slow', (0.1,)) for _ in range(40)]
-        assert [result.get(timeout=60) for result in results] == [0.1] * 40
 
         def counts() -> list[float]:
+            success = {'state': 'SUCCESS', 'name': 'slow'}
             return [one('worker_tasks_count_total', **success) for one in (counted, other.metric)]
 
-        wait_until(lambda: sum(counts()) == 40, 'every task is counted once')
-        assert min(counts()) > 0
+        while min(counts()) == 0 or sent < 40:
+            results = [producer.send_task('slow', (0.05,)) for _ in range(20)]
+            assert [result.get(timeout=60) for result in results] == [0.05] * 20
+            sent += 20
+            assert sent < 1000
         queue = site.queue('slow')
         wait_until(lambda: sqs.visible(queue) == sqs.in_flight(queue) == 0, 'all are deleted')
+        wait_until(lambda: sum(counts()) >= sent, 'every task is counted')
+        assert sum(counts()) == sent

@@ -1,4 +1,4 @@
-"""What each kind of process reports to Sentry, and how it ends."""
+"""Reports of each kind of process to Sentry, also while it ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from app.utils.sentry.transport import Transport
 from tests.support import faulty
 from tests.support.faulty_service import says
 from tests.support.process import running
-from tests.support.sentry_endpoint import Handler, SentryEndpoint, late, running_sentry
-from tests.support.sentry_program import ARGUMENT, SECRET
+from tests.support.sentry_endpoint import Handler, SentryEndpoint, running_sentry
+from tests.support.sentry_program import ARGUMENT, NAMED, SECRET
 from tests.support.waiting import wait_until
 
 
@@ -62,15 +62,6 @@ def test_a_process_reports_its_own_errors_and_no_other_line(
     assert not any(SECRET.encode() in envelope for envelope in sentry.envelopes)
 
 
-@pytest.fixture(scope='module')
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentryEndpoint]:
-    """Reports of a pool process."""
-    with running_sentry() as sentry:
-        sentry.fail(refuses)
-        run(sentry, tmp_path_factory.mktemp('pool'), 'pool')
-        yield sentry
-
-
 def refuses(handler: Handler) -> None:
     """Refuse what Sentry does, and servers that store events in PostgreSQL."""
     if len(handler.body) > 1_048_576:
@@ -81,67 +72,56 @@ def refuses(handler: Handler) -> None:
         handler.take()
 
 
-def test_a_failure_that_could_not_be_stored_is_no_report(pool: SentryEndpoint) -> None:
-    assert len(pool.of(task='fails')) == 1
-    assert pool.of(celery_task_id='stored')
-
-
-def test_tasks_that_raise_the_very_same_object_have_a_report_each(pool: SentryEndpoint) -> None:
-    events = pool.of(task='raises_one_object')
-    assert [event['tags']['celery_task_id'] for event in events] == ['one', 'two']
-
-
-def test_the_text_of_spent_retries_holds_no_arguments(pool: SentryEndpoint) -> None:
-    (event,) = pool.of(task='ends_its_retries')
-    assert errors(event) == [
-        ('MaxRetriesExceededError', "Can't retry ends_its_retries[ends_its_retries]")
-    ]
-    assert not any(ARGUMENT.encode() in envelope for envelope in pool.envelopes)
-
-
-@pytest.mark.parametrize('task', ['raises_much', 'logs_much'])
-def test_a_report_is_no_larger_than_sentry_takes(pool: SentryEndpoint, task: str) -> None:
-    (event,) = pool.of(task=task)
-    assert 'characters are left out' in str(event)
-
-
-def test_a_report_has_only_what_a_server_can_store(pool: SentryEndpoint) -> None:
-    (event,) = pool.of(task='raises_half_a_pair')
-    assert errors(event) == [('RuntimeError', 'half ? of a pair')]
-
-
-def test_secrets_of_log_lines_stay_here(pool: SentryEndpoint) -> None:
-    (event,) = pool.of(task='logs_secrets')
-    (crumb,) = (each for each in event['breadcrumbs']['values'] if each['message'] == 'it calls')
-    assert crumb['data']['db_credentials'] == '***'
-    assert not any(SECRET.encode() in envelope for envelope in pool.envelopes)
-
-
-def test_a_task_that_fails_after_its_body_is_reported_with_all_its_tags(
-    pool: SentryEndpoint,
+@pytest.mark.parametrize('sends_arguments', [False, True])
+def test_a_pool_process_reports_final_failures_and_sends_pending_reports_at_its_end(
+    sentry: SentryEndpoint, tmp_path: Path, sends_arguments: bool
 ) -> None:
-    (event,) = pool.of(celery_task_id='succeeds')
-    assert event['tags'].items() >= {
+    sentry.fail(refuses)
+    run(sentry, tmp_path, 'pool', SENTRY_SEND_ARGUMENTS=str(sends_arguments))
+    events = {event['tags']['celery_task_id']: event for event in sentry.events}
+    # One each, also for two tasks that raise the very same object; none for a failure that could
+    # not be stored, since the task runs again.
+    own = [event for event in sentry.events if 'message' in event]
+    assert [event['message'] for event in own] == ['words of a task']
+    assert len(sentry.events) == len(events) + len(own)
+    assert events.keys() == {
+        'one', 'two', 'ends_its_retries', 'raises_much', 'logs_much', 'succeeds', 'tells_secrets',
+    }  # fmt: skip
+
+    # A report is no larger than Sentry takes, and has only what a server can store.
+    ((_, text),) = errors(events['raises_much'])
+    assert text.startswith('half ? of a pair xxx')
+    for name in ('raises_much', 'logs_much'):
+        assert 'characters are left out' in str(events[name])
+
+    # A task that fails after its body is reported with all its tags.
+    assert events['succeeds']['tags'].items() >= {
         ('task', 'succeeds'),
         ('queue', 'a-queue'),
         ('attempt', '3'),
         ('message_id', 'a-message'),
     }
 
-
-def test_a_process_that_ends_sends_pending_reports_with_arguments_if_it_may(
-    sentry: SentryEndpoint, tmp_path: Path
-) -> None:
-    sentry.fail(late(0.5))
-    run(sentry, tmp_path, 'one_task', SENTRY_SEND_ARGUMENTS='true')
-    own, event = sentry.events
-    assert own['message'] == 'words of a task'
-    assert own['tags'] == event['tags']
-    assert event['extra'] == {'args': [ARGUMENT], 'kwargs': {}}
+    event = events['tells_secrets']
+    assert own[0]['tags'] == event['tags']
+    (crumb,) = (each for each in event['breadcrumbs']['values'] if each['message'] == 'it calls')
+    assert crumb['data']['db_credentials'] == '***'
     frame = event['exception']['values'][0]['stacktrace']['frames'][-1]
-    assert frame['vars']['harmless'] == "'a local variable'"
-    assert frame['vars']['database_password'] == '***'
-    assert not any(SECRET.encode() in envelope for envelope in sentry.envelopes)
+    for envelope in sentry.envelopes:
+        assert SECRET.encode() not in envelope
+        assert NAMED.encode() not in envelope
+        assert sends_arguments or ARGUMENT.encode() not in envelope
+    if sends_arguments:
+        assert event['extra'] == {'args': [ARGUMENT], 'kwargs': {}}
+        assert frame['vars']['harmless'] == "'a local variable'"
+        assert frame['vars']['database_password'] == '***'
+    else:
+        assert 'vars' not in frame
+        (spent,) = errors(events['ends_its_retries'])
+        assert spent == (
+            'MaxRetriesExceededError',
+            "Can't retry ends_its_retries[ends_its_retries]",
+        )
 
 
 def test_switched_off_no_process_imports_the_sdk(sentry: SentryEndpoint, tmp_path: Path) -> None:
@@ -154,7 +134,7 @@ def test_switched_off_no_process_imports_the_sdk(sentry: SentryEndpoint, tmp_pat
     [
         (413, 'a report to Sentry is dropped: Sentry refused it with HTTP status 413; if it'),
         (500, 'a report to Sentry is dropped: Sentry refused it with HTTP status 500; if it'),
-        (503, 'Sentry is away, trying until it is back: UnavailableError: HTTP status 503'),
+        (503, 'Sentry is away, trying until it is back: HTTPError: status 503'),
     ],
 )
 def test_a_report_that_is_refused_is_no_outage(

@@ -6,15 +6,14 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import shared_task
-from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
+from celery.exceptions import Ignore, Reject, WorkerShutdown
 
 from app.tasks.base_task import FixedDelayTask, NoRetryTask
 
@@ -101,15 +100,6 @@ class PanicError(BaseException):
         super().__init__(f'{reason}-{place}')
 
 
-class UnspeakableError(Exception):
-    """Has neither a text nor a representation."""
-
-    def __str__(self) -> str:
-        raise RuntimeError('no text')
-
-    __repr__ = __str__
-
-
 class UnpicklableError(Exception):
     """Cannot be pickled."""
 
@@ -175,22 +165,16 @@ WAYS: dict[str, Callable[[], Any]] = {
     'memory': _raises(lambda: MemoryError('too much')),
     'allocation': _raises(lambda: AllocationError(5, 'float64')),
     'exit': lambda: sys.exit(3),
-    'interrupt': _raises(lambda: KeyboardInterrupt('stop')),
-    'generator exit': _raises(lambda: GeneratorExit('over')),
     'cancelled': _raises(lambda: asyncio.CancelledError('cancelled')),
     'panic': _raises(lambda: PanicError('index', 7)),
     'worker shutdown': _raises(lambda: WorkerShutdown(0)),
-    'worker terminate': _raises(lambda: WorkerTerminate(1)),
     'worker lost': _raises(lambda: WorkerLostError('lost')),
-    'terminated': _raises(lambda: Terminated('terminated')),
     'time limit': _raises(lambda: TimeLimitExceeded(5)),
     'recursion': _recursion,
     'arguments': _raises(lambda: ServiceError('s3', 404)),
     'no arguments': _raises(lambda: SilentError(reason='a field')),
-    'no text': _raises(UnspeakableError),
     'no pickle': _raises(lambda: UnpicklableError('a text')),
     'foreign': _raises(lambda: ForeignError('a text')),
-    'lock': _raises(lambda: RuntimeError(threading.Lock())),
     'local': _local,
     'surrogate': _raises(lambda: RuntimeError('half \ud800 of a pair\0')),
     'no json': object,

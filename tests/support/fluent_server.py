@@ -45,7 +45,12 @@ Behaviour = Callable[['FluentServer', socket.socket], None]
 
 def receives(server: FluentServer, connection: socket.socket) -> None:
     """Take events until the client hangs up."""
-    _receive(server, connection)
+    unpacker = msgpack.Unpacker(ext_hook=_time)
+    while data := connection.recv(CHUNK):
+        unpacker.feed(data)
+        # In the protocol's Message mode, the one that fluent-logger uses.
+        for tag, time, record in unpacker:
+            server.events.append(Event(tag, time, record))
 
 
 def never_reads(server: FluentServer, connection: socket.socket) -> None:
@@ -68,7 +73,7 @@ class FluentServer:
 
     def __init__(self) -> None:
         self.port = 0
-        #: What came in, in that order, whatever has been stopped in between.
+        #: Events in the order in which they came in, also from before a `stop`.
         self.events: list[Event] = []
         #: How many connections there have been.
         self.connections = 0
@@ -157,24 +162,6 @@ def _reset(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         # Wakes the recv() that would keep the connection open.
         connection.shutdown(socket.SHUT_RDWR)
-
-
-def _receive(server: FluentServer, connection: socket.socket) -> None:
-    unpacker = msgpack.Unpacker(ext_hook=_time)
-    while data := connection.recv(CHUNK):
-        unpacker.feed(data)
-        for message in unpacker:
-            server.events += _events(*message)
-
-
-def _events(tag: str, entries: Any, *rest: Any) -> list[Event]:
-    """Return the events of a message of the protocol's Message, Forward or PackedForward mode."""
-    if isinstance(entries, bytes):
-        unpacker = msgpack.Unpacker(ext_hook=_time)
-        unpacker.feed(entries)
-        entries = list(unpacker)
-    pairs = entries if isinstance(entries, list) else [(entries, rest[0])]
-    return [Event(tag, time, record) for time, record in pairs]
 
 
 def _time(code: int, data: bytes) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from tests.support import faulty
-from tests.support.faulty_service import Fault, FaultyService
+from tests.support.faulty_service import FaultyService
 from tests.support.waiting import wait_until
 
-__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'late', 'running_sentry']
+__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'running_sentry']
 
 KEY = 'c0ffee1234567890'
 PROJECT = 42
@@ -21,24 +20,6 @@ PROJECT = 42
 def dsn(port: int) -> str:
     """Return the DSN of a Sentry on a port of loopback."""
     return f'http://{KEY}@127.0.0.1:{port}/{PROJECT}'
-
-
-def late(seconds: float) -> Fault:
-    """Take every envelope, but only after some time."""
-
-    def take(handler: Handler) -> None:
-        handler.server.mended.wait(seconds)
-        handler.take()
-
-    return take
-
-
-@dataclass(frozen=True)
-class Item:
-    """A part of an envelope: its header and its payload."""
-
-    header: dict[str, Any]
-    payload: bytes
 
 
 class SentryEndpoint(FaultyService):
@@ -56,14 +37,10 @@ class SentryEndpoint(FaultyService):
         return dsn(self.port)
 
     @property
-    def items(self) -> list[Item]:
-        """Every part of every envelope."""
-        return [item for envelope in list(self.envelopes) for item in parsed(envelope)]
-
-    @property
     def events(self) -> list[dict[str, Any]]:
         """Every report of an error, as Sentry would take it."""
-        return [json.loads(i.payload) for i in self.items if i.header['type'] == 'event']
+        items = [item for envelope in list(self.envelopes) for item in parsed(envelope)]
+        return [json.loads(payload) for header, payload in items if header['type'] == 'event']
 
     def of(self, **tags: str) -> list[dict[str, Any]]:
         """Return the reports that have these tags."""
@@ -75,8 +52,11 @@ class SentryEndpoint(FaultyService):
         return self.of(**tags)
 
 
-def parsed(envelope: bytes) -> list[Item]:
-    """Return the parts, as https://develop.sentry.dev/sdk/data-model/envelopes/ lays them out."""
+def parsed(envelope: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    """Return header and payload of each part.
+
+    See https://develop.sentry.dev/sdk/data-model/envelopes/.
+    """
     header, _, rest = envelope.partition(b'\n')
     json.loads(header)
     items = []
@@ -84,8 +64,8 @@ def parsed(envelope: bytes) -> list[Item]:
         line, _, rest = rest.partition(b'\n')
         fields = json.loads(line)
         length = fields.get('length', rest.find(b'\n'))
-        items.append(Item(fields, rest[:length]))
-        assert len(items[-1].payload) == length
+        items.append((fields, rest[:length]))
+        assert len(rest) >= length
         rest = rest[length:].removeprefix(b'\n')
     return items
 

@@ -18,9 +18,11 @@ from app.utils import logs, processes
 from app.utils.role import Role
 
 logger = logging.getLogger('tests.program')
-#: Of a request, a log line and RESULT_DB_PASS.
+#: The secret of a request, a log line and RESULT_DB_PASS.
 SECRET = 'a-cookie-of-somebody'
-#: Of a task.
+#: Has the name of a secret wherever it stands.
+NAMED = 'hush-as-its-name-says'
+#: An argument of a task.
 ARGUMENT = 'an-argument-of-a-task'
 
 
@@ -46,24 +48,24 @@ def web() -> None:
 
 def monitor() -> None:
     """End by an exception, as a monitor does that has a fault."""
-    processes.start(Role.MONITOR)
-    logger.error('an error line alone')
-    fail_in_a_thread()
-    try:
-        raise RuntimeError('on purpose')
-    except RuntimeError:
-        processes.stop()
+    _end_by_an_exception(Role.MONITOR, logging.ERROR)
 
 
 def consumer() -> None:
     """End as Celery's worker does when its event loop has ended by an exception."""
-    processes.start(Role.CONSUMER)
+    _end_by_an_exception(Role.CONSUMER, logging.CRITICAL)
+
+
+def _end_by_an_exception(role: Role, level: int) -> None:
+    processes.start(role)
     fail_in_a_thread()
+    logger.error('an error line alone')
     try:
         raise RuntimeError('on purpose')
     except RuntimeError:
-        logger.error('a failed task, which its pool process has reported', exc_info=True)
-        logger.critical('Unrecoverable error', exc_info=True)
+        if role is Role.CONSUMER:
+            logger.error('a failed task, which its pool process has reported', exc_info=True)
+        logger.log(level, 'it ends', exc_info=True)
         processes.stop()
 
 
@@ -109,65 +111,48 @@ class Pool:
 
 
 def pool() -> None:
-    """Run tasks that fail in each odd way."""
+    """Run tasks that fail in each odd way; end at once."""
+    import sentry_sdk
+
     error = RuntimeError('always the same')
     logging.getLogger().setLevel(logging.INFO)
 
-    def fails() -> None:
+    def raises_one_object() -> None:
         logger.error('a line of the task', exc_info=True)
-        raise RuntimeError('on purpose')
+        raise error
 
     def ends_its_retries(argument: str) -> None:
         task = it.app.tasks['ends_its_retries']
         task.max_retries = 0
         raise task.retry()
 
-    def raises_one_object() -> None:
-        raise error
-
     def raises_much() -> None:
-        raise RuntimeError('x' * 1_500_000)
-
-    def raises_half_a_pair() -> None:
-        raise RuntimeError(f'half {chr(0xD800)} of a pair')
+        raise RuntimeError(f'half {chr(0xD800)} of a pair {"x" * 1_500_000}')
 
     def logs_much() -> None:
         for number in range(60):
             logger.info('%d %s', number, 'y' * 60_000)
         raise RuntimeError('on purpose')
 
-    def logs_secrets() -> None:
-        nested = {'db_credentials': {'value': 'hush'}, 'headers': {'X-Api-Key': 'hush'}}
+    def tells_secrets(argument: str) -> None:
+        harmless, database_password = 'a local variable', NAMED
+        nested = {'db_credentials': {'value': NAMED}, 'headers': {'X-Api-Key': NAMED}}
         logger.info('it calls', extra=nested)
-        raise RuntimeError(f'refused {SECRET}')
+        sentry_sdk.capture_message('words of a task')
+        raise RuntimeError(f'refused {SECRET} {len(harmless + database_password)}')
 
     def succeeds(argument: str) -> None: ...
 
-    odd = (fails, raises_much, raises_half_a_pair, logs_much, logs_secrets)
-    it = Pool(raises_one_object, ends_its_retries, succeeds, *odd)
-    it.run('fails', task_id='unstored')
-    it.run('fails', task_id='stored')
+    it = Pool(raises_one_object, ends_its_retries, raises_much, logs_much, tells_secrets, succeeds)
+    for task_id in ('unstored', 'one', 'two'):
+        it.run('raises_one_object', task_id=task_id)
     it.run('ends_its_retries', ARGUMENT)
-    it.run('raises_one_object', task_id='one')
-    it.run('raises_one_object', task_id='two')
-    for function in odd[1:]:
-        it.run(function.__name__)
+    it.run('raises_much')
+    it.run('logs_much')
     # The next step is no task's: it cannot be sent once the body is over.
     message = {'properties': {'delivery_info': {'sqs_message': {'MessageId': 'a-message'}}}}
     it.run('succeeds', ARGUMENT, retries=2, chain=[{'task': None}], **message)
-    processes.stop()
-
-
-def one_task() -> None:
-    """Run a task that sends a message of its own and fails; end at once."""
-    import sentry_sdk
-
-    def reports_and_fails(argument: str) -> None:
-        harmless, database_password = 'a local variable', 'hush'
-        sentry_sdk.capture_message('words of a task')
-        raise RuntimeError(f'with {SECRET} {len(harmless + database_password)}')
-
-    Pool(reports_and_fails).run('reports_and_fails', ARGUMENT)
+    it.run('tells_secrets', ARGUMENT)
     processes.stop()
 
 
@@ -183,5 +168,10 @@ def switched_off() -> None:
 
 if __name__ == '__main__':
     logs.setup(load_config(), 'x')
-    programs = (web, monitor, consumer, pool, one_task, switched_off)
+    if sys.argv[1] != 'switched_off':
+        from app.utils.sentry import client
+
+        # Reports that a process sends at its end must arrive, also from a busy machine.
+        client.FLUSH_TIMEOUT = 60
+    programs = (web, monitor, consumer, pool, switched_off)
     {program.__name__: program for program in programs}[sys.argv[1]]()

@@ -1,16 +1,9 @@
-"""Where Celery's signals meet metrics and the life of the pool's processes.
+"""Handlers of Celery's signals: metrics, lost processes, the life of the worker's processes.
 
-Importing the package connects the handlers; Celery keeps weak references, so they live at module
-level. See https://docs.celeryq.dev/en/stable/userguide/signals.html.
+Importing the package connects them; Celery keeps weak references, so they live at module level.
+See https://docs.celeryq.dev/en/stable/userguide/signals.html.
 """
 
-from app.utils.celery_signals import (
-    consumer,
-    lost_copies,
-    outcomes,
-    pool,
-    pool_process,
-    processes,
-)
+from app.utils.celery_signals import lost_copies, metrics, outcomes, pool, processes
 
-__all__ = ['consumer', 'lost_copies', 'outcomes', 'pool', 'pool_process', 'processes']
+__all__ = ['lost_copies', 'metrics', 'outcomes', 'pool', 'processes']

@@ -29,9 +29,8 @@ class TaskPool(prefork.TaskPool):
     """For Celery's ``worker_pool``."""
 
     def on_start(self) -> None:
-        # Prometheus sees no increase in a series that begins with 1.
         for reason in REASONS:
-            LOST.labels(reason)
+            LOST.labels(reason)  # Prometheus sees no increase in a series that begins with 1
         # Each task brings its own, by default from the same setting.
         self.options['soft_timeout'] = None
         super().on_start()
@@ -43,10 +42,9 @@ class TaskPool(prefork.TaskPool):
         timeout: float | None = None,
         **options: Any,
     ) -> Any:
-        """Run a task, with its time limits counted from its start.
+        """Run a task without a soft limit that is not below the hard one.
 
-        Celery starts the clock of the hard limit when the soft one is over, so that a soft limit
-        above it would let the task go on: such a limit is left out.
+        Celery starts the clock of the hard limit when the soft one is over.
         """
         if soft_timeout and timeout and soft_timeout >= timeout:
             soft_timeout = None
@@ -68,8 +66,8 @@ def _count_lost(pid: int, exit_code: int) -> None:
     if pid in over_time_limit:
         over_time_limit.remove(pid)
         reason = 'time limit'
-    runs = state.should_stop is None and state.should_terminate is None
-    if runs and exit_code != EX_RECYCLE:  # which the process has counted
+    stops = state.should_stop is not None or state.should_terminate is not None
+    if not stops and exit_code != EX_RECYCLE:  # which the process has counted
         LOST.labels(reason).inc()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import Any
 
 from celery import Task, current_app, signals
@@ -11,6 +12,8 @@ from celery import Task, current_app, signals
 from app.utils import processes, tracing
 from app.utils.result_store import ResultStore
 from app.utils.role import Role
+
+SIGTERM = {signal.SIGTERM}
 
 
 @signals.worker_init.connect
@@ -27,19 +30,15 @@ def _pool_process_starts(**_: Any) -> None:
     # billiard's handler raises SystemExit, which Python drops while it calls what is registered for
     # forks: a process of a task's own that is terminated so early would never end.
     os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}),
-        after_in_parent=_unblock_sigterm,
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, SIGTERM),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGTERM),
         after_in_child=_terminate_by_default,
     )
 
 
-def _unblock_sigterm() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
 def _terminate_by_default() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _unblock_sigterm()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGTERM)
 
 
 @signals.worker_process_shutdown.connect

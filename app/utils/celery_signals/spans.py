@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakValueDictionary
 
 from celery import Task, current_app, signals
 from celery.exceptions import Reject
-from celery.worker.request import Request
 
 from app.redaction import redacted
 from app.utils import tracing
@@ -16,9 +14,6 @@ from app.utils.tracing import headers, spans
 from be_queue.tracing import trace_sends
 
 __all__ = ['connect']
-
-#: Requests that the consumer has received and holds, by task id.
-_held: WeakValueDictionary[str, Request] = WeakValueDictionary()
 
 
 def connect(role: Role) -> None:
@@ -38,19 +33,16 @@ def connect(role: Role) -> None:
     signals.task_postrun.connect(_postrun)
 
 
-def _received(request: Request, **_: Any) -> None:
-    _held[request.id] = request
+def _received(request: Any, **_: Any) -> None:
     request.request_dict[headers.TAKEN_AT] = headers.sqs_sent_at(request.message.delivery_info)
 
 
-def _lost(sender: Task, task_id: str, exception: Exception, **_: Any) -> None:
-    # Celery reports a task that ran into its hard time limit twice.
-    request = _held.pop(task_id, None)
-    if isinstance(exception, Reject):
-        return  # the process in which it ran is there, and has reported it
-    if request is not None and request.time_start:
+def _lost(sender: Task, exception: Exception, **_: Any) -> None:
+    began = getattr(sender.request, 'time_start', None)
+    # The process of a task that rejects its message is there, and has reported it.
+    if began and not isinstance(exception, Reject):
         tracing.ensure_started()
-        spans.lost(sender.name, request.request_dict, request.time_start, exception)
+        spans.lost(sender.name, vars(sender.request), began, exception)
 
 
 def _prerun(task: Task, **_: Any) -> None:

@@ -9,7 +9,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from app.config.configuration.setting_types import TD_NAME, TD_NAME_RULE
 
-__all__ = ['MAX_FIELDS', 'RESERVED', 'check_fields', 'check_table']
+__all__ = ['MAX_FIELDS', 'check']
 
 #: ``time`` is the event's own, which fluent-plugin-td writes over a field of that name; ``v`` is
 #: a Hive column in tables that were made before August 2025 (td-client-ruby, change 156).
@@ -18,18 +18,13 @@ RESERVED = frozenset({'time', 'v'})
 MAX_FIELDS = 511
 
 
-def check_table(table: str) -> None:
-    """Raise ValueError unless Treasure Data takes it as a table's name."""
+def check(table: str, fields: Mapping[str, Any]) -> None:
+    """Raise ValueError or TypeError for an event that Treasure Data would not take.
+
+    The error names the table or the field, never a value.
+    """
     if not isinstance(table, str) or not TD_NAME.fullmatch(table):
         raise ValueError(f'table {table!r}: must be {TD_NAME_RULE}')
-
-
-def check_fields(fields: Mapping[str, Any]) -> None:
-    """Raise TypeError or ValueError for an event that Treasure Data would not take.
-
-    It has a value that msgpack cannot hold, a reserved name, or too many fields. The error names
-    the field, never its value.
-    """
     if not isinstance(fields, Mapping):
         raise TypeError(f'an event is a {type(fields).__name__}: must be a dict of its fields')
     if len(fields) > MAX_FIELDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from fluent import asyncsender  # type: ignore[import-untyped]
@@ -39,8 +40,8 @@ class Sender(asyncsender.FluentSender):
     def __init__(self, config: Config, count: Callable[[str, int], None]) -> None:
         self._count = count
         self._ending = threading.Event()
-        # Guards the three below it.
-        self._state = threading.Lock()
+        # Guards the numbers of events that wait, and that were dropped since one was last sent.
+        self._change = threading.Condition()
         self._waiting = 0
         self._dropped = 0
         self._gave_up = False
@@ -57,16 +58,17 @@ class Sender(asyncsender.FluentSender):
             queue_circular=True,
             queue_overflow_handler=self._drop,
         )
-        # fluent-logger's close waits without a limit. Python 3.12 starts no thread at exit.
-        self._closing = threading.Thread(target=self._close_at_end, daemon=True)
-        self._closing.start()
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> int:
-        """Send the events that wait, for ``timeout`` seconds at most; return how many are lost."""
+        """Send the events that wait, for ``timeout`` seconds at most; return how many are lost.
+
+        fluent-logger's own waits without a limit, so it is called when nothing waits.
+        """
         self._ending.set()
-        self._closing.join(timeout)
-        with self._state:
-            self._gave_up = True
+        with self._change:
+            if self._gave_up:
+                return 0
+            self._gave_up = not self._change.wait_for(lambda: not self._waiting, timeout)
             left, self._waiting = self._waiting, 0
         if left:
             self._count('dropped', left)
@@ -75,22 +77,24 @@ class Sender(asyncsender.FluentSender):
                 'check FLUENT_HOST, FLUENT_PORT',
                 left,
             )
+        else:
+            super().close()
         return left
 
-    def _close_at_end(self) -> None:
-        self._ending.wait()
-        super().close()
-
     def _send(self, event: bytes) -> bool:
-        taken = bool(super()._send(event))
-        with self._state:
+        with self._change:
+            taken = not self._ending.is_set()
             self._waiting += taken
-        if not taken:
+        if taken:
+            super()._send(event)
+        else:
             self._count('dropped', 1)
         return taken
 
     def _drop(self, event: bytes) -> None:
-        with self._state:
+        with self._change:
+            if self._gave_up:
+                return  # `close` has counted it
             self._waiting -= 1
             self._dropped += 1
             is_first = self._dropped == 1
@@ -118,14 +122,15 @@ class Sender(asyncsender.FluentSender):
 
     def _pause(self, seconds: float) -> None:
         if self._ending.wait(seconds):
-            threading.Event().wait(CLOSE_PAUSE)
+            time.sleep(CLOSE_PAUSE)
 
     def _sent(self) -> None:
-        with self._state:
+        with self._change:
             if self._gave_up:
-                return  # it counts as dropped
+                return  # `close` has counted it
+            self._count('sent', 1)  # before `close` lets the process end
             self._waiting -= 1
+            self._change.notify_all()
             dropped, self._dropped = self._dropped, 0
-        self._count('sent', 1)
         if dropped:
             logger.warning('event logs are sent again: dropped=%d', dropped)

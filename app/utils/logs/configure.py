@@ -24,18 +24,20 @@ __all__ = ['cannot_start', 'setup']
 logger = logging.getLogger('app')
 uncaught_logger = logging.getLogger('app.uncaught')
 
+STDERR = 2
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 #: Libraries that say more at DEBUG and INFO than an operator wants, and at DEBUG things such as
 #: the headers by which a request is allowed: these levels at least, until LOG_LEVELS names them.
 QUIET = {
-    'boto3': 'WARNING',
-    'botocore': 'WARNING',
-    's3transfer': 'WARNING',
-    'urllib3': 'WARNING',
-    'sqlalchemy': 'WARNING',
-    'jaeger_tracing': 'WARNING',
-    'opentelemetry': 'WARNING',
+    'boto3': logging.WARNING,
+    'botocore': logging.WARNING,
+    's3transfer': logging.WARNING,
+    'urllib3': logging.WARNING,
+    'sqlalchemy': logging.WARNING,
+    'jaeger_tracing': logging.WARNING,
+    'opentelemetry': logging.WARNING,
     # Debug lines of the pool's own plumbing.
-    'multiprocessing': 'ERROR',
+    'multiprocessing': logging.ERROR,
 }
 
 
@@ -51,14 +53,13 @@ def setup(
         file: the path to append to; standard error without one.
     """
     redaction.learn(config)
-    descriptor = _opened(file) if file else _stderr()
+    descriptor = os.open(file, APPEND, 0o644) if file else STDERR
     as_json = _is_json(config.log_format, config.env, descriptor)
-    formatter: logging.Formatter
     if as_json:
         formatter = JsonFormatter(config.service_name, config.env, config.release)
+        _install(formatter, process, descriptor)
     else:
-        formatter = ConsoleFormatter(_has_colours(descriptor))
-    _install(formatter, process, descriptor)
+        _install(ConsoleFormatter(_has_colours(descriptor)), process, descriptor)
     _set_levels(level or config.log_level, config.logger_levels)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
@@ -70,27 +71,15 @@ def setup(
 def cannot_start(error: BaseException) -> None:
     """Say why on standard error, a line for each fault; before `setup` too, or in its place."""
     env = os.environ.get('ENV') or LOCAL_ENV
-    as_json = _is_json(os.environ.get('LOG_FORMAT', '').lower(), env, _stderr())
+    as_json = _is_json(os.environ.get('LOG_FORMAT', '').lower(), env, STDERR)
     if as_json and not any(isinstance(h, LineHandler) for h in logging.getLogger().handlers):
         service, release = (os.environ.get(n) or 'unknown' for n in ('SERVICE_NAME', 'RELEASE'))
-        _install(JsonFormatter(service, env, release), 'server', _stderr())
+        _install(JsonFormatter(service, env, release), 'server', STDERR)
     for line in str(error).splitlines():
         if as_json:
             logger.critical('cannot start: %s', line)
         else:
             print(redaction.redacted(f'cannot start: {line}'), file=sys.stderr)  # noqa: T201
-
-
-def _stderr() -> int:
-    # Not of sys.stderr, which may log.
-    try:
-        return sys.__stderr__.fileno() if sys.__stderr__ else 2
-    except (OSError, ValueError):
-        return 2
-
-
-def _opened(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
 
 def _is_json(chosen: str, env: str, descriptor: int) -> bool:
@@ -119,8 +108,8 @@ def _install(formatter: logging.Formatter, process: str, descriptor: int) -> Non
 def _set_levels(level: int | str, levels: dict[str, str]) -> None:
     root = logging.getLogger()
     root.setLevel(level)
-    for name, quiet in QUIET.items():
-        logging.getLogger(name).setLevel(max(root.level, logging.getLevelName(quiet)))
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(root.level, least))
     for name, chosen in levels.items():
         logging.getLogger(name).setLevel(chosen)
 

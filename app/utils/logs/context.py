@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from celery import signals
+from celery import current_task
 from celery.app import trace
 
 __all__ = ['CELERY_LOGGERS', 'ContextFilter', 'about']
@@ -28,8 +28,8 @@ _RESERVED = {
     *('pid', 'service', 'env', 'release'),
 }
 
-# The task that runs, with its request, inside the one that runs it.
-_running: ContextVar[tuple[tuple[Any, Mapping[str, Any]], ...]] = ContextVar('_running', default=())
+# A task with its request, where Celery does not run it.
+_about: ContextVar[tuple[Any, Mapping[str, Any]] | None] = ContextVar('_about', default=None)
 
 
 @contextmanager
@@ -40,22 +40,11 @@ def about(task: Any, request: Mapping[str, Any]) -> Iterator[None]:
         task: the task.
         request: its request, as in the message's headers.
     """
-    token = _running.set((*_running.get(), (task, request)))
+    token = _about.set((task, request))
     try:
         yield
     finally:
-        _running.reset(token)
-
-
-@signals.task_prerun.connect
-def _started(task: Any, **_: Any) -> None:
-    # The dict itself: tracing adds the trace_id later.
-    _running.set((*_running.get(), (task, vars(task.request))))
-
-
-@signals.task_postrun.connect
-def _ended(**_: Any) -> None:
-    _running.set(_running.get()[:-1])
+        _about.reset(token)
 
 
 class ContextFilter(logging.Filter):
@@ -73,38 +62,42 @@ class ContextFilter(logging.Filter):
         if record.processName == 'MainProcess':
             record.processName = self._process
         fields = vars(record)
-        added = _of_task(*_running.get()[-1]) if _running.get() else {}
+        given = _of_task()
         if record.name in CELERY_LOGGERS and isinstance(fields.get('data'), dict):
-            added |= _of_celery(record.msg, fields.pop('data'))
+            given |= _of_celery(record.msg, fields.pop('data'))
+        added = {name: value for name, value in given.items() if value is not None}
         for name in _RESERVED.union(added).intersection(fields):
             fields[f'{name}_'] = fields.pop(name)
         fields.update(added)
         return True
 
 
-def _of_task(task: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+def _of_task() -> dict[str, Any]:
+    if about := _about.get():
+        task, request = about
+    # Not `current_app`, which would make an app in a process that has none.
+    elif current_task and (task := current_task.app.current_worker_task):
+        request = vars(task.request)
+    else:
+        return {}
     retries = request.get('retries')
-    return _given(
-        task_id=request.get('id'),
-        task_name=task.name,
-        queue=(request.get('delivery_info') or {}).get('routing_key'),
+    return {
+        'task_id': request.get('id'),
+        'task_name': task.name,
+        'queue': (request.get('delivery_info') or {}).get('routing_key'),
         # A message from elsewhere may have anything here.
-        attempt=retries + 1 if isinstance(retries, int) else 1,
-        max_attempts=None if task.max_retries is None else task.max_retries + 1,
-        trace_id=request.get('trace_id'),
-    )
+        'attempt': retries + 1 if isinstance(retries, int) else 1,
+        'max_attempts': None if task.max_retries is None else task.max_retries + 1,
+        'trace_id': request.get('trace_id'),
+    }
 
 
 def _of_celery(message: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a line of a task's life: arguments and results stay out."""
-    return _given(
-        task_id=data.get('id'),
-        task_name=data.get('name'),
-        action=_ACTIONS.get(message),
-        runtime_seconds=data.get('runtime'),
-        eta=data.get('eta'),
-    )
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+    return {
+        'task_id': data.get('id'),
+        'task_name': data.get('name'),
+        'action': _ACTIONS.get(message),
+        'runtime_seconds': data.get('runtime'),
+        'eta': data.get('eta'),
+    }

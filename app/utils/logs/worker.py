@@ -24,25 +24,21 @@ logger = logging.getLogger('celery.apps.worker')
 def install(config: Config) -> None:
     """Have Celery's worker leave logging to us, when it starts."""
     # Celery's first warnings come before it sets logging up.
-    signals.celeryd_init.connect(partial(_early, config), weak=False)
-    signals.setup_logging.connect(partial(_setup, config), weak=False)
+    signals.celeryd_init.connect(partial(_worker_starts, config), weak=False)
+    signals.setup_logging.connect(partial(_set_up, config), weak=False)
 
 
-def _early(config: Config, options: Mapping[str, Any], **_: Any) -> None:
+def _worker_starts(config: Config, options: Mapping[str, Any], **_: Any) -> None:
     setup(config, 'worker', options.get('loglevel'))
+    # Some of Celery's lines go past the log: that it stops, and what its threads do (SIGUSR1).
+    worker.safe_say = lambda message, *_: logger.info('%s', message)
     if config.is_local:
         # Five lines at each start of a worker that runs as root, as in a container.
         warnings.simplefilter('ignore', SecurityWarning)
 
 
-def _setup(config: Config, loglevel: int, logfile: str | None, **_: Any) -> None:
+def _set_up(config: Config, loglevel: int, logfile: str | None, **_: Any) -> None:
     setup(config, 'worker', loglevel, logfile)
     # The pool's logger does not propagate by itself.
     util.get_logger().handlers = []
     util.get_logger().propagate = True
-    # Some of Celery's lines go past the log: that it stops, and what its threads do (SIGUSR1).
-    worker.safe_say = _say
-
-
-def _say(message: str, *_: Any) -> None:
-    logger.info('%s', message)

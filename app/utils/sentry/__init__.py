@@ -1,12 +1,4 @@
-"""Reports errors to Sentry. Nothing is imported and sent until SENTRY_DSN is set.
-
-| error                                                         | reported by      |
-|---------------------------------------------------------------|------------------|
-| a task fails and is not retried                               | its pool process |
-| a task is killed at its time limit; its message becomes a     | the consumer     |
-| dead letter, because it was rejected or its process was lost  |                  |
-| the consumer, the web server or the monitor fails             | itself           |
-"""
+"""Reports errors to Sentry, see docs/observability.md; imports the SDK only with a SENTRY_DSN."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Sentry's client of this process."""
+"""Sentry's client of this process, which sends no secrets."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from functools import partial
 from typing import Any
 
 import sentry_sdk
-from celery import current_app
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
@@ -15,30 +16,34 @@ from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
 from app import redaction
 from app.config.configuration import Config
+from app.utils.long_text import MAX_TEXT, shortened
 from app.utils.role import Role
-from app.utils.sentry import failures
-from app.utils.sentry.scrub import scrub
 from app.utils.sentry.transport import Transport
 from app.utils.soft_time_limit import put_off
+from be_queue.redact import redact
+from be_queue.text import storable
 
-__all__ = ['start', 'stop']
-
-logger = logging.getLogger(__name__)
+__all__ = ['MAX_REPORT', 'scrub', 'start', 'stop']
 
 #: Seconds to send pending events when the process ends.
 FLUSH_TIMEOUT = 2.0
 #: Events that may wait to be sent; more are dropped.
 QUEUE_SIZE = 100
 MAX_BREADCRUMBS = 50
-#: Log lines below this level are no breadcrumbs. The consumer's are those of all tasks at once.
-BREADCRUMB_LEVEL = {Role.CONSUMER: logging.WARNING}
-#: Log lines with an exception are events from this level on. A pool process has none: its errors
-#: are log lines of tasks, whose failures it reports itself.
-EVENT_LEVEL = {
-    Role.CONSUMER: logging.CRITICAL,
-    Role.WEB: logging.ERROR,
-    Role.MONITOR: logging.ERROR,
+#: By role, the levels from which log lines are breadcrumbs, and from which those with an exception
+#: are events. The consumer's lines are about all tasks at once; a pool process reports failures of
+#: tasks itself.
+_LEVELS = {
+    Role.CONSUMER: (logging.WARNING, logging.CRITICAL),
+    Role.POOL: (logging.INFO, None),
+    Role.WEB: (logging.INFO, logging.ERROR),
+    Role.MONITOR: (logging.INFO, logging.ERROR),
 }
+#: Bytes of an event. Sentry takes 1 MiB, with what the SDK puts around an event:
+#: https://docs.sentry.io/concepts/data-management/size-limits/
+MAX_REPORT = 900_000
+#: Characters of a text. The next length is tried while an event is too large.
+_LENGTHS = (MAX_TEXT, 2000, 200)
 
 
 def start(config: Config, role: Role) -> None:
@@ -62,10 +67,10 @@ def start(config: Config, role: Role) -> None:
         auto_session_tracking=False,
     )
     sentry_sdk.get_global_scope().set_tags({'role': role.value, 'service': config.service_name})
-    if role is Role.CONSUMER:
-        failures.report_of_consumer(current_app)
-    elif role is Role.POOL:
-        failures.report_of_pool()
+    if role in (Role.CONSUMER, Role.POOL):
+        from app.utils.sentry import failures
+
+        failures.connect(role)
 
 
 def stop() -> None:
@@ -76,16 +81,39 @@ def stop() -> None:
     sentry_sdk.get_client().close(timeout=FLUSH_TIMEOUT)
 
 
+def scrub(event: Any) -> Any:
+    """Return ``event`` without passwords in URLs, values under a secret's name, known secrets.
+
+    The middle of long texts is left out.
+    """
+    for length in _LENGTHS:
+        event = redact(event, leaf=partial(_clean, length))
+        if len(json.dumps(event, default=str)) <= MAX_REPORT:
+            break
+    return event
+
+
+def _clean(length: int, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # Masked before it is shortened: half of a secret is not recognised.
+    return shortened(storable(redaction.redacted(redact(value))), length)
+
+
+def _before_send(event: Any, hint: dict[str, Any]) -> Any:
+    record = hint.get('log_record')
+    if record is not None and not record.exc_info and record.levelno < logging.CRITICAL:
+        return None  # a log line alone is no event
+    return scrub(event)
+
+
 def _integrations(role: Role) -> list[Integration]:
     # Celery's line about a failure would be a breadcrumb of the very event.
     ignore_logger('celery.app.trace')
+    level, event_level = _LEVELS[role]
     integrations: list[Integration] = [
         DedupeIntegration(),
-        _Logging(
-            level=BREADCRUMB_LEVEL.get(role, logging.INFO),
-            event_level=EVENT_LEVEL.get(role),
-            sentry_logs_level=None,
-        ),
+        _Logging(level=level, event_level=event_level, sentry_logs_level=None),
     ]
     if role is Role.WEB:
         from sentry_sdk.integrations.flask import FlaskIntegration
@@ -100,15 +128,3 @@ class _Logging(LoggingIntegration):
     def _handle_record(self, record: logging.LogRecord) -> None:
         with put_off:
             super()._handle_record(record)
-
-
-def _before_send(event: Any, hint: dict[str, Any]) -> Any:
-    """Return the event without secrets; None if it is not to be sent."""
-    record = hint.get('log_record')
-    if record is not None and not record.exc_info and record.levelno < logging.CRITICAL:
-        return None
-    try:
-        return scrub(event)
-    except Exception as error:  # noqa: BLE001  (the SDK would drop the event without a word)
-        logger.warning('an event for Sentry is dropped, it cannot be scrubbed: %s', type(error))
-        return None

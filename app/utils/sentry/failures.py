@@ -7,130 +7,86 @@ again.
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import sentry_sdk
-from billiard.einfo import ExceptionWithTraceback
-from celery import Celery, Task, signals
+from celery import Task, current_app, signals
 from celery.app.task import Context
-from celery.exceptions import MaxRetriesExceededError
-from celery.utils.imports import symbol_by_name
+from celery.exceptions import MaxRetriesExceededError, Retry
 from sentry_sdk.integrations.dedupe import DedupeIntegration
-from sentry_sdk.utils import capture_internal_exceptions, event_from_exception
+from sentry_sdk.utils import event_from_exception
 
-from app.utils.sentry import attempts
-from be_queue.queues import MAX_RECEIVES
+from app.utils.celery_signals.request import dead_letter
+from app.utils.role import Role
 
-__all__ = ['report_of_consumer', 'report_of_pool', 'tags']
+__all__ = ['breadcrumbs', 'connect', 'tags']
+
+#: Header of a retry: ``[attempt, seconds since the epoch, class of the exception]`` of each attempt
+#: before it, of the last ten.
+HEADER = 'earlier_attempts'
+MAX_ATTEMPTS = 10
+MAX_NAME_LENGTH = 80
 
 
-def report_of_pool() -> None:
-    """Report failures in this pool process."""
-    signals.task_prerun.connect(_started)
-    signals.task_failure.connect(_failed)
-    signals.before_task_publish.connect(attempts.add_header)
+def connect(role: Role) -> None:
+    """Report the failures that a process with this role sees."""
+    if role is Role.CONSUMER:
+        signals.task_failure.connect(_failed_in_consumer)
+        dead_letter.connect(_failed_in_consumer)
+    elif role is Role.POOL:
+        signals.task_failure.disconnect(_failed_in_consumer)  # inherited
+        signals.task_prerun.connect(_started)
+        signals.task_failure.connect(_failed)
+        signals.before_task_publish.connect(_add_attempt)
 
 
 def _started(task: Task, **_: Any) -> None:
-    _describe(sentry_sdk.get_isolation_scope(), task, task.request)
+    _describe(sentry_sdk.get_isolation_scope(), task)
     # Two tasks may raise the very same object: two failures.
     DedupeIntegration.reset_last_seen()
 
 
-def _failed(sender: Task, exception: BaseException, args: Any, kwargs: Any, **_: Any) -> None:
-    _report(sender, sender.request, exception, args, kwargs)
-
-
-def report_of_consumer(app: Celery) -> None:
-    """Report tasks whose process was killed, and those whose message becomes a dead letter."""
-    for task in app.tasks.values():
-        task.Request = _reporting(symbol_by_name(task.Request))
-    signals.task_failure.connect(_failed_in_consumer)
-
-
-# The request whose failure the event loop handles.
-_failing: Any = None
-
-
-def _reporting(base: type[Any]) -> type[Any]:
-    class Request(base):
-        """Celery's, or the task's own."""
-
-        error: BaseException
-
-        def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-            global _failing
-            error = exc_info.exception
-            self.error = error.exc if isinstance(error, ExceptionWithTraceback) else error
-            _failing = self
-            try:
-                return super().on_failure(exc_info, *args, **kwargs)
-            finally:
-                _failing = None
-
-        def reject(self, requeue: bool = False) -> None:
-            super().reject(requeue=requeue)
-            # Without requeue, Celery sends the signal.
-            if requeue and _failing is self and _is_last_receive(self):
-                _report_of(self, self.error)
-
-    return Request
-
-
-def _failed_in_consumer(exception: BaseException, **_: Any) -> None:
-    # Celery sends the signal twice for a hard time limit: the second time outside of `on_failure`.
-    if _failing is not None:
-        _report_of(_failing, exception)
-
-
-def _report_of(request: Any, error: BaseException) -> None:
-    task, context = request.task, Context(request.request_dict)
-    with capture_internal_exceptions(), sentry_sdk.isolation_scope() as scope:
-        _describe(scope, task, context)
+def _failed_in_consumer(sender: Task, exception: BaseException, **given: Any) -> None:
+    with sentry_sdk.isolation_scope() as scope:
+        _describe(scope, sender)
         # The texts differ, by a job's number, and there is no traceback of the task to group by.
-        scope.fingerprint = [type(error).__name__, task.name]
-        _report(task, context, error.with_traceback(None), request.args, request.kwargs)
+        scope.fingerprint = [type(exception).__name__, sender.name]
+        _failed(sender, exception.with_traceback(None), **given)
 
 
-def _is_last_receive(request: Any) -> bool:
-    """Return whether SQS makes the message a dead letter rather than deliver it again."""
-    message = request.message.delivery_info.get('sqs_message') or {}
-    receives = int((message.get('Attributes') or {}).get('ApproximateReceiveCount', 0))
-    limits = request.app.conf.broker_transport_options.get('max_receives') or {}
-    queue = request.delivery_info.get('routing_key')
-    return bool(receives >= limits.get(queue, MAX_RECEIVES))
-
-
-def _report(
-    task: Task,
-    request: Context,
-    error: BaseException,
+def _failed(
+    sender: Task,
+    exception: BaseException,
     args: Sequence[Any] | None,
     kwargs: Mapping[str, Any] | None,
+    **_: Any,
 ) -> None:
-    if isinstance(error, task.throws or ()):
+    if isinstance(exception, sender.throws or ()):
         return
     options = sentry_sdk.get_client().options
     event, hint = event_from_exception(
-        error, client_options=options, mechanism={'type': 'celery', 'handled': False}
+        exception, client_options=options, mechanism={'type': 'celery', 'handled': False}
     )
-    event['breadcrumbs'] = {'values': attempts.breadcrumbs(request)}
+    event['breadcrumbs'] = {'values': breadcrumbs(sender.request)}
     # SENTRY_SEND_ARGUMENTS: local variables hold the arguments as well.
     if options['include_local_variables']:
         event['extra'] = {'args': list(args or ()), 'kwargs': dict(kwargs or {})}
-    elif isinstance(error, MaxRetriesExceededError):
+    elif isinstance(exception, MaxRetriesExceededError):
         for value in event['exception']['values']:  # its text has them
             if value['type'] == MaxRetriesExceededError.__name__:
                 value['value'] = str(value['value']).partition(' args:')[0]
     sentry_sdk.capture_event(event, hint=hint)
 
 
-def _describe(scope: sentry_sdk.Scope, task: Task, request: Context) -> None:
+def _describe(scope: sentry_sdk.Scope, task: Task) -> None:
     """Have the events of a scope tell of one task, and of none before."""
     scope.clear()
     scope.set_transaction_name(task.name)
-    scope.set_tags(tags(task.name, request))
+    scope.set_tags(tags(task.name, task.request))
 
 
 def tags(name: str, request: Context) -> dict[str, str]:
@@ -145,3 +101,38 @@ def tags(name: str, request: Context) -> dict[str, str]:
         'trace_id': getattr(request, 'trace_id', None),
     }
     return {tag: str(value) for tag, value in values.items() if value is not None}
+
+
+def _add_attempt(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """Add this attempt to the header of its retry."""
+    task = current_app.current_worker_task
+    if task is None or not isinstance(headers, dict):
+        return
+    request = task.request
+    # Among the messages that a task sends, only its own retry has its id.
+    if headers.get('id') != request.id or headers.get('retries') != request.retries + 1:
+        return
+    error = sys.exc_info()[1]
+    if isinstance(error, Retry):
+        error = error.exc
+    name = 'no exception' if error is None else type(error).__name__[:MAX_NAME_LENGTH]
+    attempt = [request.retries + 1, round(time.time(), 3), name]
+    headers[HEADER] = [*(getattr(request, HEADER, None) or ()), attempt][-MAX_ATTEMPTS:]
+
+
+def breadcrumbs(request: Context) -> list[dict[str, Any]]:
+    """Return one for each attempt before that of ``request``."""
+    try:
+        return [
+            {
+                'type': 'error',
+                'category': 'retry',
+                'level': 'warning',
+                'message': f'attempt {attempt} failed and was retried: {name}',
+                'data': {'attempt': attempt, 'exception': name},
+                'timestamp': datetime.fromtimestamp(moment, timezone.utc).isoformat(),
+            }
+            for attempt, moment, name in (getattr(request, HEADER, None) or ())[-MAX_ATTEMPTS:]
+        ]
+    except (TypeError, ValueError, OverflowError, OSError):  # not a header of ours
+        return []

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from sentry_sdk.transport import HttpTransport
+from urllib3.exceptions import HTTPError
 
 from be_queue.outage import Outage
 
@@ -18,10 +19,6 @@ logger = logging.getLogger(__name__)
 UNAVAILABLE = (429, 502, 503, 504)
 #: Seconds between two log lines about events that found the queue full.
 LOG_INTERVAL = 60
-
-
-class UnavailableError(Exception):
-    """Sentry takes no events at present."""
 
 
 class Transport(HttpTransport):
@@ -48,24 +45,24 @@ class Transport(HttpTransport):
     def _get_pool_options(self) -> dict[str, Any]:
         return super()._get_pool_options() | {'retries': False}
 
-    def _request(self, method: str, endpoint_type: Any, body: Any, headers: Any) -> Any:
+    def _request(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            response = super()._request(method, endpoint_type, body, headers)
+            response = super()._request(*args, **kwargs)
         except Exception as error:
             self._outage.failed(error)
             raise
         status, before = response.status, self._last_status
         self._last_status = status
         if status in UNAVAILABLE:
-            self._outage.failed(UnavailableError(f'HTTP status {status}'))
-        else:
-            self._outage.ended()
-            if not 200 <= status < 300 and status != before:
-                logger.warning(
-                    'a report to Sentry is dropped: Sentry refused it with HTTP status %d; if it '
-                    'refuses every report, check SENTRY_DSN',
-                    status,
-                )
+            self._outage.failed(HTTPError(f'status {status}'))
+            return response
+        self._outage.ended()
+        if not 200 <= status < 300 and status != before:
+            logger.warning(
+                'a report to Sentry is dropped: Sentry refused it with HTTP status %d; if it '
+                'refuses every report, check SENTRY_DSN',
+                status,
+            )
         return response
 
     def _log_dropped(self, interval: float) -> None:

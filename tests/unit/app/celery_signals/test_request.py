@@ -1,4 +1,4 @@
-"""A task that is killed at its hard time limit, of which Celery is told twice."""
+"""A task that is killed at its hard time limit, which the pool reports twice."""
 
 from __future__ import annotations
 

@@ -8,20 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.utils.fluent.fields import MAX_FIELDS, check_fields, check_table
+from app.utils.fluent.fields import MAX_FIELDS, check
 
 
 @pytest.mark.parametrize('table', ['abc', 'page_views', '012', 'a' * 128])
-def test_tables_that_treasure_data_takes(table: str) -> None:
-    check_table(table)
-
-
-@pytest.mark.parametrize('table', ['', 'ab', 'a' * 129, 'Orders', 'page-views', 'a.b', b'orders'])
-def test_a_table_that_it_does_not_take_is_named(table: Any) -> None:
-    with pytest.raises(ValueError, match=r'table .*: must be 3 to 128 lower'):
-        check_table(table)
-
-
 @pytest.mark.parametrize(
     'fields',
     [
@@ -31,8 +21,14 @@ def test_a_table_that_it_does_not_take_is_named(table: Any) -> None:
     ],
     ids=['values', 'reserved names further in', 'many'],
 )
-def test_fields_that_can_be_sent(fields: dict[str, Any]) -> None:
-    check_fields(fields)
+def test_events_that_treasure_data_takes(table: str, fields: dict[str, Any]) -> None:
+    check(table, fields)
+
+
+@pytest.mark.parametrize('table', ['', 'ab', 'a' * 129, 'Orders', 'page-views', 'a.b', b'orders'])
+def test_a_table_that_it_does_not_take_is_named(table: Any) -> None:
+    with pytest.raises(ValueError, match=r'table .*: must be 3 to 128 lower'):
+        check(table, {})
 
 
 @pytest.mark.parametrize(
@@ -54,5 +50,5 @@ def test_fields_that_can_be_sent(fields: dict[str, Any]) -> None:
 )
 def test_a_field_that_cannot_be_sent_is_named_without_its_value(fields: Any, fault: str) -> None:
     with pytest.raises((TypeError, ValueError), match=fault) as caught:
-        check_fields(fields)
+        check('events', fields)
     assert 'hush' not in str(caught.value)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from celery import Celery, Task, signals
+from celery import Celery, Task
+from celery._state import _task_stack
 
 from app import redaction
 from app.tasks.base_task import FixedDelayTask
@@ -63,13 +64,8 @@ def charge() -> Task:
 
 
 @pytest.fixture
-def running(charge: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def running(charge: Task) -> Callable[..., Any]:
     """Return a context manager in which Celery runs the task ``charge`` with a request."""
-    for signal in (signals.task_prerun, signals.task_postrun):
-        ours = [
-            each for each in signal.receivers if each[1]().__module__ == ContextFilter.__module__
-        ]
-        monkeypatch.setattr(signal, 'receivers', ours)
 
     @contextmanager
     def run(**request: Any) -> Iterator[Task]:
@@ -77,13 +73,15 @@ def running(charge: Task, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
             'id': 'an-id',
             'retries': 1,
             'delivery_info': {'routing_key': 'prod-payments-charge'},
+            'called_directly': False,
         }
+        # As celery.app.trace does.
+        _task_stack.push(charge)
         charge.push_request(**given | request)
-        signals.task_prerun.send(sender=charge, task=charge)
         try:
             yield charge
         finally:
-            signals.task_postrun.send(sender=charge, task=charge)
             charge.pop_request()
+            _task_stack.pop()
 
     return run

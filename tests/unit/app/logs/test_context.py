@@ -32,16 +32,13 @@ def test_inside_a_task_each_line_says_which(fields, running) -> None:
         assert fields('x', name='urllib3.connectionpool') == OF_THE_TASK
         task.request.trace_id = 'abc123'
         assert fields('x') == OF_THE_TASK | {'trace_id': 'abc123'}
+
+        @task.app.task(shared=False)
+        def called_like_a_function() -> object:
+            return fields('x')['task_id']
+
+        assert called_like_a_function() == 'an-id'
     assert fields('x') == {}
-
-
-def test_a_task_run_within_another_is_a_task_of_its_own(fields, running, charge) -> None:
-    with running():
-        with running(id='inner'):
-            assert fields('x')['task_id'] == 'inner'
-        charge.push_request(id=None)  # called like a function: part of its caller
-        assert fields('x')['task_id'] == 'an-id'
-        charge.pop_request()
 
 
 def test_a_task_that_celery_does_not_run_yet_can_be_named(fields, charge) -> None:
@@ -51,15 +48,12 @@ def test_a_task_that_celery_does_not_run_yet_can_be_named(fields, charge) -> Non
     assert fields('x') == {}
 
 
-def test_a_message_from_elsewhere_may_have_any_retries(fields, running) -> None:
-    with running(retries='many'):
-        assert fields('x')['attempt'] == 1
-
-
 def test_a_field_gives_way_to_one_that_a_line_has(fields, running) -> None:
-    with running():
+    assert fields('x', data={'id': 1}) == {'data': {'id': 1}}
+    with running(retries='many'):  # a message from elsewhere may have any
         found = fields('x', service='another', queue='another', pid=1)
-    assert found == OF_THE_TASK | {'service_': 'another', 'queue_': 'another', 'pid_': 1}
+    expected = OF_THE_TASK | {'attempt': 1}
+    assert found == expected | {'service_': 'another', 'queue_': 'another', 'pid_': 1}
 
 
 @pytest.mark.parametrize(
@@ -86,10 +80,6 @@ def test_celerys_lines_of_a_tasks_life_have_fields(fields, running, message, act
         'task_id': 'an-id',
         'task_name': 'charge',
     }
-
-
-def test_a_field_called_data_is_anybodys(fields) -> None:
-    assert fields('x', data={'id': 1}) == {'data': {'id': 1}}
 
 
 def test_only_the_main_process_is_renamed(record) -> None:

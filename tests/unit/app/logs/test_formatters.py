@@ -107,16 +107,6 @@ def test_a_text_or_field_that_is_very_long_loses_its_middle(as_json, value) -> N
     assert (line['message'][:3], line['message'][-3:]) == ('aaa', 'bbb')
 
 
-def test_a_traceback_is_one_field(as_json) -> None:
-    try:
-        _ = {}['absent']
-    except KeyError:
-        line = as_json('x', exc_info=True)
-    assert line['exception'] == 'KeyError'
-    assert line['traceback'].startswith('Traceback (most recent call last):\n')
-    assert line['traceback'].endswith("KeyError: 'absent'")
-
-
 def test_a_line_for_a_person_reads_from_left_to_right(for_a_person) -> None:
     given = {'name': 'app.server', 'count': 2, 'action': 'x', 'text': 'two words'}
     plain, coloured = (for_a_person('ready: %d', 1, colours=c, **given) for c in (False, True))
@@ -140,11 +130,15 @@ def test_fields_that_celerys_message_has_are_not_shown_again(for_a_person, runni
     )
 
 
-def test_a_traceback_stands_below(for_a_person) -> None:
+def test_a_traceback_is_one_field_and_stands_below_for_a_person(as_json, for_a_person) -> None:
     try:
         raise ValueError('no')
     except ValueError:
+        line = as_json('x', exc_info=True)
         first, second, *_, last = for_a_person('failed', exc_info=True, level=40).splitlines()
+    assert line['exception'] == 'ValueError'
+    assert line['traceback'].startswith('Traceback (most recent call last):\n')
+    assert line['traceback'].endswith('ValueError: no')
     assert first.endswith('failed')
     assert (second, last) == ('Traceback (most recent call last):', 'ValueError: no')
 

@@ -6,7 +6,7 @@ import pytest
 
 from app import redaction
 from app.utils.long_text import MAX_TEXT
-from app.utils.sentry.scrub import MAX_REPORT, scrub
+from app.utils.sentry.client import MAX_REPORT, scrub
 
 DSN = 'https://c0ffee1234567890@sentry.example.com/42'
 
@@ -48,28 +48,28 @@ def test_secrets_are_masked_in_texts(scrubbed, text, shown) -> None:
     assert scrubbed(text) == shown
 
 
-def test_secrets_are_masked_at_any_depth_and_in_keys(scrubbed) -> None:
-    report = {'frames': [{'vars': {'of-redis': ['a of-redis b'], 'n': 1, 'none': None}}]}
-    assert scrubbed(report) == {'frames': [{'vars': {'***': ['a *** b'], 'n': 1, 'none': None}}]}
-
-
-def test_what_has_the_name_of_a_secret_is_masked(scrubbed) -> None:
-    report = {'vars': {'api_key': 'x', 'PASSWORD': 'x', 'user': 'x', 'access_token': 1}}
-    masked = {'api_key': '***', 'PASSWORD': '***', 'user': 'x', 'access_token': '***'}
-    assert scrubbed(report) == {'vars': masked}
-
-
-def test_secrets_that_come_later_are_masked(scrubbed) -> None:
+@pytest.mark.parametrize(
+    ('report', 'shown'),
+    [
+        (
+            {'frames': [{'vars': {'of-redis': ['a of-redis b'], 'n': 1, 'none': None}}]},
+            {'frames': [{'vars': {'***': ['a *** b'], 'n': 1, 'none': None}}]},
+        ),
+        (
+            {'vars': {'api_key': 'x', 'PASSWORD': 'x', 'user': 'x', 'access_token': 1}},
+            {'vars': {'api_key': '***', 'PASSWORD': '***', 'user': 'x', 'access_token': '***'}},
+        ),
+        (
+            {'db_credentials': {'value': 'x'}, 'headers': {'X-Api-Key': 'x', 'Cookie': 'x'}},
+            {'db_credentials': '***', 'headers': {'X-Api-Key': '***', 'Cookie': '***'}},
+        ),
+        ({'login': 'with rotated-password'}, {'login': 'with ***'}),
+    ],
+    ids=['in keys', 'by name', 'all below a name', 'added later'],
+)
+def test_secrets_are_masked_at_any_depth(scrubbed, report, shown) -> None:
     redaction.add('rotated-password')
-    assert scrubbed({'login': 'with rotated-password'}) == {'login': 'with ***'}
-
-
-def test_all_that_is_under_a_secrets_name_and_secret_headers_are_masked(scrubbed) -> None:
-    report = {'db_credentials': {'value': 'x'}, 'headers': {'X-Api-Key': 'x', 'Cookie': 'x'}}
-    assert scrubbed(report) == {
-        'db_credentials': '***',
-        'headers': {'X-Api-Key': '***', 'Cookie': '***'},
-    }
+    assert scrubbed(report) == shown
 
 
 def test_a_long_text_loses_its_middle_and_no_part_of_a_secret_stays(scrubbed) -> None:

@@ -1,4 +1,4 @@
-"""What is counted for each way in which Celery ends an attempt; its own tracer runs the task."""
+"""Counts for each way in which Celery ends an attempt; its own tracer runs the task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from celery.backends.cache import CacheBackend
 from celery.exceptions import Ignore, Reject
 
 from app.utils import soft_time_limit
-from app.utils.celery_signals.labels import UNKNOWN, labelled, queue_of
+from app.utils.celery_signals.metrics import UNKNOWN, labelled, queue_of
 from app.utils.metrics.metrics import REGISTRY
 from tests.support.counted_since import Counted
 
