@@ -61,7 +61,6 @@ PRIVATE: dict[Any, str] = {
     '_new_boto_client _new_queue _predefined_queue_clients _prepare_json_payload _queue_cache '
     '_receive_message _resolve_delay_seconds _restore _schedule_queue _sqs _update_queue_cache',
     TaskPool: '_pool',
-    WorkerRequest: '_context',
     _state: '_get_active_apps',
     celery: '_state',
 }
