@@ -6,14 +6,11 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from celery import Celery, chord
 
-from be_queue import send_batch
-from tests.support import pgbouncer
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
@@ -23,8 +20,6 @@ from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
 
 TASKS = 5
-#: Enough for each prepared statement to meet a connection that does not have it.
-MANY = 2000
 
 
 @dataclass
@@ -230,36 +225,3 @@ def test_a_stop_waits_for_the_backend_as_long_as_it_is_told_to(
         assert sqs.visible(site.queue('slow')) == (seconds == 0)
     if seconds:
         assert state(site, redis_backend, task_id) == 'SUCCESS'
-
-
-@pytest.mark.skipif(pgbouncer.PROGRAM is None, reason='there is no pgbouncer: CI has it')
-@pytest.mark.timeout(900)
-def test_results_are_stored_through_pgbouncer_in_transaction_mode(
-    site: Site, postgres: PostgresServer
-) -> None:
-    with pgbouncer.running_pgbouncer(postgres) as port:
-        pooled = {'RESULT_DB_PORT': str(port)}
-        began_at = datetime.now(timezone.utc).replace(tzinfo=None)
-        with site.server(**pooled, LOG_LEVEL='WARNING') as server:
-            producer = site.producer(**pooled)
-            outcomes = send_batch(
-                producer, [producer.signature('add', (n, n)) for n in range(MANY)]
-            )
-            ids = [outcome.result.id for outcome in outcomes if outcome.result]
-            assert len(ids) == MANY
-            with postgres.connect() as connection:
-
-                def stored() -> tuple[int, datetime | None, datetime | None]:
-                    return connection.execute(
-                        'SELECT count(*), min(date_done), max(date_done) FROM celery_taskmeta '
-                        "WHERE status = 'SUCCESS' AND task_id = ANY(%s)",
-                        [ids],
-                    ).fetchone()
-
-                wait_until(lambda: stored()[0] == MANY, 'every result is stored', timeout=800)
-                _, first, last = stored()
-            # In UTC, though the database's user has another zone.
-            assert began_at <= first <= last <= datetime.now(timezone.utc).replace(tzinfo=None)
-            assert producer.AsyncResult(ids[7]).get(timeout=30) == 14
-            assert 'is away' not in server.log
-            assert server.metric('result_store_errors_total') == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from celery import Celery, Task, states
 from celery.app.task import Context
 from celery.app.trace import build_tracer
 from celery.result import AsyncResult
-from sqlalchemy import event
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import DBAPIError
 
 from app.tasks.base_task import FixedDelayTask
+from be_queue.database import PREPARE_THRESHOLD
+from be_queue.results import engine_options
+from tests.support import pgbouncer
 from tests.support.postgres import PostgresServer
 
 NUL = 'a\x00b'
@@ -135,6 +140,65 @@ def test_each_state_is_one_statement_in_celerys_tables(stored_in: Any) -> None:
     # As in Celery, whatever is stored later.
     ours.store_result(task_id, ValueError('late'), states.FAILURE, request=request(task_id))
     assert plain.get_task_meta(task_id, cache=False)['result'] == [1, 2]
+
+
+@contextmanager
+def pool_process(postgres: PostgresServer, port: int) -> Iterator[Any]:
+    """A backend as a pool process has it, which must store at the first try."""
+    url = make_url(postgres.backend_url.removeprefix('db+')).set(port=port)
+    backend = f'be_queue.database:DatabaseBackend+{url.render_as_string(hide_password=False)}'
+    app = Celery(backend=backend, set_as_current=False)
+    app.conf.update(
+        database_engine_options=engine_options(backend), database_create_tables_at_setup=False
+    )
+    app.backend.session_manager.forked = True
+    app.backend.refusals = (DBAPIError,)
+    yield app.backend
+    app.backend.session_manager.invalidate(app.backend.url)
+
+
+def prepared(backend: Any) -> int:
+    with backend.connect() as kept:
+        count = kept.exec_driver_sql('SELECT count(*) FROM pg_prepared_statements').scalar()
+        return int(count)
+
+
+def store_many(backends: list[Any]) -> set[str]:
+    """Store enough results for a statement to be prepared, in turn; return the ids."""
+    ids = [uuid.uuid4().hex for _ in range(2 * PREPARE_THRESHOLD * len(backends))]
+    for number, task_id in enumerate(ids):
+        backend = backends[number % len(backends)]
+        backend.store_result(task_id, {'pid': 1}, states.STARTED)
+        backend.store_result(task_id, number, states.SUCCESS)
+    return set(ids)
+
+
+def test_the_server_plans_the_statement_once(postgres: PostgresServer) -> None:
+    with pool_process(postgres, postgres.port) as backend:
+        store_many([backend])
+        assert prepared(backend) == 1
+
+
+@pytest.mark.skipif(pgbouncer.PROGRAM is None, reason='there is no pgbouncer: CI has it')
+def test_nothing_is_prepared_behind_pgbouncer(postgres: PostgresServer) -> None:
+    """In transaction mode, where two clients get the same connection of the server in turn."""
+    began_at = datetime.now(timezone.utc).replace(tzinfo=None)
+    with (
+        pgbouncer.running_pgbouncer(postgres) as port,
+        pool_process(postgres, port) as one,
+        pool_process(postgres, port) as other,
+    ):
+        ids = store_many([one, other])
+        assert prepared(one) == 0
+    with postgres.connect() as connection:
+        rows = connection.execute(
+            "SELECT task_id, date_done FROM celery_taskmeta WHERE status = 'SUCCESS'"
+        )
+        stored = {task_id: done for task_id, done in rows if task_id in ids}
+    assert stored.keys() == ids
+    # In UTC, though the database's user has another zone.
+    ended_at = datetime.now(timezone.utc).replace(tzinfo=None)
+    assert all(began_at <= done <= ended_at for done in stored.values())
 
 
 def test_a_row_takes_one_number_of_the_sequence(app: Celery, postgres: PostgresServer) -> None:
