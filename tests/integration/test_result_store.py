@@ -38,18 +38,35 @@ def log_nothing() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.fixture
-def app(postgres: PostgresServer) -> Iterator[Celery]:
-    """An app with the database backend of workers and producers."""
-    url = postgres.backend_url.removeprefix('db+')
-    app = Celery(
-        broker='memory://',
-        backend=f'be_queue.database:DatabaseBackend+{url}',
-        set_as_current=False,
+def app_with(url: str, backend: str = 'be_queue.database') -> Celery:
+    """Return an app with the database backend of workers and producers, or with Celery's own."""
+    app = Celery(backend=f'{backend}:DatabaseBackend+{url}', set_as_current=False)
+    app.conf.update(
+        broker_url='memory://',
+        database_create_tables_at_setup=False,
+        database_engine_options=engine_options(url),
+        result_extended=True,
     )
-    app.conf.update(database_create_tables_at_setup=False, result_extended=True)
-    yield app
-    app.backend.session_manager.invalidate(app.backend.url)
+    return app
+
+
+@contextmanager
+def pool_process(url: str) -> Iterator[Any]:
+    """A backend as a pool process has it, with a connection that it keeps."""
+    backend = app_with(url).backend
+    backend.session_manager.forked = True
+    yield backend
+    backend.session_manager.invalidate(url)
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.backend_url.removeprefix('db+')
+
+
+@pytest.fixture
+def app(url: str) -> Celery:
+    return app_with(url)
 
 
 def attempt(task: Task, task_id: str, retries: int, **delivery: Any) -> AsyncResult:
@@ -101,19 +118,11 @@ def test_a_senders_routing_key_keeps_no_result_from_being_stored(app: Celery, ke
 
 
 @pytest.fixture(params=['postgresql', 'sqlite'])
-def stored_in(request: pytest.FixtureRequest, app: Celery, tmp_path: Path) -> Iterator[Any]:
+def stored_in(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> Iterator[Any]:
     """A backend as a pool process has it, and plain Celery's on the same database."""
-    url = app.backend.url
-    if request.param == 'sqlite':
-        url = f'sqlite:///{tmp_path / "results"}'
-    backends = []
-    for cls in ('be_queue.database', 'celery.backends.database'):
-        one = Celery(backend=f'{cls}:DatabaseBackend+{url}', set_as_current=False)
-        one.conf.update(app.conf.changes | {'result_backend': one.conf.result_backend})
-        backends.append(one.backend)
-    backends[0].session_manager.forked = True
-    yield backends
-    backends[0].session_manager.invalidate(url)
+    url = url if request.param == 'postgresql' else f'sqlite:///{tmp_path / "results"}'
+    with pool_process(url) as ours:
+        yield ours, app_with(url, 'celery.backends.database').backend
 
 
 def request(task_id: str) -> Context:
@@ -142,21 +151,6 @@ def test_each_state_is_one_statement_in_celerys_tables(stored_in: Any) -> None:
     assert plain.get_task_meta(task_id, cache=False)['result'] == [1, 2]
 
 
-@contextmanager
-def pool_process(postgres: PostgresServer, port: int) -> Iterator[Any]:
-    """A backend as a pool process has it, which must store at the first try."""
-    url = make_url(postgres.backend_url.removeprefix('db+')).set(port=port)
-    backend = f'be_queue.database:DatabaseBackend+{url.render_as_string(hide_password=False)}'
-    app = Celery(backend=backend, set_as_current=False)
-    app.conf.update(
-        database_engine_options=engine_options(backend), database_create_tables_at_setup=False
-    )
-    app.backend.session_manager.forked = True
-    app.backend.refusals = (DBAPIError,)
-    yield app.backend
-    app.backend.session_manager.invalidate(app.backend.url)
-
-
 def prepared(backend: Any) -> int:
     with backend.connect() as kept:
         count = kept.exec_driver_sql('SELECT count(*) FROM pg_prepared_statements').scalar()
@@ -168,28 +162,27 @@ def store_many(backends: list[Any]) -> set[str]:
     ids = [uuid.uuid4().hex for _ in range(2 * PREPARE_THRESHOLD * len(backends))]
     for number, task_id in enumerate(ids):
         backend = backends[number % len(backends)]
+        backend.refusals = (DBAPIError,)  # all are stored at the first try
         backend.store_result(task_id, {'pid': 1}, states.STARTED)
         backend.store_result(task_id, number, states.SUCCESS)
     return set(ids)
 
 
-def test_the_server_plans_the_statement_once(postgres: PostgresServer) -> None:
-    with pool_process(postgres, postgres.port) as backend:
+def test_the_server_plans_the_statement_once(url: str) -> None:
+    with pool_process(url) as backend:
         store_many([backend])
         assert prepared(backend) == 1
 
 
 @pytest.mark.skipif(pgbouncer.PROGRAM is None, reason='there is no pgbouncer: CI has it')
-def test_nothing_is_prepared_behind_pgbouncer(postgres: PostgresServer) -> None:
+def test_nothing_is_prepared_behind_pgbouncer(url: str, postgres: PostgresServer) -> None:
     """In transaction mode, where two clients get the same connection of the server in turn."""
     began_at = datetime.now(timezone.utc).replace(tzinfo=None)
-    with (
-        pgbouncer.running_pgbouncer(postgres) as port,
-        pool_process(postgres, port) as one,
-        pool_process(postgres, port) as other,
-    ):
-        ids = store_many([one, other])
-        assert prepared(one) == 0
+    with pgbouncer.running_pgbouncer(postgres) as port:
+        pooled = make_url(url).set(port=port).render_as_string(hide_password=False)
+        with pool_process(pooled) as one, pool_process(pooled) as other:
+            ids = store_many([one, other])
+            assert prepared(one) == 0
     with postgres.connect() as connection:
         rows = connection.execute(
             "SELECT task_id, date_done FROM celery_taskmeta WHERE status = 'SUCCESS'"
@@ -211,14 +204,30 @@ def test_a_row_takes_one_number_of_the_sequence(app: Celery, postgres: PostgresS
         assert connection.execute('SELECT last_value FROM task_id_sequence').fetchone() == before
 
 
-def test_a_connection_that_has_ended_costs_no_try(app: Celery, postgres: PostgresServer) -> None:
-    app.backend.session_manager.forked = True
-    task_id = uuid.uuid4().hex
-    app.backend.always_retry = False
-    app.backend.store_result(task_id, None, states.STARTED)
-    with app.backend.connect() as kept:
-        pid = kept.exec_driver_sql('SELECT pg_backend_pid()').scalar()
+def test_a_connection_that_has_ended_costs_no_try(url: str, postgres: PostgresServer) -> None:
+    with pool_process(url) as backend:
+        task_id = uuid.uuid4().hex
+        backend.always_retry = False
+        backend.store_result(task_id, None, states.STARTED)
+        with backend.connect() as kept:
+            pid = kept.exec_driver_sql('SELECT pg_backend_pid()').scalar()
+        with postgres.connect() as connection:
+            connection.execute('SELECT pg_terminate_backend(%s, 5000)', [pid])
+        backend.store_result(task_id, 3, states.SUCCESS)
+        assert backend.get_result(task_id) == 3
+
+
+def test_expired_results_are_deleted(app: Celery, postgres: PostgresServer) -> None:
+    backend = app.backend
+    backend.expires = HOUR
+    old, new = (uuid.uuid4().hex for _ in range(2))
+    for task_id in (old, new):
+        backend.store_result(task_id, 1, states.SUCCESS)
     with postgres.connect() as connection:
-        connection.execute('SELECT pg_terminate_backend(%s, 5000)', [pid])
-    app.backend.store_result(task_id, 3, states.SUCCESS)
-    assert app.backend.get_result(task_id) == 3
+        connection.execute(
+            "UPDATE celery_taskmeta SET date_done = date_done - interval '2 hours' "
+            'WHERE task_id = %s',
+            [old],
+        )
+    app.tasks['celery.backend_cleanup']()
+    assert [backend.get_state(task_id) for task_id in (old, new)] == ['PENDING', 'SUCCESS']
