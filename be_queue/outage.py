@@ -1,4 +1,4 @@
-"""A server that is away: when to try again, and one log line each when it goes and comes back."""
+"""An unavailable server: when to retry, and one log line at the start and the end of an outage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 #: Seconds: the first bound of the wait before another try, which doubles, and the last.
 FIRST_WAIT = 0.2
 MAX_WAIT = 5.0
-#: What to check when the server stays away.
+#: Settings to check when the server stays unavailable.
 CHECK_SQS = 'SQS_ENDPOINT_URL, AWS_REGION, the AWS credentials and their rights on the queues'
 CHECK_RESULT_DB = 'RESULT_DB_HOST, _PORT, _NAME, _USER and _PASS, or CELERY_RESULT_BACKEND'
 #: Characters of an error in the log.
@@ -50,7 +50,7 @@ class Outage:
         One that was ``asked_at`` a time, by the monotonic clock, before the server's last answer
         is late and no new outage: requests side by side end in any order.
 
-        They are drawn by lot up to a bound that doubles, so that processes that lost the same
+        They are random up to a bound that doubles, so that processes that lost the same
         server do not come back together.
         """
         if asked_at < self._answered_at:
