@@ -181,8 +181,8 @@ def _prepare_statements(connection: Any, record: Any) -> None:
     """Have the server parse and plan a statement once, if the connection is its own.
 
     PgBouncer in transaction mode gives each transaction any connection of the server, which may not
-    have a prepared statement, and RDS Proxy would give up sharing it. To a client they tell a
-    process id of their own making.
+    have a prepared statement, and RDS Proxy would give up sharing it. PgBouncer tells its clients a
+    random process id (https://github.com/pgbouncer/pgbouncer/pull/945), and RDS Proxy none.
     """
     (pid,) = connection.execute('SELECT pg_backend_pid()').fetchone()
     if pid == connection.info.backend_pid:
