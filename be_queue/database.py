@@ -1,7 +1,7 @@
 """Celery's database backend: one statement per stored state, times in UTC.
 
 `Config` puts it in the place of Celery's own, for producers and workers. The tables are Celery's,
-and so is how they are read. Databases other than PostgreSQL and SQLite keep Celery's statements.
+and so is how they are read. Drivers without a mark in `_MARKS` keep Celery's statements.
 
 Celery's columns of times have no time zone and its times have one, so PostgreSQL would convert them
 to the session's zone. To set the session's zone takes a startup parameter, which PgBouncer and RDS
@@ -19,29 +19,17 @@ from celery import states
 from celery.backends import database
 from celery.backends.database import session
 from celery.backends.database.models import TaskSet
-from sqlalchemy import (
-    Connection,
-    Engine,
-    String,
-    Table,
-    TextClause,
-    bindparam,
-    delete,
-    event,
-    func,
-    literal_column,
-    make_url,
-    select,
-    text,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, String, Table, delete, event, make_url
 from sqlalchemy.exc import DataError, DBAPIError
 
 from be_queue.text import storable
 
 __all__ = ['DatabaseBackend']
 
-_DIALECTS: dict[str, Any] = {'postgresql': postgresql, 'sqlite': sqlite}
+#: Marks of a parameter by driver.
+_MARKS = {'psycopg': '%({})s', 'psycopg2': '%({})s', 'pysqlite': ':{}'}
+#: Executions of a statement after which psycopg prepares it: its default.
+PREPARE_THRESHOLD = 5
 
 
 @event.listens_for(TaskSet, 'before_insert')
@@ -66,18 +54,29 @@ class DatabaseBackend(database.DatabaseBackend):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.session_manager: Any = SessionManager(self.session_manager.engine_callback)
-        self._dialect = make_url(self.url).get_backend_name()
-        if self._dialect in _DIALECTS:
+        self._callback = self.session_manager.engine_callback
+        self.session_manager: Any = SessionManager(self._engine_made)
+        self._driver = make_url(self.url).get_driver_name()
+        if self._driver in _MARKS:
             # Without the round trips that begin and end a transaction and test a connection.
             self.engine_options |= {'isolation_level': 'AUTOCOMMIT', 'pool_pre_ping': False}
 
     def connect(self) -> Connection:
-        """Return a connection, once the tables exist; a process of a pool keeps it for the next."""
-        engine = self.session_manager.get_engine(self.url, **self.engine_options)
-        self.session_manager.prepare_models(engine)
-        connection: Connection = engine.connect()
+        """Return a connection, once the tables exist."""
+        connection: Connection = self._engine().connect()
         return connection
+
+    def _engine(self) -> Engine:
+        engine: Engine = self.session_manager.get_engine(self.url, **self.engine_options)
+        self.session_manager.prepare_models(engine)
+        return engine
+
+    def _engine_made(self, engine: Engine) -> None:
+        # Elsewhere than in a process of a pool, a connection is used once.
+        if engine.driver == 'psycopg' and self.session_manager.forked:
+            event.listen(engine, 'connect', _prepare_statements)
+        if self._callback is not None:
+            self._callback(engine)
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         return not isinstance(exc, self.refusals) and bool(super().exception_safe_to_retry(exc))
@@ -91,22 +90,39 @@ class DatabaseBackend(database.DatabaseBackend):
         request: Any = None,
         **kwargs: Any,
     ) -> None:
-        if self._dialect not in _DIALECTS:
+        if self._driver not in _MARKS:
             super()._store_result(task_id, result, state, traceback, request, **kwargs)
             return
         row = SimpleNamespace(task_id=task_id, children=None, stamps=None)
         self._update_result(row, result, state, traceback=traceback, request=request)
-        connection = self.connect()
+        if row.date_done:
+            # As SQLAlchemy writes it in SQLite.
+            row.date_done = row.date_done.isoformat(' ', 'microseconds')
         try:
-            with connection:
-                connection.execute(self._upsert, vars(row))
+            self._execute(vars(row))
         except DBAPIError as error:
             if not self.exception_safe_to_retry(error):
                 raise
             # The server may have restarted since the last result, or its login may have expired.
             self.on_backend_retryable_error(error)
-            with self.connect() as connection:
-                connection.execute(self._upsert, vars(row))
+            self._execute(vars(row))
+
+    def _execute(self, row: dict[str, Any]) -> None:
+        """Execute the statement by the driver: SQLAlchemy would take as long again."""
+        engine = self._engine()
+        errors = engine.dialect.loaded_dbapi.Error
+        try:
+            connection = engine.raw_connection()
+            try:
+                connection.cursor().execute(self._upsert, row)
+            except BaseException:
+                connection.invalidate()
+                raise
+            connection.close()
+        except errors as error:
+            raise DBAPIError.instance(
+                self._upsert, row, error, errors, hide_parameters=True, dialect=engine.dialect
+            ) from error
 
     def _update_result(self, task: Any, *args: Any, **kwargs: Any) -> None:
         super()._update_result(task, *args, **kwargs)
@@ -138,28 +154,39 @@ class DatabaseBackend(database.DatabaseBackend):
         ]
 
     @cached_property
-    def _upsert(self) -> TextClause:
-        """The statement as text: SQLAlchemy takes three times as long with the expression."""
+    def _upsert(self) -> str:
+        """The statement as the driver takes it."""
         table: Table = self.task_cls.__table__
-        dialect = _DIALECTS[self._dialect]
-        columns = [column for column in table.columns if column.name != 'id']
-        insert = dialect.insert(table).inline()  # which returns no number
-        if dialect is postgresql:
+        dialect = make_url(self.url).get_dialect()()
+        name = dialect.identifier_preparer.format_table(table)
+        columns = [column.name for column in table.columns if column.name != 'id']
+        values = {column: _MARKS[self._driver].format(column) for column in columns}
+        given = dict(values)
+        if dialect.name == 'postgresql':
             # An update takes no number from the sequence, which ends at two billion.
-            stored = select(table.c.id).where(table.c.task_id == literal_column(':task_id'))
-            number = self.task_cls.id.default.next_value()
-            insert = insert.values(id=func.coalesce(stored.scalar_subquery(), number))
-        statement = insert.on_conflict_do_update(
-            index_elements=[table.c.task_id],
-            set_={column.name: insert.excluded[column.name] for column in columns},
+            sequence = dialect.identifier_preparer.format_sequence(self.task_cls.id.default)
+            stored = f'SELECT id FROM {name} WHERE task_id = CAST({values["task_id"]} AS varchar)'
+            given['id'] = f"coalesce(({stored}), nextval('{sequence}'))"
+        return (
+            f'INSERT INTO {name} AS stored ({", ".join(given)}) '
+            f'VALUES ({", ".join(given.values())}) '
+            'ON CONFLICT (task_id) DO UPDATE SET '
+            + ', '.join(f'{column} = excluded.{column}' for column in columns)
             # As in Celery, a success stays when its message is delivered again.
-            where=table.c.status != literal_column(f"'{states.SUCCESS}'"),
+            + f" WHERE stored.status != '{states.SUCCESS}'"
         )
-        names = [column.name for column in columns]
-        compiled = statement.compile(dialect=dialect.dialect(paramstyle='named'), column_keys=names)
-        return text(str(compiled)).bindparams(
-            *(bindparam(column.name, type_=column.type) for column in columns)
-        )
+
+
+def _prepare_statements(connection: Any, record: Any) -> None:
+    """Have the server parse and plan a statement once, if the connection is its own.
+
+    PgBouncer in transaction mode gives each transaction any connection of the server, which may not
+    have a prepared statement, and RDS Proxy would give up sharing it. PgBouncer tells its clients a
+    random process id (https://github.com/pgbouncer/pgbouncer/pull/945), and RDS Proxy none.
+    """
+    (pid,) = connection.execute('SELECT pg_backend_pid()').fetchone()
+    if pid == connection.info.backend_pid:
+        connection.prepare_threshold = PREPARE_THRESHOLD
 
 
 def _without_zone(moment: datetime) -> datetime:

@@ -41,8 +41,7 @@ def engine_options(result_backend: str, timeout: float = 5.0) -> dict[str, Any]:
         options['connect_args'] = {
             'connect_timeout': max(1, round(timeout)),
             'tcp_user_timeout': round(timeout * 1000),
-            # A prepared statement belongs to one connection of the server. PgBouncer in transaction
-            # mode gives each transaction any of them, and RDS Proxy would give up sharing them.
+            # See `be_queue.database`, which prepares statements where no pooler is in between.
             'prepare_threshold': None,
         }
     return options

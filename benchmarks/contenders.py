@@ -68,6 +68,8 @@ TUNED = {
     'worker_prefetch_multiplier': 16,
     'broker_transport_options': {'polling_interval': 0.01},
 }
+#: As the template stores results: the start too, each with name, arguments, worker and queue.
+STORED = {'task_track_started': True, 'result_extended': True}
 CONTENDERS = {
     contender.name: contender
     for contender in (
@@ -76,7 +78,7 @@ CONTENDERS = {
         Contender('tuned', 'stock tuned', (1999, 300), settings=TUNED),
         Contender('redis', 'Redis', (3999, 150), broker='redis'),
         Contender('ours-results', 'be_queue, results', (3000, 3000), results='postgres'),
-        Contender('redis-results', 'Redis, results', (3000, 150), 'redis', results='redis'),
+        Contender('redis-results', 'Redis, results', (3000, 150), 'redis', 'redis', STORED),
     )
 }
 

@@ -24,7 +24,7 @@ INTERVAL_SECONDS = 1.0
 
 
 class State(str, Enum):
-    """What the worker is doing."""
+    """States of the worker."""
 
     #: It has not connected to the broker, or has lost it.
     STARTING = 'starting'

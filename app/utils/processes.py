@@ -1,4 +1,4 @@
-"""What each of our processes starts after its fork, and ends before its own end.
+"""Starts the integrations of a process after its fork, and stops them before its end.
 
 Clients hold sockets, threads and file handles, which a fork would share.
 """

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery, current_task, states
 from celery.app.backends import by_url
@@ -29,7 +29,7 @@ from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 from be_queue.redact import redact
 from be_queue.results import NotInstalled
 
-__all__ = ['WAIT_PART', 'ResultStore', 'install']
+__all__ = ['WAIT_PART', 'ResultStore', 'hand_back', 'install']
 
 logger = get_logger(__name__)
 
@@ -78,6 +78,12 @@ def install(app: Celery) -> None:
 
 def _unusable(backend: str, reason: str) -> SettingError:
     return SettingError(f'CELERY_RESULT_BACKEND={redact(backend)!r}: {reason}: {USABLE}')
+
+
+def hand_back(reason: str) -> NoReturn:
+    """Have SQS deliver the task's message again."""
+    logger.warning('goes back to its queue, since %s', reason, extra={'action': 'handed back'})
+    raise Reject(reason, requeue=True)
 
 
 class ResultStore(Backend):
@@ -184,9 +190,7 @@ class ResultStore(Backend):
             shutdown.sleep(seconds)
             if not shutdown.overdue():
                 return
-        reason = f'the result database is away for {waited:.0f} s'
-        logger.warning('goes back to its queue, since %s', reason, extra={'action': 'handed back'})
-        raise Reject(reason, requeue=True)
+        hand_back(f'the result database is away for {waited:.0f} s')
 
     def _try(self, what: str, action: Callable[[], Any]) -> None:
         """Call ``action`` now, or else from a timer until it works, in the order of the calls."""

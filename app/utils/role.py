@@ -6,7 +6,7 @@ __all__ = ['Role']
 
 
 class Role(Enum):
-    """What a process is there for."""
+    """The purpose of a process."""
 
     #: The worker's main process: its event loop receives messages and hands them out.
     CONSUMER = 'consumer'

@@ -19,7 +19,7 @@ class Channel(transport.Channel):
 
     @cached_property
     def observer(self) -> Counting:
-        """What counts requests and messages."""
+        """Counts requests and messages."""
         return Counting()
 
     @cached_property

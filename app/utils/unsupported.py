@@ -1,4 +1,4 @@
-"""Refuses, before the worker starts, what Celery offers and this worker cannot do."""
+"""Refuses options of Celery that this worker does not support, before it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message that is delivered twice, with the idempotency guard and without it."""
+"""A message that is delivered twice, with the idempotency guard."""
 
 from __future__ import annotations
 
@@ -42,14 +42,11 @@ class Duplicates:
         self._sqs = sqs
         self._client = sqs.client()
         add, slow = self.producer.signature('add'), self.producer.signature('slow')
-        retry_demo = self.producer.signature('retry_demo')
         head = chain(add.clone((1, 1)), add.clone((10,)))
         self.at_once = self._taken_back('slow', slow.clone((0.5,)))
         self.stored = self._taken_back('add', add.clone((2, 3)))
-        self.failed = self._taken_back('add', add.clone((1, 'one')))
         self.killed = self._taken_back('slow', slow.clone((1.2,)))
         self.long = self._taken_back('slow', slow.clone((3,)))
-        self.retried = self._taken_back('retry-demo', retry_demo.clone((1,)))
         self.head = self._taken_back('add', head)
         self.server: Server | None = None
 
@@ -99,17 +96,16 @@ def worker(
     folder: Path,
     sqs: SqsServer,
     postgres: PostgresServer,
-    guard: bool,
     visibility_timeout: int = VISIBILITY_TIMEOUT,
 ) -> Iterator[Duplicates]:
     duplicates = Duplicates(Site(folder, sqs.url, postgres.environment), sqs)
-    with duplicates.site.worker(**settings(guard, visibility_timeout)) as duplicates.server:
+    with duplicates.site.worker(**settings(visibility_timeout)) as duplicates.server:
         yield duplicates
 
 
-def settings(guard: bool, visibility_timeout: int) -> dict[str, object]:
+def settings(visibility_timeout: int) -> dict[str, object]:
     return {
-        'IDEMPOTENCY_GUARD': guard,
+        'IDEMPOTENCY_GUARD': True,
         'CELERY_TASK_SOFT_TIME_LIMIT': SOFT_LIMIT,
         'CELERY_BROKER_TRANSPORT_OPTIONS': {
             'wait_time_seconds': 1,
@@ -122,22 +118,8 @@ def settings(guard: bool, visibility_timeout: int) -> dict[str, object]:
 def guarded(
     tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
 ) -> Iterator[Duplicates]:
-    with worker(tmp_path_factory.mktemp('guarded'), sqs, postgres, guard=True) as duplicates:
+    with worker(tmp_path_factory.mktemp('guarded'), sqs, postgres) as duplicates:
         yield duplicates
-
-
-@pytest.fixture(scope='module')
-def unguarded(
-    tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
-) -> Iterator[Duplicates]:
-    with worker(tmp_path_factory.mktemp('unguarded'), sqs, postgres, guard=False) as duplicates:
-        yield duplicates
-
-
-def test_without_the_guard_each_delivery_is_run(unguarded: Duplicates) -> None:
-    unguarded.deliver(unguarded.at_once, copies=2)
-    wait_until(lambda: unguarded.runs(unguarded.at_once) == 2, 'both have run')
-    unguarded.wait_settled(unguarded.at_once)
 
 
 def test_two_deliveries_at_the_same_time_are_run_once(guarded: Duplicates) -> None:
@@ -170,19 +152,6 @@ def test_a_delivery_after_the_result_is_stored_is_not_run(guarded: Duplicates) -
     )
 
 
-def test_a_failure_is_a_result_and_stays_as_it_is(guarded: Duplicates) -> None:
-    message = guarded.failed
-    guarded.deliver(message)
-    with pytest.raises(TypeError):
-        guarded.result(message).get(timeout=30)
-    stored = guarded.result(message).date_done
-    guarded.deliver(message)
-    guarded.wait_skipped(message)
-    assert guarded.logged(message, 'raised unexpected') == 1
-    assert guarded.result(message).state == 'FAILURE'
-    assert guarded.result(message).date_done == stored
-
-
 def test_a_second_delivery_outlives_the_death_of_the_first(guarded: Duplicates) -> None:
     message = guarded.killed
     guarded.deliver(message, copies=2)
@@ -208,15 +177,6 @@ def test_a_delivery_that_waits_long_goes_back_and_is_not_lost(guarded: Duplicate
     assert guarded.runs(message) == 1
 
 
-def test_retries_are_run_and_the_attempt_before_is_not(guarded: Duplicates) -> None:
-    message = guarded.retried
-    guarded.deliver(message)
-    assert guarded.result(message).get(timeout=30) == 'succeeded at attempt 2'
-    guarded.deliver(message)
-    guarded.wait_skipped(message)
-    assert guarded.runs(message) == 1
-
-
 def test_a_skipped_delivery_does_not_send_the_rest_of_its_chain_again(guarded: Duplicates) -> None:
     message = guarded.head
     count = 'worker_tasks_count_total'
@@ -232,27 +192,18 @@ def test_a_skipped_delivery_does_not_send_the_rest_of_its_chain_again(guarded: D
     )
 
 
-def test_without_postgresql_the_start_says_what_to_set(tmp_path: Path, sqs: SqsServer) -> None:
-    site = Site(tmp_path, sqs.url, {})
-    with site.server(wait=False, IDEMPOTENCY_GUARD=True) as server:
-        assert server.wait_ended() == 1
-        (line,) = (line for line in server.log.splitlines() if 'cannot start' in line)
-        assert 'IDEMPOTENCY_GUARD=true: the guard needs results in PostgreSQL' in line
-        assert 'RESULT_DB_HOST' in line
-
-
 def test_a_message_that_a_worker_could_not_keep_hidden_is_run_once(
     tmp_path: Path, sqs: SqsServer, postgres: PostgresServer
 ) -> None:
     # Shorter than the task.
-    with worker(tmp_path, sqs, postgres, guard=True, visibility_timeout=2) as first:
+    with worker(tmp_path, sqs, postgres, visibility_timeout=2) as first:
         message = first.long
         first.deliver(message)
         wait_until(lambda: first.result(message).state == 'STARTED', 'it runs')
         # Its pool process goes on, but nobody tells SQS so.
         consumer = first.server.pid_of('celery')
         os.kill(consumer, signal.SIGSTOP)
-        with first.site.worker(**settings(guard=True, visibility_timeout=2)) as second:
+        with first.site.worker(**settings(visibility_timeout=2)) as second:
             wait_until(lambda: 'skipped, it is SUCCESS' in second.log, 'the other worker skips it')
             assert 'succeeded in' not in second.log
         os.kill(consumer, signal.SIGCONT)

@@ -6,25 +6,19 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from celery import Celery, chord
 
-from be_queue import send_batch
-from tests.support import pgbouncer
 from tests.support.ports import free_port
-from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 from tests.support.redis import running_redis
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
-from tests.support.worker import Server, Site
+from tests.support.worker import Site, Worker
 
 TASKS = 5
-#: Enough for each prepared statement to meet a connection that does not have it.
-MANY = 2000
 
 
 @dataclass
@@ -39,20 +33,14 @@ class Backend:
 
 
 @contextmanager
-def in_postgres(folder: Path, postgres: PostgresServer) -> Iterator[Backend]:
-    proxied = postgres.with_a_proxy_of_its_own()
-    yield Backend(proxied.backend_url, proxied.proxy.cut, proxied.proxy.restore)
-
-
-@contextmanager
-def in_sqlite(folder: Path, postgres: PostgresServer) -> Iterator[Backend]:
+def in_sqlite(folder: Path) -> Iterator[Backend]:
     place = folder / 'place'
     url = f'db+sqlite:///{place}/results'
     yield Backend(url, lambda: None, place.mkdir, 'unable to open database file')
 
 
 @contextmanager
-def in_redis(folder: Path, postgres: PostgresServer) -> Iterator[Backend]:
+def in_redis(folder: Path) -> Iterator[Backend]:
     with running_redis() as server:
         proxy = Proxy(('127.0.0.1', server.port))
         yield Backend(f'redis://127.0.0.1:{proxy.port}/0', proxy.cut, proxy.restore)
@@ -60,20 +48,16 @@ def in_redis(folder: Path, postgres: PostgresServer) -> Iterator[Backend]:
 
 
 @contextmanager
-def on_a_shelf(folder: Path, postgres: PostgresServer) -> Iterator[Backend]:
+def on_a_shelf(folder: Path) -> Iterator[Backend]:
+    """A backend of a user's own."""
     shut = folder / 'shut'
     url = f'tests.support.shelf:Shelf+file://{folder}'
     yield Backend(url, shut.touch, shut.unlink, 'the shelf is shut')
 
 
-KINDS = [in_postgres, in_sqlite, in_redis, on_a_shelf]
-
-
-@pytest.fixture(params=KINDS, ids=[kind.__name__ for kind in KINDS])
-def backend(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer
-) -> Iterator[Backend]:
-    with request.param(tmp_path, postgres) as backend:
+@pytest.fixture
+def redis_backend(tmp_path: Path) -> Iterator[Backend]:
+    with in_redis(tmp_path) as backend:
         yield backend
 
 
@@ -106,56 +90,49 @@ def state(site: Site, backend: Backend, task_id: str) -> str:
         return str(producer.backend.get_state(task_id))
 
 
+@pytest.mark.parametrize('kind', [in_sqlite, in_redis, on_a_shelf])
 def test_no_task_is_lost_while_its_results_cannot_be_stored(
-    site: Site, sqs: SqsServer, backend: Backend
+    site: Site, sqs: SqsServer, tmp_path: Path, kind: Callable[[Path], Iterator[Backend]]
 ) -> None:
-    backend.take_away()
-    with site.server(wait=False, CELERY_RESULT_BACKEND=backend.url) as server:
-        wait_until(lambda: server.health('/readyz')[1].get('worker') == 'ok', 'it consumes')
-        ids = [send(site, 'add', n, n) for n in range(TASKS)]
-        wait_until(lambda: in_a_task(server, backend.words), 'the log has the cause')
-        assert server.metric('worker_tasks_count_total', state='SUCCESS') == 0
-        assert not drained(sqs, site, 'add')
+    with kind(tmp_path) as backend:
+        backend.take_away()
+        with site.worker(CELERY_RESULT_BACKEND=backend.url) as worker:
+            ids = [send(site, 'add', n, n) for n in range(TASKS)]
+            wait_until(lambda: in_a_task(worker, backend.words), 'the log has the cause')
+            assert worker.metric('worker_tasks_count_total', state='SUCCESS') == 0
+            assert not drained(sqs, site, 'add')
 
-        backend.bring_back()
-        wait_until(
-            lambda: [state(site, backend, id_) for id_ in ids] == ['SUCCESS'] * TASKS,
-            'every result is stored',
-        )
-        wait_until(lambda: drained(sqs, site, 'add'), 'every message is deleted')
-        # The counts come from the pool's processes, after the results.
-        wait_until(
-            lambda: server.metric('worker_tasks_count_total', state='SUCCESS') == TASKS,
-            'each ran once',
-        )
-        assert sqs.visible(f'err-{site.queue("add")}') == 0
-        server.wait_ready()
-
-
-def in_a_task(server: Server, words: str) -> bool:
-    return any(words in line and 'task_name=add' in line for line in server.log.splitlines())
+            backend.bring_back()
+            wait_until(
+                lambda: [state(site, backend, id_) for id_ in ids] == ['SUCCESS'] * TASKS,
+                'every result is stored',
+            )
+            wait_until(lambda: drained(sqs, site, 'add'), 'every message is deleted')
+            # The counts come from the pool's processes, after the results.
+            wait_until(
+                lambda: worker.metric('worker_tasks_count_total', state='SUCCESS') == TASKS,
+                'each ran once',
+            )
+            assert sqs.visible(f'err-{site.queue("add")}') == 0
 
 
-@pytest.fixture
-def redis_backend(tmp_path: Path, postgres: PostgresServer) -> Iterator[Backend]:
-    with in_redis(tmp_path, postgres) as backend:
-        yield backend
+def in_a_task(worker: Worker, words: str) -> bool:
+    return any(words in line and 'task_name=add' in line for line in worker.log.splitlines())
 
 
 def test_chords_and_failures_outlast_an_outage_of_redis(site: Site, redis_backend: Backend) -> None:
-    with site.server(
+    with site.worker(
         CELERY_RESULT_BACKEND=redis_backend.url, CELERY_TASK_SOFT_TIME_LIMIT=0
-    ) as server:
+    ) as worker:
         killed = send(site, 'slow', 600, time_limit=4)
         wait_until(lambda: state(site, redis_backend, killed) == 'STARTED', 'the first runs')
         with producing(site, redis_backend) as producer:
             header = [producer.signature('slow', (1,)) for _ in range(2)]
             body = producer.signature('slow', (0,), immutable=True)
             total = chord(header, body, app=producer).apply_async().id
-        wait_until(lambda: server.metric('worker_tasks_count_total', state='STARTED') >= 2, 'two')
+        wait_until(lambda: worker.metric('worker_tasks_count_total', state='STARTED') >= 2, 'two')
         redis_backend.take_away()
-        wait_until(lambda: 'Hard time limit' in server.log, 'the first is killed')
-        assert server.health('/healthz')[0] == 200
+        wait_until(lambda: 'Hard time limit' in worker.log, 'the first is killed')
         redis_backend.bring_back()
         wait_until(lambda: state(site, redis_backend, killed) == 'FAILURE', 'its end is stored')
         wait_until(lambda: state(site, redis_backend, total) == 'SUCCESS', 'the chord is over')
@@ -189,77 +166,26 @@ def test_a_backend_that_can_never_work_stops_the_start(site: Site) -> None:
         assert 'hush' not in server.log
 
 
-def test_an_unavailable_backend_is_reported_before_the_first_task(
-    site: Site, postgres: PostgresServer
-) -> None:
-    proxied = postgres.with_a_proxy_of_its_own()
-    proxied.proxy.cut()
-    with site.server(wait=False, **proxied.environment) as server:
-
-        def cause() -> str:
-            return server.health('/readyz')[1].get('results', '')
-
-        wait_until(lambda: 'Connection refused' in cause(), 'readiness has the cause')
-        assert server.log.count('Connection refused') == 1
-        proxied.proxy.restore()
-        server.wait_ready()
-        wait_until(lambda: 'is back' in server.log, 'the log says that it is over')
-        assert server.log.count('Connection refused') == 1
-
-
 @pytest.mark.parametrize('seconds', [0, 3600])
 def test_a_stop_waits_for_the_backend_as_long_as_it_is_told_to(
     site: Site, sqs: SqsServer, redis_backend: Backend, seconds: int
 ) -> None:
     """A finished task goes back to its queue, or keeps the worker until its result is stored."""
-    with site.server(
+    with site.worker(
         CELERY_RESULT_BACKEND=redis_backend.url, RESULT_BACKEND_SHUTDOWN_TIMEOUT=seconds
-    ) as server:
-        task_id = send(site, 'slow', 5)
+    ) as worker:
+        task_id = send(site, 'slow', 2)
         wait_until(lambda: state(site, redis_backend, task_id) == 'STARTED', 'the task runs')
         redis_backend.take_away()
-        wait_until(lambda: 'task_name=slow' in server.log, 'its result cannot be stored')
-        server.signal(signal.SIGTERM)
+        wait_until(lambda: 'task_name=slow' in worker.log, 'its result cannot be stored')
+        worker.signal(signal.SIGTERM)
         if seconds:
-            wait_until(lambda: 'is stopping' in str(server.health('/readyz')[1]), 'it stops')
+            wait_until(lambda: 'Warm shutdown' in worker.log, 'it stops')
             redis_backend.bring_back()
         # Without a stop, the task would wait for 540 seconds.
-        assert server.wait_ended(60) == 0
-        assert ('goes back to its queue' in server.log) == (seconds == 0)
+        assert worker.wait_ended(60) == 0
+        assert ('goes back to its queue' in worker.log) == (seconds == 0)
         wait_until(lambda: sqs.in_flight(site.queue('slow')) == 0, 'nothing stays hidden')
         assert sqs.visible(site.queue('slow')) == (seconds == 0)
     if seconds:
         assert state(site, redis_backend, task_id) == 'SUCCESS'
-
-
-@pytest.mark.skipif(pgbouncer.PROGRAM is None, reason='there is no pgbouncer: CI has it')
-@pytest.mark.timeout(900)
-def test_results_are_stored_through_pgbouncer_in_transaction_mode(
-    site: Site, postgres: PostgresServer
-) -> None:
-    with pgbouncer.running_pgbouncer(postgres) as port:
-        pooled = {'RESULT_DB_PORT': str(port)}
-        began_at = datetime.now(timezone.utc).replace(tzinfo=None)
-        with site.server(**pooled, LOG_LEVEL='WARNING') as server:
-            producer = site.producer(**pooled)
-            outcomes = send_batch(
-                producer, [producer.signature('add', (n, n)) for n in range(MANY)]
-            )
-            ids = [outcome.result.id for outcome in outcomes if outcome.result]
-            assert len(ids) == MANY
-            with postgres.connect() as connection:
-
-                def stored() -> tuple[int, datetime | None, datetime | None]:
-                    return connection.execute(
-                        'SELECT count(*), min(date_done), max(date_done) FROM celery_taskmeta '
-                        "WHERE status = 'SUCCESS' AND task_id = ANY(%s)",
-                        [ids],
-                    ).fetchone()
-
-                wait_until(lambda: stored()[0] == MANY, 'every result is stored', timeout=800)
-                _, first, last = stored()
-            # In UTC, though the database's user has another zone.
-            assert began_at <= first <= last <= datetime.now(timezone.utc).replace(tzinfo=None)
-            assert producer.AsyncResult(ids[7]).get(timeout=30) == 14
-            assert 'is away' not in server.log
-            assert server.metric('result_store_errors_total') == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from celery import Celery, Task, states
 from celery.app.task import Context
 from celery.app.trace import build_tracer
 from celery.result import AsyncResult
-from sqlalchemy import event
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from app.tasks.base_task import FixedDelayTask
+from be_queue.database import PREPARE_THRESHOLD
+from be_queue.results import engine_options
+from tests.support import pgbouncer
 from tests.support.postgres import PostgresServer
 
 NUL = 'a\x00b'
@@ -33,18 +38,35 @@ def log_nothing() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.fixture
-def app(postgres: PostgresServer) -> Iterator[Celery]:
-    """An app with the database backend of workers and producers."""
-    url = postgres.backend_url.removeprefix('db+')
-    app = Celery(
-        broker='memory://',
-        backend=f'be_queue.database:DatabaseBackend+{url}',
-        set_as_current=False,
+def app_with(url: str, backend: str = 'be_queue.database') -> Celery:
+    """Return an app with the database backend of workers and producers, or with Celery's own."""
+    app = Celery(backend=f'{backend}:DatabaseBackend+{url}', set_as_current=False)
+    app.conf.update(
+        broker_url='memory://',
+        database_create_tables_at_setup=False,
+        database_engine_options=engine_options(url),
+        result_extended=True,
     )
-    app.conf.update(database_create_tables_at_setup=False, result_extended=True)
-    yield app
-    app.backend.session_manager.invalidate(app.backend.url)
+    return app
+
+
+@contextmanager
+def pool_process(url: str) -> Iterator[Any]:
+    """A backend as a pool process has it, with a connection that it keeps."""
+    backend = app_with(url).backend
+    backend.session_manager.forked = True
+    yield backend
+    backend.session_manager.invalidate(url)
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.backend_url.removeprefix('db+')
+
+
+@pytest.fixture
+def app(url: str) -> Celery:
+    return app_with(url)
 
 
 def attempt(task: Task, task_id: str, retries: int, **delivery: Any) -> AsyncResult:
@@ -96,19 +118,11 @@ def test_a_senders_routing_key_keeps_no_result_from_being_stored(app: Celery, ke
 
 
 @pytest.fixture(params=['postgresql', 'sqlite'])
-def stored_in(request: pytest.FixtureRequest, app: Celery, tmp_path: Path) -> Iterator[Any]:
+def stored_in(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> Iterator[Any]:
     """A backend as a pool process has it, and plain Celery's on the same database."""
-    url = app.backend.url
-    if request.param == 'sqlite':
-        url = f'sqlite:///{tmp_path / "results"}'
-    backends = []
-    for cls in ('be_queue.database', 'celery.backends.database'):
-        one = Celery(backend=f'{cls}:DatabaseBackend+{url}', set_as_current=False)
-        one.conf.update(app.conf.changes | {'result_backend': one.conf.result_backend})
-        backends.append(one.backend)
-    backends[0].session_manager.forked = True
-    yield backends
-    backends[0].session_manager.invalidate(url)
+    url = url if request.param == 'postgresql' else f'sqlite:///{tmp_path / "results"}'
+    with pool_process(url) as ours:
+        yield ours, app_with(url, 'celery.backends.database').backend
 
 
 def request(task_id: str) -> Context:
@@ -116,17 +130,11 @@ def request(task_id: str) -> Context:
     return Context(id=task_id, task='t', args=[1], kwargs={}, retries=2, delivery_info=delivery)
 
 
-def test_each_state_is_one_statement_in_celerys_tables(stored_in: Any) -> None:
+def test_plain_celery_reads_what_is_stored(stored_in: Any) -> None:
     ours, plain = stored_in
     task_id = uuid.uuid4().hex
-    ours.store_result('first', 0, states.SUCCESS)  # connects and makes the tables
-    engine = ours.session_manager.get_engine(ours.url)
-    statements: list[str] = []
-    event.listen(engine, 'before_cursor_execute', lambda *a: statements.append(a[2]))
     ours.store_result(task_id, {'pid': 1}, states.STARTED, request=request(task_id))
     ours.store_result(task_id, [1, 2], states.SUCCESS, request=request(task_id))
-    assert [one.split()[0] for one in statements] == ['INSERT', 'INSERT']
-
     for backend in (ours, plain):
         meta = backend.get_task_meta(task_id, cache=False)
         assert (meta['status'], meta['result'], meta['args']) == (states.SUCCESS, [1, 2], [1])
@@ -135,6 +143,58 @@ def test_each_state_is_one_statement_in_celerys_tables(stored_in: Any) -> None:
     # As in Celery, whatever is stored later.
     ours.store_result(task_id, ValueError('late'), states.FAILURE, request=request(task_id))
     assert plain.get_task_meta(task_id, cache=False)['result'] == [1, 2]
+
+
+def prepared(backend: Any) -> int:
+    with backend.connect() as kept:
+        count = kept.exec_driver_sql('SELECT count(*) FROM pg_prepared_statements').scalar()
+        return int(count)
+
+
+def store_many(backends: list[Any]) -> set[str]:
+    """Store enough results for a statement to be prepared, in turn; return the ids."""
+    ids = [uuid.uuid4().hex for _ in range(2 * PREPARE_THRESHOLD * len(backends))]
+    for number, task_id in enumerate(ids):
+        backend = backends[number % len(backends)]
+        backend.refusals = (DBAPIError,)  # all are stored at the first try
+        backend.store_result(task_id, {'pid': 1}, states.STARTED)
+        backend.store_result(task_id, number, states.SUCCESS)
+    return set(ids)
+
+
+def test_each_state_is_one_round_trip_of_one_prepared_statement(url: str, tmp_path: Path) -> None:
+    messages = tmp_path / 'messages'
+    with pool_process(url) as backend, messages.open('wb') as trace:
+        store_many([backend])
+        assert prepared(backend) == 1
+        with backend.connect() as kept:
+            server = kept.connection.driver_connection.pgconn
+        server.trace(trace.fileno())
+        store_many([backend])
+        server.untrace()
+    sent = [line.split('\t') for line in messages.read_text().splitlines()]
+    assert sum('Sync' in words for words in sent) == 2 * 2 * PREPARE_THRESHOLD
+    assert not any('Parse' in words or 'Query' in words for words in sent)
+
+
+@pytest.mark.skipif(pgbouncer.PROGRAM is None, reason='there is no pgbouncer: CI has it')
+def test_nothing_is_prepared_behind_pgbouncer(url: str, postgres: PostgresServer) -> None:
+    """In transaction mode, where two clients get the same connection of the server in turn."""
+    began_at = datetime.now(timezone.utc).replace(tzinfo=None)
+    with pgbouncer.running_pgbouncer(postgres) as port:
+        pooled = make_url(url).set(port=port).render_as_string(hide_password=False)
+        with pool_process(pooled) as one, pool_process(pooled) as other:
+            ids = store_many([one, other])
+            assert prepared(one) == 0
+    with postgres.connect() as connection:
+        rows = connection.execute(
+            "SELECT task_id, date_done FROM celery_taskmeta WHERE status = 'SUCCESS'"
+        )
+        stored = {task_id: done for task_id, done in rows if task_id in ids}
+    assert stored.keys() == ids
+    # In UTC, though the database's user has another zone.
+    ended_at = datetime.now(timezone.utc).replace(tzinfo=None)
+    assert all(began_at <= done <= ended_at for done in stored.values())
 
 
 def test_a_row_takes_one_number_of_the_sequence(app: Celery, postgres: PostgresServer) -> None:
@@ -147,14 +207,30 @@ def test_a_row_takes_one_number_of_the_sequence(app: Celery, postgres: PostgresS
         assert connection.execute('SELECT last_value FROM task_id_sequence').fetchone() == before
 
 
-def test_a_connection_that_has_ended_costs_no_try(app: Celery, postgres: PostgresServer) -> None:
-    app.backend.session_manager.forked = True
-    task_id = uuid.uuid4().hex
-    app.backend.always_retry = False
-    app.backend.store_result(task_id, None, states.STARTED)
-    with app.backend.connect() as kept:
-        pid = kept.exec_driver_sql('SELECT pg_backend_pid()').scalar()
+def test_a_connection_that_has_ended_costs_no_try(url: str, postgres: PostgresServer) -> None:
+    with pool_process(url) as backend:
+        task_id = uuid.uuid4().hex
+        backend.always_retry = False
+        backend.store_result(task_id, None, states.STARTED)
+        with backend.connect() as kept:
+            pid = kept.exec_driver_sql('SELECT pg_backend_pid()').scalar()
+        with postgres.connect() as connection:
+            connection.execute('SELECT pg_terminate_backend(%s, 5000)', [pid])
+        backend.store_result(task_id, 3, states.SUCCESS)
+        assert backend.get_result(task_id) == 3
+
+
+def test_expired_results_are_deleted(app: Celery, postgres: PostgresServer) -> None:
+    backend = app.backend
+    backend.expires = HOUR
+    old, new = (uuid.uuid4().hex for _ in range(2))
+    for task_id in (old, new):
+        backend.store_result(task_id, 1, states.SUCCESS)
     with postgres.connect() as connection:
-        connection.execute('SELECT pg_terminate_backend(%s, 5000)', [pid])
-    app.backend.store_result(task_id, 3, states.SUCCESS)
-    assert app.backend.get_result(task_id) == 3
+        connection.execute(
+            "UPDATE celery_taskmeta SET date_done = date_done - interval '2 hours' "
+            'WHERE task_id = %s',
+            [old],
+        )
+    app.tasks['celery.backend_cleanup']()
+    assert [backend.get_state(task_id) for task_id in (old, new)] == ['PENDING', 'SUCCESS']
