@@ -20,8 +20,8 @@ from celery import current_app
 
 from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.message_copy import copy_of
-from be_queue.transport.redrive_policy import Policy, name_of, url_beside
+from be_queue.transport.messages import copy_of
+from be_queue.transport.redrive import Policy, name_of, url_beside
 from be_queue.transport.sqs_errors import is_denied, is_missing
 
 __all__ = ['MESSAGE_ID', 'REASON', 'SOURCE', 'DeadLetter', 'DeadLetters']
@@ -62,8 +62,7 @@ class DeadLetter(NamedTuple):
 
     def params(self, dead_letter_url: str) -> dict[str, Any]:
         """Return what SendMessage takes for it."""
-        params = copy_of(self.message, 0)
-        del params['DelaySeconds']  # FIFO queues refuse it
+        params = copy_of(self.message)
         own = {
             REASON: self.reason,
             SOURCE: name_of(self.url),

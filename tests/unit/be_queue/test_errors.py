@@ -31,9 +31,9 @@ def test_a_message_that_is_too_large_is_told_with_both_sizes_and_a_way_out() -> 
 def test_what_was_not_sent_is_told_with_what_was() -> None:
     assert str(PARTLY) == (
         "task 'work' the-id: sent to prod-work, where it stays, but not to prod-platform.fifo: "
-        'AccessDenied: mend the cause'
+        'AccessDenied: fix the cause'
     )
     assert str(NOWHERE) == (
-        "task 'work' the-id: not sent to prod-work: a; prod-platform.fifo: b: mend the cause and "
+        "task 'work' the-id: not sent to prod-work: a; prod-platform.fifo: b: fix the cause and "
         'send it again'
     )

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.message import Message
 
-from be_queue.transport import redelivery
+from be_queue.transport import delays
 from be_queue.transport.delays import MAX_DELAY_SECONDS, delay_seconds, seconds_left
-from be_queue.transport.message_copy import copy_of
+from be_queue.transport.messages import copy_of
 
 NOW = datetime.datetime(2026, 3, 29, 0, 59, 30, tzinfo=datetime.timezone.utc)
 
@@ -123,12 +123,11 @@ def test_a_copy_has_all_that_the_message_had() -> None:
 @given(st.lists(st.integers(0, 300_000), max_size=40))
 def test_requests_with_copies_keep_to_the_limits_of_sqs(sizes: list[int]) -> None:
     waiting = [
-        redelivery.Waiting('q', 'u', {'Body': 'x' * size, 'ReceiptHandle': 'r'}, {})
-        for size in sizes
+        delays.Waiting('q', 'u', {'Body': 'x' * size, 'ReceiptHandle': 'r'}, {}) for size in sizes
     ]
-    batches = redelivery.batches(waiting)
+    batches = delays.batches(waiting)
     assert [each for messages, _ in batches for each in messages] == waiting
     for messages, entries in batches:
         assert 1 <= len(messages) == len(entries) <= 10
         total = sum(len(entry['MessageBody']) for entry in entries)
-        assert len(entries) == 1 or total <= redelivery.BATCH_BYTES
+        assert len(entries) == 1 or total <= delays.BATCH_BYTES
