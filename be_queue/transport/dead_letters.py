@@ -1,4 +1,4 @@
-"""Moves messages that nobody can run to the dead-letter queue, at once and unchanged.
+"""Routes undeliverable messages to the dead-letter queue at once, instead of deleting them.
 
     message -> its queue's policy known -> sent -> confirmed, and the original deleted
                                              |

@@ -26,6 +26,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from celery.utils.time import maybe_iso8601, maybe_make_aware
@@ -112,6 +113,7 @@ def due_at(received: dict[str, Any], message: dict[str, Any]) -> float:
     return sent_at + seconds_left(message, sent_at)
 
 
+@dataclass(eq=False)
 class Waiting:
     """A message that is to be sent again.
 
@@ -122,18 +124,23 @@ class Waiting:
         payload: the same, decoded.
     """
 
-    def __init__(
-        self, queue: str, url: str, message: dict[str, Any], payload: dict[str, Any]
-    ) -> None:
-        self.handle: str = message['ReceiptHandle']
-        self.message = message
-        self.payload = payload
-        self.received_at = time.monotonic()
-        #: As a message has it that Celery holds.
-        self.delivery_info = {
-            'received_from': queue,
-            'sqs_queue': url,
-            'sqs_message': message,
+    queue: str
+    url: str
+    message: dict[str, Any]
+    payload: dict[str, Any]
+    received_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def handle(self) -> str:
+        return str(self.message['ReceiptHandle'])
+
+    @property
+    def delivery_info(self) -> dict[str, Any]:
+        """As a message has it that Celery holds."""
+        return {
+            'received_from': self.queue,
+            'sqs_queue': self.url,
+            'sqs_message': self.message,
             'received_at': self.received_at,
         }
 
@@ -188,11 +195,11 @@ class Redelivery:
         if self._is_stopped:
             return
         waiting, self._waiting = self._waiting, []
-        can_delete = not self._channel.acks(self._queue, self._url).is_failing
         since = time.monotonic() - RETRY_LIMIT_SECONDS
-        room = MAX_WAITING - len(self._sending)
-        fresh = [each for each in waiting if can_delete and each.received_at >= since]
-        sent = fresh[: max(room, 0)]
+        room = max(MAX_WAITING - len(self._sending), 0)
+        if self._channel.acks(self._queue, self._url).is_failing:
+            room = 0
+        sent = [each for each in waiting if each.received_at >= since][:room]
         self._hide([each for each in waiting if each not in sent])
         self._sending += sent
         for batch, entries in batches(sent):
@@ -249,9 +256,7 @@ class Redelivery:
         change_visibility(self._channel, self._queue, self._url, seconds, lambda *_: None)
 
 
-def batches(
-    waiting: Iterable[Waiting],
-) -> list[tuple[list[Waiting], list[dict[str, Any]]]]:
+def batches(waiting: Iterable[Waiting]) -> list[tuple[list[Waiting], list[dict[str, Any]]]]:
     """Return messages and the entries of their copies in parts that fit a request each."""
     found: list[tuple[list[Waiting], list[dict[str, Any]]]] = []
     size = 0

@@ -52,7 +52,6 @@ METHODS = [
     (virtual.Channel, '_inplace_augment_message'),
     (virtual.Channel, '_lookup'),
     # be_queue/transport/message_check.py
-    (kombu.Consumer, '_receive_callback'),
     (Consumer, 'create_task_handler'),
     # be_queue/transport/shutdown.py
     (worker_state, 'active_requests'),
