@@ -1,4 +1,4 @@
-"""What be_queue raises: every message names the fault, the value and the fix."""
+"""The errors that be_queue raises: every message names the fault, the value and the fix."""
 
 from __future__ import annotations
 

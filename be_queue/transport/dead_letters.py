@@ -100,8 +100,8 @@ class DeadLetters:
     def move(self, tag: str, reason: str, is_disposable: bool = False) -> None:
         """Move a message that is held; wait for it where no event loop runs.
 
-        It goes to the ``dead_letter_url`` of a predefined queue, else where the queue's redrive
-        policy says, else to the dead-letter queue of the usual name.
+        It goes to the ``dead_letter_url`` of a predefined queue; without one, to the target of the
+        queue's redrive policy; without that, to the dead-letter queue of the usual name.
         """
         info = self._channel.qos.get(tag).delivery_info
         queue, url = info['received_from'], info['sqs_queue']

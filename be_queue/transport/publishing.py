@@ -71,8 +71,8 @@ class SendRequest:
 #: The `be_queue.transport.batch.Batch` that collects what this thread publishes, if there is one.
 collector: contextvars.ContextVar[Any] = contextvars.ContextVar('collector', default=None)
 
-#: Takes note of the copies that this process sends, in any thread: its ``lost(error)`` when all
-#: queues have a message but some that get copies, its ``sent(queues)`` when all have it. While it
+#: Is told of the copies that this process sends, in any thread: ``lost(error)`` when all queues
+#: have a message but some that get copies, ``sent(queues)`` when all have it. While it
 #: is None, a copy that SQS does not take is an error to the sender. A worker has one: such an error
 #: would make it run a task again, or call it failed, whose message is on its way.
 copies: Any = None
@@ -87,7 +87,7 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
         exchange, routing_key: where it goes; '' is the default exchange.
 
     Raises `MessageTooLargeError` before anything is sent; `NotSentError` when only some of the
-    queues have it, unless `copies` takes note, or when a task has no queue but for copies;
+    queues have it, unless `copies` is told, or when a task has no queue but for copies;
     `OperationalError` when none is known to have it; boto3's `ClientError` when SQS refused it for
     each.
     """

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 #: Seconds that a dead letter is kept, the most that SQS offers: a message keeps its age when SQS
 #: moves it, and must not expire before somebody has looked at it.
 RETENTION_SECONDS = 14 * 24 * 3600
-#: Of ``sqs-creation-attributes``, those that are meant for the work queues alone.
+#: The ``sqs-creation-attributes`` that are meant for the work queues alone.
 NOT_FOR_DEAD_LETTERS = ('RedrivePolicy', 'RedriveAllowPolicy', 'DelaySeconds')
 #: As ``dead_letter_url`` of a predefined queue: it has no dead-letter queue, on purpose.
 NO_DEAD_LETTERS = ''

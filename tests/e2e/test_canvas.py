@@ -98,7 +98,7 @@ def test_error_callbacks_learn_of_the_failure(app: Celery, add: Any, fail: Any) 
     assert AsyncResult(sent.options['task_id'], app=app).get(timeout=PATIENCE) == failed.id
     error = AsyncResult(f'error-{failed.id}', app=app).get(timeout=PATIENCE)
     assert error == "ValueError('on purpose')"
-    # What comes after it never runs, and is told of the failure.
+    # The next task never runs, and is told of the failure.
     assert result.state == 'FAILURE'
 
 

@@ -1,4 +1,4 @@
-"""What a worker cannot run: it ends in the dead-letter queue, and the worker goes on."""
+"""Messages that a worker cannot run end in the dead-letter queue, and the worker goes on."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_a_different_policy_is_brought_in_line(
 
 
 @pytest.mark.parametrize('operation', ['GetQueueAttributes', 'SetQueueAttributes', 'CreateQueue'])
-def test_a_policy_that_may_not_be_mended_is_a_warning(
+def test_a_policy_that_may_not_be_repaired_is_a_warning(
     scene: Scene, proxy: FaultySqs, caplog: pytest.LogCaptureFixture, operation: str
 ) -> None:
     scene.make(scene.work)

@@ -1,4 +1,4 @@
-"""What goes wrong while many tasks are sent at once, on a real SQS server."""
+"""Faults while many tasks are sent at once, on a real SQS server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a producer on this transport sends, on a real SQS server."""
+"""A producer on this transport, on a real SQS server."""
 
 from __future__ import annotations
 
