@@ -18,7 +18,7 @@ __all__ = ['Outcome', 'send_batch']
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one signature of a batch.
+    """The outcome of one signature of a batch.
 
     Arguments:
         result: what ``apply_async`` returned, with the task's id; None where it raised.
@@ -49,7 +49,7 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
 
     Returns one `Outcome` for each signature, in their order.
     """
-    # Here, since they take a while: who does not send batches does not wait for them.
+    # Imported here, since they take a while and few processes send batches.
     from celery.canvas import maybe_signature
 
     from be_queue.transport.batch import Batch, Entry

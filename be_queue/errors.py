@@ -1,4 +1,4 @@
-"""What be_queue raises: every message names the fault, the value and the fix."""
+"""The errors that be_queue raises: every message names the fault, the value and the fix."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class BeQueueError(Exception):
 
 
 class MappingError(BeQueueError, ValueError):
-    """The queue-task mapping breaks a rule: mend the entry that the message names."""
+    """The queue-task mapping breaks a rule: fix the entry that the message names."""
 
 
 class SettingError(BeQueueError, ValueError):
-    """A setting cannot be used: mend the keyword or variable that the message names."""
+    """A setting cannot be used: fix the keyword or variable that the message names."""
 
 
 class UnmappedTaskError(BeQueueError, LookupError):
@@ -44,7 +44,7 @@ class UnmappedTaskError(BeQueueError, LookupError):
         self.task, self.hint = task, hint
 
     def __str__(self) -> str:
-        meant = f'did you mean {self.hint!r}? Else ' if self.hint else ''
+        meant = f'did you mean {self.hint!r}? If not, ' if self.hint else ''
         return (
             f'task {self.task!r} has no queue in the mapping: {meant}map it, name a queue in the '
             'call, or set ALLOW_UNMAPPED_TASKS=true'
@@ -121,6 +121,6 @@ class NotSentError(BeQueueError):
         task = f'task {self.task!r} {self.task_id}'
         reasons = '; '.join(f'{queue}: {reason}' for queue, reason in self.failed.items())
         if not self.sent:
-            return f'{task}: not sent to {reasons}: mend the cause and send it again'
+            return f'{task}: not sent to {reasons}: fix the cause and send it again'
         have = ', '.join(self.sent)
-        return f'{task}: sent to {have}, where it stays, but not to {reasons}: mend the cause'
+        return f'{task}: sent to {have}, where it stays, but not to {reasons}: fix the cause'

@@ -22,15 +22,15 @@ EXCHANGE = 'task_exchange'
 EXCHANGE_TYPE = 'topic'
 #: Takes Celery's own tasks (``celery.chord_unlock``, ``celery.backend_cleanup``, ...).
 CELERY_QUEUE = 'celery'
-#: Takes a copy of every task message, for whoever keeps the table of tasks.
+#: Takes a copy of every task message, for the monitor, which keeps the table of tasks.
 PLATFORM_QUEUE = 'platform.fifo'
 
 
 class WorkQueue(kombu.Queue):
     """A queue that makes the rest of the topology known along with itself.
 
-    Celery declares only the queue that a task is routed to. Were the platform queue left to a
-    setting of each producer, a forgotten one would cost the platform its copies in silence. And a
+    Celery declares only the queue that a task is routed to. If the platform queue were
+    left to a setting of each producer, a forgotten one would silently lose the copies. And a
     retry goes to the queue that the message came from: when that is not the mapped one, as after
     ``apply_async(queue=...)``, a process that never bound it would lose the task.
     """
@@ -52,7 +52,7 @@ class WorkQueue(kombu.Queue):
 
 @dataclass(frozen=True)
 class Topology:
-    """What to declare for work queues with these names.
+    """The exchange, queues and routes for work queues with these names.
 
     Arguments:
         work: kombu names of the work queues.

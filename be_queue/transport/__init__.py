@@ -7,10 +7,10 @@ Producers and workers on kombu's own transport read its messages, and it reads t
 
 `channel` is where kombu calls the parts:
 
-* sending: `publishing`, `batch`, `delays`, `fifo`, `message_size`, `circuit_breaker`
+* sending: `publishing`, `batch`, `messages`, `circuit_breaker`
 * receiving: `receiving`, `poller`, `capacity`, `gate`, `message_check`
-* holding: `acks`, `visibility`, `hand_back`, `redelivery`, `shutdown`
-* queues: `redrive`, `redrive_policy`, `dead_letters`
+* holding: `acks`, `visibility`, `hand_back`, `delays`, `shutdown`
+* queues: `redrive`, `dead_letters`
 * requests to SQS: `requests`, `http_client`, `credentials`, `forks`, `observer`, `sqs_errors`
 """
 

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from be_queue.errors import NotSentError
 from be_queue.transport.circuit_breaker import CircuitBreaker
-from be_queue.transport.message_size import MAX_BYTES
+from be_queue.transport.messages import MAX_BYTES
 from be_queue.transport.publishing import SendRequest, collector
 from be_queue.transport.requests import BATCH_SIZE
 

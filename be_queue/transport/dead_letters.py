@@ -1,4 +1,4 @@
-"""Moves messages that nobody can run to the dead-letter queue, at once and unchanged.
+"""Routes undeliverable messages to the dead-letter queue at once, instead of deleting them.
 
     message -> its queue's policy known -> sent -> confirmed, and the original deleted
                                              |
@@ -20,8 +20,8 @@ from celery import current_app
 
 from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.message_copy import copy_of
-from be_queue.transport.redrive_policy import Policy, name_of, url_beside
+from be_queue.transport.messages import copy_of
+from be_queue.transport.redrive import Policy, name_of, url_beside
 from be_queue.transport.sqs_errors import is_denied, is_missing
 
 __all__ = ['MESSAGE_ID', 'REASON', 'SOURCE', 'DeadLetter', 'DeadLetters']
@@ -62,8 +62,7 @@ class DeadLetter(NamedTuple):
 
     def params(self, dead_letter_url: str) -> dict[str, Any]:
         """Return what SendMessage takes for it."""
-        params = copy_of(self.message, 0)
-        del params['DelaySeconds']  # FIFO queues refuse it
+        params = copy_of(self.message)
         own = {
             REASON: self.reason,
             SOURCE: name_of(self.url),
@@ -101,8 +100,8 @@ class DeadLetters:
     def move(self, tag: str, reason: str, is_disposable: bool = False) -> None:
         """Move a message that is held; wait for it where no event loop runs.
 
-        It goes to the ``dead_letter_url`` of a predefined queue, else where the queue's redrive
-        policy says, else to the dead-letter queue of the usual name.
+        It goes to the ``dead_letter_url`` of a predefined queue; without one, to the target of the
+        queue's redrive policy; without that, to the dead-letter queue of the usual name.
         """
         info = self._channel.qos.get(tag).delivery_info
         queue, url = info['received_from'], info['sqs_queue']

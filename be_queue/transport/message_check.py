@@ -14,7 +14,7 @@ from kombu.serialization import SKIP_DECODE
 
 __all__ = ['MessageCheck', 'fault_of', 'task_consumer']
 
-#: What a row of Celery's results can hold. A task that cannot store its result does not end.
+#: Limits of a row of Celery's results. A task that cannot store its result does not end.
 MAX_ID_LENGTH = 155
 MAX_RETRIES = 2**31 - 1
 #: Seconds of a time limit that the worker's timers can hold.

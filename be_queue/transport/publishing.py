@@ -19,9 +19,8 @@ from kombu.utils.json import dumps
 
 from be_queue.errors import MessageTooLargeError, NotSentError
 from be_queue.naming import FIFO_SUFFIX
-from be_queue.transport import fifo
 from be_queue.transport.delays import delay_seconds
-from be_queue.transport.message_size import attributes_size, limit_of, read_limit
+from be_queue.transport.messages import attributes_size, deduplication_id, group_id, limit_of
 from be_queue.transport.sqs_errors import ERRORS
 
 __all__ = ['SendRequest', 'Task', 'collector', 'publish']
@@ -72,8 +71,8 @@ class SendRequest:
 #: The `be_queue.transport.batch.Batch` that collects what this thread publishes, if there is one.
 collector: contextvars.ContextVar[Any] = contextvars.ContextVar('collector', default=None)
 
-#: Takes note of the copies that this process sends, in any thread: its ``lost(error)`` when all
-#: queues have a message but some that get copies, its ``sent(queues)`` when all have it. While it
+#: Is told of the copies that this process sends, in any thread: ``lost(error)`` when all queues
+#: have a message but some that get copies, ``sent(queues)`` when all have it. While it
 #: is None, a copy that SQS does not take is an error to the sender. A worker has one: such an error
 #: would make it run a task again, or call it failed, whose message is on its way.
 copies: Any = None
@@ -88,7 +87,7 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
         exchange, routing_key: where it goes; '' is the default exchange.
 
     Raises `MessageTooLargeError` before anything is sent; `NotSentError` when only some of the
-    queues have it, unless `copies` takes note, or when a task has no queue but for copies;
+    queues have it, unless `copies` is told, or when a task has no queue but for copies;
     `OperationalError` when none is known to have it; boto3's `ClientError` when SQS refused it for
     each.
     """
@@ -97,14 +96,16 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
         str(headers.get('task') or ''),
         str(headers.get('id') or properties.get('correlation_id') or ''),
     )
-    queues = _queues(channel, exchange, routing_key)
-    if 'task' in headers and _only_copied(channel, exchange, routing_key, queues):
+    queues = channel.queues_for(exchange, routing_key)
+    work = _work_queues(channel, queues, exchange, routing_key)
+    if 'task' in headers and not work and channel.copies_to.issuperset(queues):
         place = f'exchange {exchange!r} with routing key {routing_key!r}'
         but = f', but {", ".join(queues)} for copies' if queues else ''
         raise NotSentError(task.name, task.id, [], {place: f'no queue is bound to it{but}'})
     if not queues:
         return  # an event: nobody listens
-    requests = _requests(channel, message, task, queues)
+    copied = [queue for queue in queues if queue not in work] if work else []
+    requests = _requests(channel, message, task, queues, copied)
     taker = collector.get()
     if taker is not None:
         taker.add(requests)
@@ -120,34 +121,21 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
             copies.sent(queues)
 
 
-def _queues(channel: Any, exchange: str, routing_key: str) -> dict[str, bool]:
-    """Return the queues, work queues first, each with whether it gets a copy.
-
-    A work queue is bound by the very routing key, one that gets copies by a pattern.
-    """
-    queues = channel.queues_for(exchange, routing_key)
-    if len(queues) < 2:
-        return dict.fromkeys(queues, False)
-    table = channel.get_table(exchange)
-    work = {queue for key, _, queue in table if key == routing_key}
-    return {queue: queue not in work for queue in sorted(queues, key=lambda q: (q not in work, q))}
-
-
-def _only_copied(channel: Any, exchange: str, routing_key: str, queues: dict[str, bool]) -> bool:
-    """Return whether nobody would run the task: it has no queue, or only some for copies.
+def _work_queues(channel: Any, queues: list[str], exchange: str, routing_key: str) -> list[str]:
+    """Return the queues that are bound by the very routing key: one for copies is by a pattern.
 
     A task that is sent to the platform queue by its own name or key is meant to go there.
     """
-    if not queues:
-        return True
-    if not exchange or not queues.keys() <= channel.copies_to:
-        return False
-    return all(key != routing_key for key, _, _ in channel.get_table(exchange))
+    if not queues or not exchange:
+        return queues
+    bound = {queue for key, _, queue in channel.get_table(exchange) if key == routing_key}
+    return [queue for queue in queues if queue in bound]
 
 
 def _requests(
-    channel: Any, message: dict[str, Any], task: Task, queues: dict[str, bool]
+    channel: Any, message: dict[str, Any], task: Task, queues: list[str], copied: list[str]
 ) -> list[SendRequest]:
+    """Return a request for each queue, those of work queues first."""
     properties = message['properties']
     attributes = properties.get('message_attributes') or {}
     if 'message_attributes' in properties:
@@ -161,15 +149,13 @@ def _requests(
     if attributes:
         common['MessageAttributes'] = attributes
     requests = []
-    for queue, is_copy in queues.items():
+    for queue in sorted(queues, key=lambda queue: queue in copied):
         url = channel.url_of(queue)
         client = channel.blocking_sqs(queue)
-        limit = limit_of(client, url)
+        limit = limit_of(client, url, size)
         if size > limit:
-            limit = read_limit(client, url)  # it may have been raised since
-            if size > limit:
-                raise MessageTooLargeError(task.name, task.id, queue, size, limit)
-        params = common | _params_of_queue(channel, queue, message, is_copy)
+            raise MessageTooLargeError(task.name, task.id, queue, size, limit)
+        params = common | _params_of_queue(channel, queue, message, queue in copied)
         requests.append(SendRequest(task, queue, url, client, params, size, limit))
     return requests
 
@@ -188,8 +174,8 @@ def _params_of_queue(
                 queue,
             )
         return {
-            'MessageGroupId': fifo.group_id(message, is_copy),
-            'MessageDeduplicationId': fifo.deduplication_id(message),
+            'MessageGroupId': group_id(message, is_copy),
+            'MessageDeduplicationId': deduplication_id(message),
         }
     params: dict[str, Any] = {}
     if properties.get('MessageGroupId'):  # SQS is fair between groups

@@ -6,8 +6,11 @@ SQS name. Queues in ``predefined_queues`` are never created or changed.
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,17 +18,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from be_queue.errors import BeQueueError
 from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.queues import MAX_RECEIVES
-from be_queue.transport.redrive_policy import Policy, arn_beside, name_of
 from be_queue.transport.sqs_errors import ERRORS, exists_already, is_denied, is_missing
 
-__all__ = ['RETENTION_SECONDS', 'Redrive', 'RedriveError']
+__all__ = [
+    'RETENTION_SECONDS',
+    'Policy',
+    'Redrive',
+    'RedriveError',
+    'arn_beside',
+    'name_of',
+    'url_beside',
+]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that a dead letter is kept, the most that SQS offers: a message keeps its age when SQS
 #: moves it, and must not expire before somebody has looked at it.
 RETENTION_SECONDS = 14 * 24 * 3600
-#: Of ``sqs-creation-attributes``, those that are meant for the work queues alone.
+#: The ``sqs-creation-attributes`` that are meant for the work queues alone.
 NOT_FOR_DEAD_LETTERS = ('RedrivePolicy', 'RedriveAllowPolicy', 'DelaySeconds')
 #: As ``dead_letter_url`` of a predefined queue: it has no dead-letter queue, on purpose.
 NO_DEAD_LETTERS = ''
@@ -35,6 +45,57 @@ Create = Callable[[str, dict[str, str]], Any]
 
 class RedriveError(BeQueueError):
     """A queue on SQS, or its dead-letter queue, does not exist and cannot be created."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A queue's ``RedrivePolicy``.
+
+    Arguments:
+        target: the ARN of the dead-letter queue.
+        count: receives after which a message moves there.
+    """
+
+    target: str
+    count: int
+
+    def __str__(self) -> str:
+        return f'maxReceiveCount {self.count} to {self.target}'
+
+    @classmethod
+    def parsed(cls, text: str | None) -> Policy | None:
+        """Return the policy in the attribute of a queue; None when it has none."""
+        if not text:
+            return None
+        fields = json.loads(text)
+        # AWS returns the count as it was set, a number or a text.
+        return cls(fields['deadLetterTargetArn'], int(fields['maxReceiveCount']))
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The policy as CreateQueue and SetQueueAttributes take it."""
+        fields = {'deadLetterTargetArn': self.target, 'maxReceiveCount': self.count}
+        return {'RedrivePolicy': json.dumps(fields)}
+
+    def command(self, url: str) -> str:
+        """Return the shell command that gives a queue this policy."""
+        attributes = shlex.quote(json.dumps(self.attributes))
+        return f'aws sqs set-queue-attributes --queue-url {url} --attributes {attributes}'
+
+
+def arn_beside(arn: str, name: str) -> str:
+    """Return the ARN of another queue in the same account and region."""
+    return f'{arn.rpartition(":")[0]}:{name}'
+
+
+def url_beside(url: str, name: str) -> str:
+    """Return the URL of another queue in the same account and region."""
+    return f'{url.rpartition("/")[0]}/{name}'
+
+
+def name_of(arn_or_url: str) -> str:
+    """Return the SQS name of the queue with an ARN or a URL."""
+    return arn_or_url.replace(':', '/').rpartition('/')[2]
 
 
 class Redrive:
@@ -121,7 +182,14 @@ class Redrive:
             return
         name = self._channel.canonical_queue_name(queue)
         try:
-            self._repair(name, self._channel.url_of(queue))
+            url = self._channel.url_of(queue)
+            arn, found = self._read(name, url)
+            expected = self._expected(name, arn)
+            self._dead_letter_queue(name)
+            if found == expected:
+                return
+            self._client(name).set_queue_attributes(QueueUrl=url, Attributes=expected.attributes)
+            self.policies[url] = expected
         except (ClientError, BotoCoreError, RedriveError) as error:
             if self._is_news(error):
                 logger.warning(
@@ -132,6 +200,17 @@ class Redrive:
                     self._expected(name),
                     error,
                 )
+            return
+        if found is None:
+            logger.info('redrive policy set: queue=%s policy=%s', name, expected)
+        else:
+            logger.warning(
+                'redrive policy changed: queue=%s old=%s new=%s; the count is set by %s',
+                name,
+                found,
+                expected,
+                self._setting(name, expected.count),
+            )
 
     def prepare_to_consume(self, queue: str) -> None:
         """Repair the redrive policy of a queue, or warn of what is wrong with it."""
@@ -185,12 +264,11 @@ class Redrive:
 
     def _compared(self, name: str, url: str, entry: dict[str, Any]) -> list[str]:
         arn, found = self._read(name, url)
-        target = arn_beside(arn, dead_letter_name(name))
+        expected = self._expected(name, arn)
         if entry.get('dead_letter_url'):
-            target = arn_beside(arn, name_of(entry['dead_letter_url']))
+            expected = replace(expected, target=arn_beside(arn, name_of(entry['dead_letter_url'])))
         elif entry and found:
-            target = found.target
-        expected = Policy(target, self.max_receives(name))
+            expected = replace(expected, target=found.target)
         if found != expected:
             line = (
                 f'queue {name!r} has {found or "no redrive policy"}, expected {expected}: '
@@ -201,51 +279,31 @@ class Redrive:
             elif found is None and entry:
                 line += ", or say 'dead_letter_url': '' to do without"
             return [line]
-        if not entry and self._is_gone(name_of(target)):
-            return [
-                f'queue {name!r}: its dead-letter queue {name_of(target)!r} does not exist: '
-                'create it (aws sqs create-queue)'
-            ]
-        return []
-
-    def _is_gone(self, name: str) -> bool:
+        dead = name_of(expected.target)
         try:
-            return self.find(name) is None
+            if entry or self.find(dead) is not None:
+                return []
         except ClientError as error:
             if is_denied(error):  # it may exist
-                return False
+                return []
             raise
-
-    def _repair(self, name: str, url: str) -> None:
-        arn, found = self._read(name, url)
-        expected = Policy(arn_beside(arn, dead_letter_name(name)), self.max_receives(name))
-        self._dead_letter_queue(name)
-        if found == expected:
-            return
-        self._client(name).set_queue_attributes(QueueUrl=url, Attributes=expected.attributes)
-        self.policies[url] = expected
-        if found is None:
-            logger.info('redrive policy set: queue=%s policy=%s', name, expected)
-        else:
-            logger.warning(
-                'redrive policy changed: queue=%s old=%s new=%s; the count is set by %s',
-                name,
-                found,
-                expected,
-                self._setting(name, expected.count),
-            )
+        return [
+            f'queue {name!r}: its dead-letter queue {dead!r} does not exist: '
+            'create it (aws sqs create-queue)'
+        ]
 
     def _policy_of_new_queue(self, name: str) -> dict[str, str]:
+        dead = dead_letter_name(name)
         try:
             url = self._dead_letter_queue(name)
         except ClientError as error:
             raise RedriveError(
                 f'queue {name!r} cannot be created, since its dead-letter queue '
-                f'{dead_letter_name(name)!r} cannot: {error}: allow sqs:GetQueueUrl and '
+                f'{dead!r} cannot: {error}: allow sqs:GetQueueUrl and '
                 'sqs:CreateQueue on it, or create both yourself'
             ) from error
         try:
-            arn, _ = self._read(dead_letter_name(name), url)
+            arn, _ = self._read(dead, url)
         except ClientError as error:
             self.tolerate(error)
             return {}
@@ -291,8 +349,10 @@ class Redrive:
     def _client(self, name: str) -> Any:
         return self._channel.sqs(queue=name if self._channel.predefined_queues else None)
 
-    def _expected(self, name: str) -> str:
-        return f'maxReceiveCount {self.max_receives(name)} to {dead_letter_name(name)}'
+    def _expected(self, name: str, arn: str = '') -> Policy:
+        """Return the policy of a queue; without its ARN, with the target's name only."""
+        dead = dead_letter_name(name)
+        return Policy(arn_beside(arn, dead) if arn else dead, self.max_receives(name))
 
     def _setting(self, name: str, count: int) -> str:
         return f"broker_transport_options={{'max_receives': {{{name!r}: {count}}}}}"

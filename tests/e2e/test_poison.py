@@ -1,4 +1,4 @@
-"""What a worker cannot run: it ends in the dead-letter queue, and the worker goes on."""
+"""Messages that a worker cannot run end in the dead-letter queue, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tests.support.waiting import wait_until
 from tests.support.worker import Site
 
 SHORT = {'wait_time_seconds': 1, 'visibility_timeout': 4}
-OPTIONS = {'CELERY_BROKER_TRANSPORT_OPTIONS': SHORT, 'PLATFORM_QUEUE_NAME': ''}
 
 HEADERS = {'task': 'add', 'id': 'an-id'}
 ENVELOPE = {
@@ -64,6 +63,15 @@ POISON = {
     envelope(headers=HEADERS | {'expires': 'never'}): 'refused by Celery: add',
 }
 
+CALL = {'task': 'add', 'args': [1, 2], 'kwargs': {}}
+#: Old and foreign forms of task messages, by the task's id.
+SOUND = {
+    'v2': envelope(headers={'task': 'add', 'id': 'v2'}),
+    'v2-64': base64.b64encode(envelope(headers={'task': 'add', 'id': 'v2-64'}).encode()).decode(),
+    'v1': envelope(headers={}, body=json.dumps(CALL | {'id': 'v1'})),
+    'both': envelope(headers={'task': 'add', 'id': 'both'}, body=json.dumps(CALL)),
+}
+
 
 def send(sqs: SqsServer, name: str, body: str, **params: Any) -> str:
     client = sqs.client()
@@ -96,7 +104,7 @@ def wait_settled(sqs: SqsServer, name: str) -> None:
     wait_until(lambda: sqs.visible(name) == sqs.in_flight(name) == 0, f'{name} is empty')
 
 
-def test_poison_goes_to_the_dead_letter_queue_at_once_and_untouched(
+def test_poison_goes_to_the_dead_letter_queue_untouched_and_the_rest_is_run(
     site: Site, sqs: SqsServer, proxy: FaultySqs
 ) -> None:
     name = site.queue('add')
@@ -113,7 +121,11 @@ def test_poison_goes_to_the_dead_letter_queue_at_once_and_untouched(
         ids = {body: send(sqs, name, body, MessageAttributes=mark) for body in POISON}
         wait_until(lambda: sqs.visible(f'err-{name}') == len(POISON), 'all are dead letters')
         wait_settled(sqs, name)
-        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        for body in SOUND.values():
+            send(sqs, name, body)
+        for task_id in SOUND:
+            assert site.producer().AsyncResult(task_id).get(timeout=30) == 3
+        wait_settled(sqs, name)
 
         letters = {letter['Body']: texts(letter) for letter in dead_letters(sqs, name)}
         assert letters.keys() == POISON.keys()
@@ -126,30 +138,10 @@ def test_poison_goes_to_the_dead_letter_queue_at_once_and_untouched(
             }
             line = f'queue={name} message_id={ids[body]} reason='
             assert server.log.count(line) == 1
-        # The way is known since the start.
+        # The redrive policy has been read at the start.
         asked = proxy.requests - before
         assert asked['GetQueueAttributes'] == asked['GetQueueUrl'] == 0
-        assert asked['SendMessage'] == len(POISON)
         assert (server.pid_of('celery'), server.pool_pids()) == (worker, pool)
-
-
-def test_old_and_foreign_forms_of_task_messages_are_run(site: Site, sqs: SqsServer) -> None:
-    name = site.queue('add')
-    call = {'task': 'add', 'args': [1, 2], 'kwargs': {}}
-    sound = [
-        envelope(headers={'task': 'add', 'id': 'v2'}),
-        base64.b64encode(envelope(headers={'task': 'add', 'id': 'v2-64'}).encode()).decode(),
-        envelope(headers={}, body=json.dumps(call | {'id': 'v1'})),
-        envelope(headers={'task': 'add', 'id': 'both'}, body=json.dumps(call)),
-    ]
-    with site.worker(**OPTIONS):
-        for body in sound:
-            send(sqs, name, body)
-        producer = site.producer()
-        for task_id in ('v2', 'v2-64', 'v1', 'both'):
-            assert producer.AsyncResult(task_id).get(timeout=30) == 3
-        wait_settled(sqs, name)
-        assert sqs.visible(f'err-{name}') == 0
 
 
 def test_on_a_fifo_queue_poison_does_not_hold_up_its_group(
@@ -173,16 +165,6 @@ def test_on_a_fifo_queue_poison_does_not_hold_up_its_group(
     assert texts(second)['dead_letter_reason'] == 'unknown task: nobody.knows'
     groups = [letter['Attributes']['MessageGroupId'] for letter in (first, second)]
     assert groups == ['a-group'] * 2
-
-
-def test_a_task_that_rejects_its_message_sends_it_there(site: Site, sqs: SqsServer) -> None:
-    name = site.queue('add')
-    with site.worker(CELERY_IMPORTS=('tests.support.rejecting',), **OPTIONS):
-        send(sqs, name, envelope(headers={'task': rejecting.TASK, 'id': 'x'}, body='[[], {}, {}]'))
-        wait_until(lambda: sqs.visible(f'err-{name}') == 1, 'it is a dead letter')
-        wait_settled(sqs, name)
-    (letter,) = dead_letters(sqs, name)
-    assert texts(letter)['dead_letter_reason'] == f'rejected by its task: {rejecting.TASK}'
 
 
 def test_a_task_that_kills_its_child_is_tried_as_often_as_said_and_no_more(
@@ -229,3 +211,6 @@ def test_what_is_not_acknowledged_on_failure_runs_until_it_is_a_dead_letter(
             site.producer().send_task(task, (str(tmp_path / task),))
         wait_until(lambda: sqs.visible(f'err-{name}') == 3, 'they are dead letters', timeout=60)
     assert {task: len((tmp_path / task).read_text()) for task in runs} == runs
+    # SQS has moved the others.
+    (reason,) = [texts(each) for each in dead_letters(sqs, name) if 'MessageAttributes' in each]
+    assert reason['dead_letter_reason'] == f'rejected by its task: {rejecting.REJECTS}'

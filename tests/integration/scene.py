@@ -21,7 +21,9 @@ class Scene:
         self.sqs = sqs
         self.client = sqs.client()
         self.prefix = f't{uuid.uuid4().hex[:10]}'
-        self.work = f'{self.prefix}-local-work'
+        self.work, self.celery, self.platform = (
+            f'{self.prefix}-local-{name}' for name in ('work', 'celery', 'platform.fifo')
+        )
 
     def app(self, url: str = '', **options: Any) -> Celery:
         queues = Queues([Queue(queue_name='work', task='work', max_receives=3)])

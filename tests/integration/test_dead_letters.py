@@ -25,6 +25,16 @@ def receive(app: Celery, connection: kombu.Connection, name: str) -> kombu.Messa
     return message
 
 
+def predefined(scene: Scene, url: str = '', **work: Any) -> Celery:
+    """Return an app whose queues exist already; ``work`` is more about the work queue."""
+    scene.make(scene.platform, FifoQueue='true')
+    queues = {
+        scene.work: {'url': scene.url(scene.work)} | work,
+        scene.platform: {'url': scene.url(scene.platform)},
+    }
+    return scene.app(url, predefined_queues=queues, visibility_timeout=600)
+
+
 def dead_letters(scene: Scene, name: str) -> list[dict[str, Any]]:
     answer = scene.client.receive_message(
         QueueUrl=scene.url(name),
@@ -61,7 +71,7 @@ def test_a_rejected_message_is_moved_untouched_without_an_event_loop_too(scene: 
 
 def test_a_rejected_copy_on_the_platform_queue_goes_where_that_queue_says(scene: Scene) -> None:
     scene.declare(scene.app())
-    platform = f'{scene.prefix}-local-platform.fifo'
+    platform = scene.platform
     names = {
         name: {'url': scene.url(name), 'dead_letter_url': scene.url(f'err-{name}')}
         for name in (scene.work, platform)
@@ -89,7 +99,7 @@ def test_a_message_stays_when_its_dead_letter_queue_cannot_be_reached(
     with app.connection_for_read() as connection:
         proxy.fail('SendMessage', faulty.status(500, 'InternalError'))
         receive(app, connection, scene.work).reject()
-        assert f'sending to dead-letter queue err-{scene.work} is away' in caplog.text
+        assert f'sending to dead-letter queue err-{scene.work}' in caplog.text
         proxy.mend()
         receive(app, connection, scene.work).reject()
     assert len(dead_letters(scene, f'err-{scene.work}')) == 1
@@ -100,10 +110,7 @@ def test_a_predefined_queues_dead_letter_queue_is_found_by_its_policy(
     scene: Scene, proxy: FaultySqs
 ) -> None:
     scene.make_both(3, f'other-{scene.work}')
-    platform = f'{scene.prefix}-local-platform.fifo'
-    scene.make(platform, FifoQueue='true')
-    names = {name: {'url': scene.url(name)} for name in (scene.work, platform)}
-    app = scene.app(proxy.url, predefined_queues=names)
+    app = predefined(scene, proxy.url)
     with app.connection_for_read() as connection:
         for _ in range(2):
             app.send_task('work', connection=connection)
@@ -116,10 +123,7 @@ def test_a_rejected_message_without_a_dead_letter_queue_is_deleted_as_kombu_does
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.make(scene.work)
-    platform = f'{scene.prefix}-local-platform.fifo'
-    scene.make(platform, FifoQueue='true')
-    names = {name: {'url': scene.url(name)} for name in (scene.work, platform)}
-    app = scene.app(predefined_queues=names)
+    app = predefined(scene)
     with app.connection_for_read() as connection:
         for _ in range(2):
             app.send_task('work', connection=connection)
@@ -130,14 +134,7 @@ def test_a_rejected_message_without_a_dead_letter_queue_is_deleted_as_kombu_does
 
 def test_a_task_with_a_backoff_policy_is_left_to_it(scene: Scene) -> None:
     scene.make_both()
-    platform = f'{scene.prefix}-local-platform.fifo'
-    scene.make(platform, FifoQueue='true')
-    backoff = {'backoff_tasks': ['work'], 'backoff_policy': {1: 1}}
-    names = {
-        scene.work: {'url': scene.url(scene.work)} | backoff,
-        platform: {'url': scene.url(platform)},
-    }
-    app = scene.app(predefined_queues=names, visibility_timeout=600)
+    app = predefined(scene, backoff_tasks=['work'], backoff_policy={1: 1})
     with app.connection_for_read() as connection:
         app.send_task('work', connection=connection)
         receive(app, connection, scene.work).reject()

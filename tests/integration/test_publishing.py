@@ -19,11 +19,6 @@ from be_queue import Config, NoRemoteControlError, Queue, Queues
 from tests.integration.received import Received, received
 from tests.support.sqs import SqsServer
 
-MAPPING = [
-    Queue(queue_name='add', task='add'),
-    Queue(queue_name='orders.fifo', task='order'),
-]
-
 
 @pytest.fixture
 def env() -> str:
@@ -32,7 +27,8 @@ def env() -> str:
 
 
 def by_mapping(sqs: SqsServer, env: str, **settings: Any) -> Celery:
-    return app_of(Config(Queues(MAPPING).build_celery(env), SQS_ENDPOINT_URL=sqs.url, **settings))
+    queues = [Queue(queue_name='add', task='add'), Queue(queue_name='orders.fifo', task='order')]
+    return app_of(Config(Queues(queues).build_celery(env), SQS_ENDPOINT_URL=sqs.url, **settings))
 
 
 def by_names(sqs: SqsServer, env: str, **settings: Any) -> Celery:
@@ -46,61 +42,39 @@ def app_of(config: Config) -> Celery:
     return app
 
 
-def send(app: Celery, task: str, *calls: tuple[Any, ...], **options: Any) -> list[Received]:
-    """Send one task per tuple of arguments; return what a consumer must find."""
-    # Of its own: kombu's pool would lend the bindings of another test's app.
-    with app.connection_for_write() as connection:
-        return [
-            Received(
-                task, app.send_task(task, args, connection=connection, **options).id, list(args)
-            )
-            for args in calls
-        ]
-
-
-FORMS = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     ('build', 'add', 'order'),
     [(by_mapping, 'add', 'order'), (by_names, 'add.one', 'orders.fifo.one')],
     ids=['mapping', 'names'],
 )
-
-
-@FORMS
-def test_work_queue_and_platform_queue_get_a_copy_each(
-    sqs: SqsServer, env: str, build: Any, add: str, order: str
-) -> None:
-    sent = send(build(sqs, env), add, (1, 2), ('é', None))
-
-    work = received(sqs, f'{env}-add')
-    assert sorted(work, key=sent.index) == sent
-    assert received(sqs, f'{env}-platform.fifo') == sent
-
-
-@FORMS
-def test_a_fifo_work_queue_keeps_the_order(
-    sqs: SqsServer, env: str, build: Any, add: str, order: str
-) -> None:
-    sent = send(build(sqs, env), order, *[(number,) for number in range(12)])
-
-    client = sqs.client()
-    url = client.get_queue_url(QueueName=f'{env}-orders.fifo')['QueueUrl']
-    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=['FifoQueue'])
-    assert attributes['Attributes']['FifoQueue'] == 'true'
-    assert received(sqs, f'{env}-orders.fifo') == sent
-    assert received(sqs, f'{env}-platform.fifo') == sent
-
-
-@FORMS
-def test_a_retry_from_a_new_process_goes_back_to_the_queue_it_came_from(
+def test_each_queue_gets_its_messages_in_order_and_the_platform_queue_a_copy(
     sqs: SqsServer, env: str, build: Any, add: str, order: str
 ) -> None:
     app = build(sqs, env)
     queue = next(queue for queue in app.conf.task_queues if queue.name.endswith('orders.fifo'))
 
-    # As Task.retry does it: by the exchange and routing key that the message came with.
-    sent = send(app, add, (1,), exchange='task_exchange', routing_key=queue.routing_key)
+    def send(task: str, *args: Any, **options: Any) -> Received:
+        return Received(
+            task, app.send_task(task, args, connection=connection, **options).id, [*args]
+        )
 
-    assert received(sqs, f'{env}-orders.fifo') == sent
+    # A connection of its own: kombu's pool would lend the bindings of another test's app.
+    with app.connection_for_write() as connection:
+        # As Task.retry sends it: by the exchange and routing key that the message came with.
+        back = {'exchange': 'task_exchange', 'routing_key': queue.routing_key}
+        retry = send(add, 'retry', **back)
+        added = send(add, 'é', None)
+        ordered = [send(order, number) for number in range(12)]
+
+    client = sqs.client()
+    url = client.get_queue_url(QueueName=f'{env}-orders.fifo')['QueueUrl']
+    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=['FifoQueue'])
+    assert attributes['Attributes']['FifoQueue'] == 'true'
+    assert received(sqs, f'{env}-add') == [added]
+    assert received(sqs, f'{env}-orders.fifo') == [retry, *ordered]
+    copies = received(sqs, f'{env}-platform.fifo')
+    assert len(copies) == 14
+    assert [copy for copy in copies if copy.task == order] == ordered
 
 
 COMMANDS = {
@@ -127,15 +101,12 @@ def test_remote_control_is_refused_and_makes_no_queue(
     assert sqs.queue_names() == there
 
 
-@pytest.mark.parametrize('command', ['inspect ping'])
-def test_a_command_for_remote_control_fails_in_one_line(
-    sqs: SqsServer, env: str, command: str
-) -> None:
+def test_a_command_for_remote_control_fails_in_one_line(sqs: SqsServer, env: str) -> None:
     there = sqs.queue_names()
     own = {'SQS_ENDPOINT_URL': sqs.url, 'ENV': 'local', 'USERNAME': env}
 
     run = subprocess.run(
-        [sys.executable, '-m', 'celery', '-A', 'app.worker', *command.split()],
+        [sys.executable, '-m', 'celery', '-A', 'app.worker', 'inspect', 'ping'],
         env=os.environ | own,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Dead-letter queues and redrive policies: made, mended and verified, on a real SQS server."""
+"""Dead-letter queues and redrive policies: created, repaired and verified, on real SQS."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 import pytest
 from celery import Celery
 
+from app.preflight import declare_queues
+from app.start_error import StartError
 from be_queue.transport.redrive import RETENTION_SECONDS, RedriveError
 from tests.integration.scene import Scene
 from tests.support import faulty
@@ -19,12 +21,11 @@ DENIED = faulty.status(403, 'AccessDeniedException')
 def test_each_queue_is_made_with_its_dead_letter_queue_and_policy(scene: Scene) -> None:
     scene.declare(scene.app())
 
-    celery, platform = f'{scene.prefix}-local-celery', f'{scene.prefix}-local-platform.fifo'
-    for name, receives in ((scene.work, 3), (celery, 10), (platform, 10)):
+    for name, receives in ((scene.work, 3), (scene.celery, 10), (scene.platform, 10)):
         assert scene.redrive(name) == (f'err-{name}', receives)
         dead = scene.attributes(f'err-{name}')
         assert dead['MessageRetentionPeriod'] == str(RETENTION_SECONDS)
-        assert dead.get('FifoQueue') == ('true' if name == platform else None)
+        assert dead.get('FifoQueue') == ('true' if name == scene.platform else None)
         assert 'RedrivePolicy' not in dead
     assert len(scene.names()) == 6
 
@@ -69,17 +70,48 @@ def test_a_producer_leaves_a_queue_as_it_is(scene: Scene) -> None:
     assert scene.sqs.visible(scene.work) == 1
 
 
-def test_a_queue_of_older_tools_gets_its_policy(
+def test_at_the_start_queues_of_older_tools_get_their_policy(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.make(scene.work)
+    scene.make(scene.platform, FifoQueue='true')
     with caplog.at_level(logging.INFO, 'be_queue'):
-        scene.ensure(scene.app())
-        scene.ensure(scene.app())
+        for _ in range(2):
+            declare_queues(scene.app())
 
-    assert scene.redrive(scene.work) == (f'err-{scene.work}', 3)
-    (line,) = caplog.messages
-    assert line.startswith(f'redrive policy set: queue={scene.work} policy=maxReceiveCount 3 to ')
+    for name, receives in ((scene.work, 3), (scene.platform, 10)):
+        assert scene.redrive(name) == (f'err-{name}', receives)
+        assert caplog.text.count(f'redrive policy set: queue={name} ') == 1
+
+
+def test_without_creation_missing_queues_stop_the_start_with_a_line_each(scene: Scene) -> None:
+    with pytest.raises(StartError) as error:
+        declare_queues(scene.app(create_queues=False))
+
+    *lines, last = str(error.value).splitlines()
+    assert len(lines) == 3  # and Celery's own and the platform's
+    (line,) = (line for line in lines if line.startswith(f"queue '{scene.work}' does not exist"))
+    assert f'maxReceiveCount 3 to err-{scene.work}' in line
+    assert 'SQS_CREATE_QUEUES=true' in last
+    with pytest.raises(RedriveError, match='does not exist on SQS'):
+        scene.app(create_queues=False).send_task('work')
+    assert scene.names() == set()
+
+
+def test_without_creation_no_permission_to_list_create_or_describe_is_needed(
+    scene: Scene, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.declare(scene.app())
+    app = scene.app(proxy.url, create_queues=False)
+    for operation in ('ListQueues', 'CreateQueue', 'SetQueueAttributes', 'GetQueueAttributes'):
+        proxy.fail(operation, DENIED)
+    declare_queues(app)
+    app.send_task('work')
+
+    assert scene.sqs.visible(scene.work) == 1
+    assert proxy.requests['ListQueues'] == proxy.requests['CreateQueue'] == 0
+    assert proxy.requests['SetQueueAttributes'] == 0
+    assert 'SQS denies GetQueueAttributes' in caplog.text
 
 
 @pytest.mark.parametrize(('target', 'count'), [('err', 5), ('other', 3)])
@@ -88,8 +120,10 @@ def test_a_different_policy_is_brought_in_line(
 ) -> None:
     target = f'{target}-{scene.work}'
     scene.make_both(count, target)
+    assert len(scene.differences(scene.app(create_queues=False))) == 1
     scene.ensure(scene.app())
 
+    assert scene.differences(scene.app(create_queues=False)) == []
     assert scene.redrive(scene.work) == (f'err-{scene.work}', 3)
     (line,) = caplog.messages
     assert f'redrive policy changed: queue={scene.work} old=maxReceiveCount {count} to ' in line
@@ -97,14 +131,13 @@ def test_a_different_policy_is_brought_in_line(
 
 
 @pytest.mark.parametrize('operation', ['GetQueueAttributes', 'SetQueueAttributes', 'CreateQueue'])
-def test_a_policy_that_may_not_be_mended_is_a_warning(
+def test_a_policy_that_may_not_be_repaired_is_a_warning(
     scene: Scene, proxy: FaultySqs, caplog: pytest.LogCaptureFixture, operation: str
 ) -> None:
     scene.make(scene.work)
-    platform = f'{scene.prefix}-local-platform.fifo'
-    scene.make(platform, FifoQueue='true')
+    scene.make(scene.platform, FifoQueue='true')
     proxy.fail(operation, DENIED)
-    scene.ensure(scene.app(proxy.url), scene.work, platform)
+    scene.ensure(scene.app(proxy.url), scene.work, scene.platform)
     (line,) = caplog.messages
     assert f'queue={scene.work} expected=maxReceiveCount 3 to err-{scene.work}' in line
     assert f'{operation} operation' in line
@@ -116,19 +149,6 @@ def test_a_dead_letter_queue_that_may_not_be_made_is_an_error_with_the_fix(
     proxy.fail('CreateQueue', DENIED)
     with pytest.raises(RedriveError, match='allow sqs:GetQueueUrl and sqs:CreateQueue on it'):
         scene.declare(scene.app(proxy.url))
-
-
-def test_queues_that_are_as_they_must_be_differ_in_nothing(scene: Scene) -> None:
-    scene.make_both()
-    assert scene.differences(scene.app(create_queues=False)) == []
-
-
-def test_a_missing_queue_is_a_difference(scene: Scene) -> None:
-    (line,) = scene.differences(scene.app(create_queues=False))
-    assert f"queue '{scene.work}' does not exist" in line
-    assert f'maxReceiveCount 3 to err-{scene.work}' in line
-    assert 'aws sqs create-queue' in line
-    assert scene.names() == set()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +177,7 @@ def test_another_policy_is_a_difference_with_the_fix(
 
 
 def test_a_count_that_is_named_as_the_fix_works_as_one(scene: Scene) -> None:
-    name = f'{scene.prefix}-local-celery'  # in no mapping
+    name = scene.celery  # in no mapping
     scene.make(f'err-{name}')
     scene.make(name, RedrivePolicy=scene.policy(f'err-{name}', 4))
     (line,) = scene.differences(scene.app(create_queues=False), name)
@@ -184,28 +204,6 @@ def test_a_dead_letter_queue_that_was_deleted_is_a_difference(scene: Scene) -> N
     scene.client.delete_queue(QueueUrl=scene.url(f'err-{scene.work}'))
     (line,) = scene.differences(scene.app(create_queues=False))
     assert f"its dead-letter queue 'err-{scene.work}' does not exist" in line
-
-
-def test_without_creation_a_missing_queue_is_not_made(scene: Scene) -> None:
-    with pytest.raises(RedriveError, match='does not exist on SQS'):
-        scene.app(create_queues=False).send_task('work')
-    assert scene.names() == set()
-
-
-def test_without_creation_no_permission_to_list_or_create_is_needed(
-    scene: Scene, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
-) -> None:
-    scene.declare(scene.app())
-    for operation in ('ListQueues', 'CreateQueue', 'SetQueueAttributes', 'GetQueueAttributes'):
-        proxy.fail(operation, DENIED)
-    app = scene.app(proxy.url, create_queues=False)
-    assert scene.differences(app) == []
-    app.send_task('work')
-
-    assert scene.sqs.visible(scene.work) == 1
-    assert proxy.requests['ListQueues'] == proxy.requests['CreateQueue'] == 0
-    warnings = [line for line in caplog.messages if 'SQS denies GetQueueAttributes' in line]
-    assert len(warnings) == 2  # by two connections
 
 
 def test_a_connection_shows_that_sqs_is_away_with_and_without_creation(
@@ -240,14 +238,10 @@ def test_predefined_queues_are_compared_with_what_their_entry_says(scene: Scene)
     assert line == "queue 'another' is not in predefined_queues: add it, with its url"
 
 
-def test_a_predefined_queue_may_do_without_a_policy_when_it_says_so(scene: Scene) -> None:
+def test_a_predefined_queue_may_do_without_a_policy_and_is_never_changed(scene: Scene) -> None:
     scene.make(scene.work)
     (line,) = scene.differences(predefined(scene))
     assert line.endswith("or say 'dead_letter_url': '' to do without")
     assert scene.differences(predefined(scene, dead_letter_url='')) == []
-
-
-def test_a_predefined_queue_is_never_changed(scene: Scene) -> None:
-    scene.make(scene.work)
     scene.ensure(predefined(scene))
     assert scene.redrive(scene.work) is None

@@ -1,4 +1,4 @@
-"""What goes wrong while many tasks are sent at once, on a real SQS server."""
+"""Faults while many tasks are sent at once, on a real SQS server."""
 
 from __future__ import annotations
 
@@ -13,15 +13,8 @@ from celery import group
 
 from be_queue import MessageTooLargeError, NotSentError, send_batch
 from be_queue.transport import batch
-from tests.integration.sending import (
-    Site,
-    calls,
-    errors,
-    proxy,
-    server,
-    site,
-)
-from tests.support.faulty import FaultySqs, Handler, status
+from tests.integration.sending import Site, calls, errors, proxy, server, site
+from tests.support.faulty import FaultySqs, Handler
 from tests.support.waiting import wait_until
 
 __all__ = ['proxy', 'server', 'site']
@@ -105,27 +98,6 @@ def test_what_sqs_does_not_take_is_an_error_with_its_reason(
     assert error.task_id == outcomes[1].result.id
     assert proxy.requests['SendMessageBatch'] == tries
     assert site.args(site.work) == [[0], [2]]
-
-
-def test_a_refused_request_is_the_error_of_all_its_messages(site: Site, proxy: FaultySqs) -> None:
-    def denied(handler: Handler) -> None:
-        if site.platform.encode() in handler.body:
-            status(403, 'AccessDenied')(handler)
-        else:
-            handler.answer(*handler.forward())
-
-    proxy.fail('SendMessageBatch', denied)
-    app = site.app(proxy.url)
-
-    found = errors(send_batch(app, calls(app, 'work', 12)))
-
-    assert len(found) == 12
-    for error in found:
-        assert isinstance(error, NotSentError)
-        assert list(error.sent) == [site.work]
-        assert list(error.failed) == [site.platform]
-        assert error.__cause__ is not None
-    assert len(site.messages(site.work)) == 12
 
 
 def test_a_stop_of_the_sender_is_raised(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""What a producer on this transport sends, on a real SQS server."""
+"""A producer on this transport, on a real SQS server."""
 
 from __future__ import annotations
 
@@ -11,31 +11,11 @@ import threading
 import pytest
 
 from be_queue import NotSentError
-from tests.integration.sending import (
-    Site,
-    asked,
-    only,
-    proxy,
-    server,
-    site,
-)
+from tests.integration.sending import Site, asked, only, proxy, server, site
 from tests.support.faulty import FaultySqs, Handler, no_answer, status
 from tests.support.waiting import wait_until
 
 __all__ = ['proxy', 'server', 'site']
-
-
-def test_text_is_sent_as_it_is_and_base64_where_asked_for(site: Site) -> None:
-    text = 'a' * 10_000
-
-    site.app().send_task('work', (text,))
-    (message,) = site.messages(site.work)
-    assert text in message['Body']
-    assert len(message['Body']) < 1.3 * len(text)
-
-    site.app(broker_transport_options={'sqs_base64_encoding': True}).send_task('work', (text,))
-    (message,) = site.messages(site.work)
-    assert text not in message['Body']
 
 
 def test_the_queues_of_a_task_are_sent_to_side_by_side(site: Site, proxy: FaultySqs) -> None:
@@ -121,14 +101,13 @@ def test_a_delay_is_for_the_work_queue_and_the_senders_own_comes_first(
 def test_the_copy_for_the_platform_is_not_delayed(site: Site, proxy: FaultySqs) -> None:
     sent = asked(proxy)
     app = site.app(proxy.url)
-    copies = f'{site.env}-platform'
     app.conf.QUEUES.build_celery(site.env, platform_queue_name='platform')
     app.conf.task_queues = app.conf.QUEUES.celery_task_queues()
 
     app.send_task('work', countdown=100)
 
     assert 'DelaySeconds' in sent.of(site.work)[0]
-    assert 'DelaySeconds' not in sent.of(copies)[0]
+    assert 'DelaySeconds' not in sent.of(f'{site.env}-platform')[0]
 
 
 def test_each_predefined_queue_is_sent_to_with_its_own_login(site: Site, proxy: FaultySqs) -> None:
@@ -193,7 +172,7 @@ def test_a_request_without_an_answer_does_not_keep_a_process_from_ending(
                 lambda: proxy.requests[operation] == asked_at_first + 2, 'both queues are asked'
             )
             process.send_signal(signal.SIGINT)
-            # Tries of ten seconds each would follow.
-            assert process.wait(timeout=8) == -signal.SIGINT
+            # boto3 would try for 50 seconds.
+            assert process.wait(timeout=20) == -signal.SIGINT
         finally:
             process.kill()

@@ -38,6 +38,15 @@ def test_a_message_over_the_limit_is_refused_before_anything_is_sent(site: Site)
     assert len(site.messages(site.work)) == 1
 
 
+def test_text_is_sent_as_it_is_and_base64_where_asked_for(site: Site) -> None:
+    text = 'a' * 10_000
+    for asked_for, times in ((False, 1), (True, 0)):
+        options = {'sqs_base64_encoding': asked_for}
+        site.app(broker_transport_options=options).send_task('work', (text,))
+        (message,) = site.messages(site.work)
+        assert message['Body'].count(text) == times
+
+
 def test_message_attributes_count_and_reach_every_queue(site: Site, proxy: FaultySqs) -> None:
     site.create(site.work, MaximumMessageSize=4096)
     sent = asked(proxy)

@@ -1,4 +1,4 @@
-"""What a sender is told, and how often it tries, while SQS is not reached."""
+"""A sender's errors and attempts while SQS is unavailable."""
 
 from __future__ import annotations
 

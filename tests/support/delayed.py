@@ -18,7 +18,7 @@ __all__ = ['RETRIED', 'RETRY_COUNTDOWN']
 
 RETRIED = 'tests.retried'
 #: In seconds.
-RETRY_COUNTDOWN = 3
+RETRY_COUNTDOWN = 4
 
 logger = logging.getLogger(__name__)
 

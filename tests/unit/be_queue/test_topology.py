@@ -54,45 +54,29 @@ def landed(app: Celery, task: str, **options: Any) -> list[str]:
     ],
 )
 def test_work_queue_and_platform_queue_get_one_copy_each(
-    build: Callable[[], Celery], task: str, queues: list[str]
+    build: Callable[..., Celery], task: str, queues: list[str]
 ) -> None:
     assert landed(build(), task) == queues
+    # Without a platform queue, the work queue alone.
+    assert landed(build(PLATFORM_QUEUE_NAME=''), task) == queues[:1]
 
-
-@pytest.mark.parametrize(
-    ('build', 'task', 'queue'), [(with_mapping, 'add', 'prod-add'), (with_names, 'add.x', 'add')]
-)
-def test_without_a_platform_queue_only_the_work_queue_gets_a_copy(
-    build: Callable[..., Celery], task: str, queue: str
-) -> None:
-    assert landed(build(PLATFORM_QUEUE_NAME=''), task) == [queue]
-
-
-@pytest.mark.parametrize(('build', 'task'), [(with_mapping, 'add'), (with_names, 'add.x')])
-def test_a_process_that_declared_every_queue_sends_no_more_copies(
-    build: Callable[..., Celery], task: str
-) -> None:
     app = build()
     with MemoryBroker() as broker:
-        broker.declare(app.conf.task_queues)
-
-        assert len(broker.send(app, task)) == 2
-        assert len(broker.send(app, task)) == 2
+        broker.declare(app.conf.task_queues)  # every one: there are no more copies
+        assert broker.send(app, task) == broker.send(app, task) == queues
 
 
 def test_a_queue_named_by_the_caller_replaces_the_mapped_one() -> None:
-    assert landed(with_mapping(), 'add', queue='prod-count.fifo') == [
-        'prod-count.fifo',
-        'prod-platform.fifo',
-    ]
+    other = ['prod-count.fifo', 'prod-platform.fifo']
+    assert landed(with_mapping(), 'add', queue='prod-count.fifo') == other
 
-
-def test_apply_async_with_a_queue_replaces_the_mapped_one() -> None:
     app = app_of(Config(mapping(), **in_own_memory()))
 
-    app.task(nothing, name='add').apply_async(queue='prod-count.fifo', ignore_result=True)
+    @app.task(name='add')
+    def add() -> None: ...
 
-    assert in_memory(app) == ['prod-count.fifo', 'prod-platform.fifo']
+    add.apply_async(queue='prod-count.fifo', ignore_result=True)
+    assert in_memory(app) == other
 
 
 @pytest.mark.parametrize(
@@ -114,10 +98,6 @@ def test_a_retry_goes_back_to_the_queue_it_came_from(
 def test_a_misspelt_queue_is_an_error_at_the_sender() -> None:
     with pytest.raises(Exception, match='prod-ad'):
         landed(with_mapping(), 'add', queue='prod-ad')
-
-
-def nothing() -> None:
-    """What the tasks here do."""
 
 
 def in_own_memory() -> dict[str, str]:
@@ -161,23 +141,13 @@ def test_a_chord_is_unlocked_where_a_worker_consumes(
 
 
 def test_the_topology_lists_celerys_queue_the_platforms_and_the_work_queues() -> None:
-    queues = Topology(work=('add', 'count')).queues()
+    queues = Topology(('add', 'count'), exchange_name='mine', exchange_type='direct').queues()
 
     assert [queue.name for queue in queues] == ['celery', 'platform.fifo', 'add', 'count']
     assert [queue.routing_key for queue in queues] == ['celery', '#', 'add', 'count']
-
-
-def test_without_a_platform_the_topology_has_no_platform_queue() -> None:
-    topology = Topology(work=('add',), platform='')
-
-    assert topology.platform_queue() is None
-    assert [queue.name for queue in topology.queues()] == ['celery', 'add']
-
-
-def test_the_exchange_can_be_named() -> None:
-    topology = Topology(work=('add',), exchange_name='mine', exchange_type='direct')
-
-    assert {(q.exchange.name, q.exchange.type) for q in topology.queues()} == {('mine', 'direct')}
+    assert {(q.exchange.name, q.exchange.type) for q in queues} == {('mine', 'direct')}
+    without = Topology(('add',), platform='')
+    assert [queue.name for queue in without.queues()] == ['celery', 'add']
 
 
 @pytest.mark.parametrize(

@@ -7,24 +7,17 @@ import shlex
 
 import pytest
 
-from be_queue.transport.redrive_policy import Policy, arn_beside, name_of, url_beside
+from be_queue.transport.redrive import Policy, arn_beside, name_of, url_beside
 
 ARN = 'arn:aws-cn:sqs:cn-north-1:123456789012:err-prod-add.fifo'
 
 
 @pytest.mark.parametrize('count', [5, '5'])
 def test_a_policy_is_read_however_sqs_writes_the_count(count: object) -> None:
+    policy = Policy(ARN, 5)
     text = json.dumps({'maxReceiveCount': count, 'deadLetterTargetArn': ARN})
-    assert Policy.parsed(text) == Policy(ARN, 5)
-
-
-@pytest.mark.parametrize('text', [None, ''])
-def test_a_queue_without_a_policy_has_none(text: str | None) -> None:
-    assert Policy.parsed(text) is None
-
-
-def test_a_policy_is_read_back_as_it_was_written() -> None:
-    assert Policy.parsed(Policy(ARN, 5).attributes['RedrivePolicy']) == Policy(ARN, 5)
+    assert Policy.parsed(text) == Policy.parsed(policy.attributes['RedrivePolicy']) == policy
+    assert Policy.parsed('') is Policy.parsed(None) is None
 
 
 def test_the_command_is_one_that_a_shell_understands() -> None:

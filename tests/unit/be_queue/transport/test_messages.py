@@ -1,10 +1,11 @@
-"""What is sent to a dead-letter queue."""
+"""Copies of messages, and what a dead letter has besides."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE, DeadLetter
+from be_queue.transport.messages import copy_of
 
 URL = 'https://sqs.us-west-2.amazonaws.com/123456789012/prod-add'
 TARGET = 'https://sqs.us-west-2.amazonaws.com/123456789012/err-prod-add'
@@ -17,24 +18,6 @@ def letter(reason: str = 'why', **message: Any) -> DeadLetter:
 
 def text(value: str) -> dict[str, str]:
     return {'DataType': 'String', 'StringValue': value}
-
-
-def test_body_and_attributes_are_kept_and_the_reason_added() -> None:
-    binary = {'DataType': 'Binary', 'BinaryValue': 'AAH/'}
-    received = binary | {'StringListValues': [], 'BinaryListValues': []}
-
-    params = letter(Body=' \n{', MessageAttributes={'mark': received}).params(TARGET)
-
-    assert params == {
-        'QueueUrl': TARGET,
-        'MessageBody': ' \n{',
-        'MessageAttributes': {
-            'mark': binary,
-            REASON: text('why'),
-            SOURCE: text('prod-add'),
-            MESSAGE_ID: text('an-id'),
-        },
-    }
 
 
 def test_on_a_fifo_queue_the_group_is_kept_and_a_second_copy_is_dropped() -> None:
@@ -56,3 +39,28 @@ def test_a_message_that_was_a_dead_letter_before_gets_the_new_reason() -> None:
     sent = letter('new', MessageAttributes=old).params(TARGET)['MessageAttributes']
     assert sent[REASON] == text('new')
     assert sent[SOURCE] == text('prod-add')
+
+
+def test_a_copy_has_all_that_the_message_had() -> None:
+    number = {'DataType': 'Number', 'StringValue': '7', 'StringListValues': []}
+    blob = {'DataType': 'Binary.zip', 'BinaryValue': 'AP8=', 'BinaryListValues': []}
+    attributes = {'ApproximateReceiveCount': '3', 'MessageGroupId': 'g', 'AWSTraceHeader': 'Root=1'}
+    received = {
+        'Body': 'a\U0001f40d\\"',
+        'ReceiptHandle': 'r',
+        'MessageId': 'm',
+        'Attributes': attributes,
+        'MessageAttributes': {'n': number, 'b': blob},
+    }
+    assert copy_of(received, 5) == {
+        'MessageBody': 'a\U0001f40d\\"',
+        'DelaySeconds': 5,
+        'MessageGroupId': 'g',
+        'MessageAttributes': {
+            'n': {'DataType': 'Number', 'StringValue': '7'},
+            'b': {'DataType': 'Binary.zip', 'BinaryValue': 'AP8='},
+        },
+        'MessageSystemAttributes': {
+            'AWSTraceHeader': {'DataType': 'String', 'StringValue': 'Root=1'}
+        },
+    }
