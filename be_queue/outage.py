@@ -56,7 +56,10 @@ class Outage:
         if not self._failures:
             self._since = time.monotonic()
             logger.warning(
-                '%s is away, trying until it is back: %s%s', self._server, brief(error), self._hint
+                '%s is unavailable, trying until it is back: %s%s',
+                self._server,
+                brief(error),
+                self._hint,
             )
         self._failures += 1
         # The exponent is bounded: a float overflows after a day of failures.

@@ -65,7 +65,7 @@ def bao(running_bao: OpenBao) -> Iterator[OpenBao]:
     """A Vault without faults; make roles and secrets of your own."""
     running_bao.requests.clear()
     yield running_bao
-    running_bao.mend()
+    running_bao.repair()
     running_bao.faults.clear()
 
 

@@ -136,7 +136,7 @@ class Guard:
             except SQLAlchemyError as error:
                 self._disconnect()
                 wait, limit = self._outage.failed(error), WAIT_PART * hard
-                reason = 'the result database is away'
+                reason = 'the result database is unavailable'
             else:
                 self._outage.ended()
                 wait, limit, reason = pause, LOCK_PART * min(hard, soft), 'it runs elsewhere'

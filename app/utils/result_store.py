@@ -122,7 +122,7 @@ class ResultStore(Backend):
         """Store what could not be stored, for the last time: the consuming process ends."""
         self._store_deferred()
         for what in self._deferred:
-            logger.error('the result database is away: lost that %s', what)
+            logger.error('the result database is unavailable: lost that %s', what)
 
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
         # Around the public method: it is all that a user's own backend needs to have.
@@ -190,7 +190,7 @@ class ResultStore(Backend):
             shutdown.sleep(seconds)
             if not shutdown.overdue():
                 return
-        hand_back(f'the result database is away for {waited:.0f} s')
+        hand_back(f'the result database is unavailable for {waited:.0f} s')
 
     def _try(self, what: str, action: Callable[[], Any]) -> None:
         """Call ``action`` now, or else from a timer until it works, in the order of the calls."""

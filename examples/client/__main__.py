@@ -263,7 +263,7 @@ def local_results(env: str) -> dict[str, str]:
 
 
 def quick_to_fail() -> dict[str, Any]:
-    """Return settings that tell a person soon when a server is away: a service wants longer."""
+    """Return settings that report an unavailable server soon; a service should wait longer."""
     client_config = {'connect_timeout': 5, 'retries': {'max_attempts': 2}}
     return {
         'broker_transport_options': {'client-config': client_config},

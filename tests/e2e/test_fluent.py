@@ -54,7 +54,9 @@ def test_no_receiver_stops_or_slows_a_worker(site: Site) -> None:
             results = [producer.send_task(LOGS_EVENTS, (100, BUFFER // 4)) for _ in range(10)]
             # A task that waited for its events would take minutes.
             assert [result.get(timeout=60) for result in results] == [100] * 10
-        wait_until(lambda: 'is away, trying until it is back' in worker.log, 'the log says so')
+        wait_until(
+            lambda: 'is unavailable, trying until it is back' in worker.log, 'the log says so'
+        )
         assert worker.pool_pids() == pool
         worker.signal(signal.SIGTERM)
         assert worker.wait_ended() == 0

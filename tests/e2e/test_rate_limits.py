@@ -93,7 +93,7 @@ def test_while_the_service_hangs_other_queues_go_on(
         wait_until(lambda: counted.ended() == 5, 'it works')
         worker = server.pid_of('celery')
         service.fail(faulty.no_answer)
-        away = f'the rate limiter of SQS queue {counted.queue} is away'
+        away = f'the rate limiter of SQS queue {counted.queue} is unavailable'
         wait_until(lambda: away in server.log, 'the log says so')
         counted.send(5)
         producer = counted.site.producer()
@@ -104,9 +104,9 @@ def test_while_the_service_hangs_other_queues_go_on(
         assert server.metric(STATE, queue=counted.queue, state='stopped') == 1
         assert server.metric('ratelimit_errors_total', queue=counted.queue, fault='timeout') >= 3
         assert server.get('/healthz')[0] == 200
-        service.mend()
+        service.repair()
         wait_until(lambda: counted.ended() == 10, 'the queue is polled again')
-        back = away.replace('is away', 'is back')
+        back = away.replace('is unavailable', 'is back')
         wait_until(lambda: back in server.log, 'the log says so')
         assert server.log.count(away) == server.log.count(back) == 1
         assert server.pid_of('celery') == worker
@@ -126,7 +126,7 @@ def test_without_a_usable_answer_an_open_policy_goes_on_without_a_limit(
         wait_until(lambda: counted.ended() == 60, 'all of them run')
         assert server.metric(STATE, queue=counted.queue, state='unlimited') == 1
         assert '(RATELIMIT_FAILURE_POLICY=open)' in server.log
-        service.mend()
+        service.repair()
         wait_until(
             lambda: server.metric(STATE, queue=counted.queue, state='unlimited') == 0,
             'the limit holds again',

@@ -47,7 +47,7 @@ def test_results_are_stored_once_the_database_is_back(
         database.proxy.cut()
         ids = [running.id] + [producer.send_task('add', (n, n)).id for n in range(10)]
 
-        wait_until(lambda: 'is away' in server.log, 'the log says so')
+        wait_until(lambda: 'is unavailable' in server.log, 'the log says so')
         # An answer is used again for a second.
         wait_until(lambda: server.health('/readyz')[0] == 503, 'not ready without the database')
         checks = server.health('/readyz')[1]

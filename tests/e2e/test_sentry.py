@@ -169,13 +169,13 @@ def test_a_sentry_that_is_away_slow_or_wrong_costs_the_worker_nothing(site: Site
                 wait_until(lambda failed=failed: failed.state == 'FAILURE', 'it has failed')
 
         fail_and_succeed()
-        wait_until(lambda: 'Sentry is away' in worker.log, 'the log says so')
+        wait_until(lambda: 'Sentry is unavailable' in worker.log, 'the log says so')
         assert 'SENTRY_DSN' in worker.log
         with running_sentry(port) as sentry:
             fail_and_succeed()
             sentry.wait_for(3)
             wait_until(lambda: 'Sentry is back' in worker.log, 'the log says so')
-            assert worker.log.count('Sentry is away') == 1
+            assert worker.log.count('Sentry is unavailable') == 1
             for fault in (says(500, b'<html>'), faulty.truncated, faulty.no_answer):
                 sentry.fail(fault)
                 before = sentry.requests

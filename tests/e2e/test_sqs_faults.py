@@ -45,11 +45,11 @@ def test_receiving_goes_on_after_every_fault(site: Site, proxy: FaultySqs) -> No
         for nth, (name, fault) in enumerate(FAULTS.items(), 1):
             proxy.fail('ReceiveMessage', fault)
             wait_until(
-                lambda nth=nth: server.log.count(f'{queue} is away') == nth,
-                f'the log says once that the queue is away: {name}',
+                lambda nth=nth: server.log.count(f'{queue} is unavailable') == nth,
+                f'the log says once that the queue is unavailable: {name}',
                 timeout=40,
             )
-            proxy.mend()
+            proxy.repair()
             assert_works(site, server)
             wait_until(
                 lambda nth=nth: server.log.count(f'{queue} is back') == nth,
@@ -69,11 +69,13 @@ def test_finished_tasks_are_deleted_after_every_fault(
             # More than the worker may hold: deletes that fail keep no room.
             assert_works(site, server)
             wait_until(
-                lambda nth=nth: server.log.count(f'deleting from SQS queue {name} is away') == nth,
+                lambda nth=nth: (
+                    server.log.count(f'deleting from SQS queue {name} is unavailable') == nth
+                ),
                 'the log says so once',
                 timeout=40,
             )
-            proxy.mend()
+            proxy.repair()
             wait_until(
                 lambda nth=nth: server.log.count(f'deleting from SQS queue {name} is back') == nth,
                 'the log says that it is over',

@@ -248,7 +248,7 @@ def test_otlp_arrives_and_a_collector_that_fails_or_hangs_holds_nothing_up(site:
 
         received.status = 500
         run_some()
-        wait_until(lambda: 'OTLP endpoint is away' in server.log, 'the log says so')
+        wait_until(lambda: 'OTLP endpoint is unavailable' in server.log, 'the log says so')
         received.status = 200
         run_some()
         wait_until(lambda: 'OTLP endpoint is back' in server.log, 'the log says so')

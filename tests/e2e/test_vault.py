@@ -81,11 +81,11 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
         wait_until(rotated, 'the first login of each process has ended', 120)
         wait_until(lambda: stored() == len(ids), 'every result is stored')
         wait_until(lambda: not pool & set(server.pool_pids()), 'the pool is another')
-        assert said('Vault is away') == 0
+        assert said('Vault is unavailable') == 0
         server.wait_ready()
 
         bao.fail(no_answer)
-        wait_until(lambda: said('Vault is away') == 3, 'each process says so')
+        wait_until(lambda: said('Vault is unavailable') == 3, 'each process says so')
         assert server.get('/healthz')[0] == 200
         gunicorn = server.pid_of('gunicorn')
         (web,) = children(gunicorn)
@@ -96,11 +96,11 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
         done = stored()
         for _ in range(4):
             send()
-        wait_until(lambda: 'the result database is away' in server.log, 'results wait')
+        wait_until(lambda: 'the result database is unavailable' in server.log, 'results wait')
         assert server.get('/healthz')[0] == 200
         assert stored() == done
 
-        bao.mend()
+        bao.repair()
         wait_until(lambda: stored() == len(ids), 'every result is stored')
         server.wait_ready()
         pages = {path: server.get(path)[1] for path in ('/healthz', '/readyz', '/metrics', '/')}

@@ -45,8 +45,10 @@ def test_a_task_that_ends_after_sigterm_is_deleted_when_sqs_can(
         for operation in DELETE:
             proxy.fail(operation, faulty.status(503, 'ServiceUnavailable'))
         server.signal(signal.SIGTERM)
-        wait_until(lambda: f'deleting from SQS queue {name} is away' in server.log, 'one has ended')
-        proxy.mend()
+        wait_until(
+            lambda: f'deleting from SQS queue {name} is unavailable' in server.log, 'one has ended'
+        )
+        proxy.repair()
         assert server.wait_ended() == 0
         assert [result.get(timeout=5) for result in results] == [4, 8]
         assert sqs.visible(name) == sqs.in_flight(name) == 0

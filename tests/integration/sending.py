@@ -88,7 +88,7 @@ def proxy(server: FaultySqs) -> Iterator[FaultySqs]:
     """A proxy before the SQS server, without faults."""
     server.requests.clear()
     yield server
-    server.mend()
+    server.repair()
 
 
 class Asked:

@@ -78,10 +78,10 @@ def test_an_ack_that_fails_is_kept_hidden_and_tried_with_the_next(
         proxy.fail('ChangeMessageVisibilityBatch', extensions)
         wait_until(lambda: first.delivery_tag in extensions.handles, 'it stays hidden')
         assert count(scene) == 2
-        proxy.mend()
+        proxy.repair()
         second.ack()
         assert count(scene) == 0
-    assert caplog.text.count(f'deleting from SQS queue {scene.work} is away') == 1
+    assert caplog.text.count(f'deleting from SQS queue {scene.work} is unavailable') == 1
     assert caplog.text.count(f'deleting from SQS queue {scene.work} is back') == 1
     assert 'will run again' not in caplog.text
 
@@ -98,7 +98,7 @@ def test_it_stays_hidden_while_its_delete_is_without_an_answer(
         proxy.fail('ChangeMessageVisibilityBatch', extensions)
         wait_until(lambda: first.delivery_tag in extensions.handles, 'it stays hidden')
         assert ack.is_alive()
-        proxy.mend()
+        proxy.repair()
         ack.join()
         second.ack()
         assert count(scene) == 0
@@ -111,7 +111,7 @@ def test_the_last_ack_is_tried_again_when_the_channel_closes(
         fail_deletes(proxy, UNAVAILABLE)
         first.ack()
         second.ack()
-        proxy.mend()
+        proxy.repair()
     assert count(scene) == 0
 
 
@@ -134,7 +134,7 @@ def test_a_dead_letter_that_is_not_deleted_is_not_moved_again(
         fail_deletes(proxy, UNAVAILABLE)
         first.reject()
         assert scene.sqs.visible(f'err-{scene.work}') == 1
-        proxy.mend()
+        proxy.repair()
         second.ack()
         assert count(scene) == 0
     assert scene.sqs.visible(f'err-{scene.work}') == 1

@@ -160,9 +160,8 @@ def test_a_worker_goes_on_when_its_login_process_does(
     with own_worker(site, **variables) as worker:
         text, error = BAD[fault]
         login.write(text)
-        away = (
-            f'SQS queue {site.username}-local-tests-add is away, trying until it is back: {error}'
-        )
+        queue = f'{site.username}-local-tests-add'
+        away = f'SQS queue {queue} is unavailable, trying until it is back: {error}'
         wait_until(lambda: away in worker.log, 'it has no credentials')
         login.write(GOOD)
         assert app.send_task('tests.add', (1, 2)).get(timeout=30) == 3

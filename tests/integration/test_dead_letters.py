@@ -100,7 +100,7 @@ def test_a_message_stays_when_its_dead_letter_queue_cannot_be_reached(
         proxy.fail('SendMessage', faulty.status(500, 'InternalError'))
         receive(app, connection, scene.work).reject()
         assert f'sending to dead-letter queue err-{scene.work}' in caplog.text
-        proxy.mend()
+        proxy.repair()
         receive(app, connection, scene.work).reject()
     assert len(dead_letters(scene, f'err-{scene.work}')) == 1
     assert scene.sqs.visible(scene.work) == scene.sqs.in_flight(scene.work) == 0

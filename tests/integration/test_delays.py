@@ -190,7 +190,7 @@ def test_while_sending_fails_it_is_kept_and_tried_again(
     with work.consumed():
         work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 3, 'it is tried again')
         assert work.counts == (0, 1, 0)
-        work.proxy.mend()
+        work.proxy.repair()
         work.run_until(lambda: work.counts == (0, 0, 1), 'only a delayed copy is left')
     # Once at the beginning and once at the end.
     assert caplog.text.count(f'{SENT_AGAIN} {work.name} is ') == 2

@@ -233,7 +233,7 @@ def test_an_outage_leaves_the_last_numbers_which_grow_old(
     assert during['depth_age_seconds'] > before['depth_age_seconds']
     assert errors(poller, site.name) == errors(poller, site.other) == 2
     assert caplog.text.count('SQS (asked for the depths of queues)') == 1
-    proxy.mend()
+    proxy.repair()
     wait_until(lambda: polled(poller, site.name) == (1, 0, 0, 0), 'the depth is known again')
     assert errors(poller, site.name) == 2
     assert caplog.text.count('SQS (asked for the depths of queues)') == 2

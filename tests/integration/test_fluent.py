@@ -16,7 +16,7 @@ from app.utils.fluent.sender import Sender
 from tests.support.fluent_server import FluentServer, closes, receives, rubbish, running_fluent
 from tests.support.waiting import wait_until
 
-AWAY, BACK = 'is away, trying until it is back', 'is back: failures='
+AWAY, BACK = 'is unavailable, trying until it is back', 'is back: failures='
 FULL, ROOM = 'do not fit in their buffer', 'event logs are sent again'
 #: Bytes of a buffer that is soon full: it has room for 64 events.
 SMALL = 64 * 1024

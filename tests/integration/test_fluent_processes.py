@@ -115,5 +115,5 @@ def test_the_example_sends_its_events(server: FluentServer) -> None:
     assert gone.returncode == 1
     assert gone.stdout.startswith('0 events of 3 sent')
     away, lost, *_ = gone.stderr.splitlines()
-    assert f'event log server 127.0.0.1:{port} is away' in away
+    assert f'event log server 127.0.0.1:{port} is unavailable' in away
     assert 'could not be sent: events=3' in lost

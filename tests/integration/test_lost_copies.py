@@ -28,7 +28,7 @@ def test_lost_copies_are_logged_once_and_once_when_it_is_over(
     proxy.fail('SendMessage', only(site.platform, REFUSED))
     for n in range(3):
         app.send_task('work', (n,))
-    proxy.mend()
+    proxy.repair()
     for n in range(2):
         app.send_task('work', (n,))
     lost, again = (message for message in caplog.messages if f'queue {site.platform}' in message)

@@ -113,7 +113,7 @@ def test_extensions(scene: Scene, hub: Hub, proxy: FaultySqs, fault: faulty.Faul
             proxy.fail('ChangeMessageVisibilityBatch', fault)
         expected = (0, 2) if fault else (2, 0)
         turn_until(hub, lambda: expected in consumer.noted.extensions, 'they are extended')
-        proxy.mend()
+        proxy.repair()
         consumer.acknowledge()
 
 

@@ -96,7 +96,9 @@ def test_a_worker_outlives_sts(
     with own_worker(site, CELERY_BROKER_TRANSPORT=TRANSPORT, **worker_options, **login) as worker:
         assert app.send_task('tests.add', (1, 2)).get(timeout=30) == 3
         proxy.fail(ASSUME_ROLE, faulty.status(503, 'ServiceUnavailable'))
-        wait_until(lambda: 'is away' in worker.log, 'its session has ended and there is no other')
-        proxy.mend()
+        wait_until(
+            lambda: 'is unavailable' in worker.log, 'its session has ended and there is no other'
+        )
+        proxy.repair()
         assert app.send_task('tests.add', (1, 2)).get(timeout=60) == 3
         assert 'Traceback' not in worker.log

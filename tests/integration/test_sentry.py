@@ -134,7 +134,7 @@ def test_switched_off_no_process_imports_the_sdk(sentry: SentryEndpoint, tmp_pat
     [
         (413, 'a report to Sentry is dropped: Sentry refused it with HTTP status 413; if it'),
         (500, 'a report to Sentry is dropped: Sentry refused it with HTTP status 500; if it'),
-        (503, 'Sentry is away, trying until it is back: HTTPError: status 503'),
+        (503, 'Sentry is unavailable, trying until it is back: HTTPError: status 503'),
     ],
 )
 def test_a_report_that_is_refused_is_no_outage(
@@ -166,4 +166,4 @@ def test_reports_beyond_the_queue_are_dropped_and_counted(
     counts = [re.search(r'since 100 wait to be sent: reports=(\d+)', m) for m in caplog.messages]
     # At once, and at the end.
     assert [int(count[1]) for count in counts if count] == [1, 300 - 1 - 100 - 1]
-    sentry.mend()
+    sentry.repair()

@@ -78,9 +78,9 @@ class Busy:
             for operation in CALLS[call]:
                 self.proxy.fail(operation, FAULTS[fault])
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Have everything work again."""
-        self.proxy.mend()
+        self.proxy.repair()
         if self.line.is_cut:
             self.line.restore()
 
@@ -132,7 +132,7 @@ def faulted(
     sends = _sends(load)
     load.make(call, fault)
     most = _most_in_flight(counted, until=time.monotonic() + seconds)
-    load.mend()
+    load.repair()
     healed = time.time()
     sends = _sends(load) - sends if call == 'send' else 0
 

@@ -52,16 +52,16 @@ def truncated(handler: Handler) -> None:
 
 
 def no_answer(handler: Handler) -> None:
-    """Keep the connection and say nothing until the fault is mended."""
-    handler.server.mended.wait()
+    """Keep the connection and say nothing until the fault is fixed."""
+    handler.server.fixed.wait()
     handler.close_connection = True
 
 
 def slow(seconds: float) -> Fault:
-    """Have it done, but only after some time or once the fault is mended."""
+    """Have it done, but only after some time or once the fault is fixed."""
 
     def wait(handler: Handler) -> None:
-        handler.server.mended.wait(seconds)
+        handler.server.fixed.wait(seconds)
         handler.answer(*handler.forward())
 
     return wait
@@ -93,7 +93,7 @@ class FaultySqs(ThreadingHTTPServer):
         super().__init__(('127.0.0.1', 0), Handler)
         self.upstream = port
         self.faults: dict[str, Fault] = {}
-        self.mended = threading.Event()
+        self.fixed = threading.Event()
         #: Requests by operation, the failed ones included.
         self.requests: Counter[str] = Counter()
 
@@ -109,13 +109,13 @@ class FaultySqs(ThreadingHTTPServer):
 
     def fail(self, operation: str, fault: Fault) -> None:
         """Have every request of an operation fail from now on; ``'*'`` is all that have no own."""
-        self.mended.clear()
+        self.fixed.clear()
         self.faults[operation] = fault
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Let everything through again."""
         self.faults.clear()
-        self.mended.set()
+        self.fixed.set()
 
     def handle_error(self, *_: Any) -> None:
         """Say nothing of clients that hang up: some are made to."""
@@ -175,6 +175,6 @@ def serving(server: Server) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.mend()
+        server.repair()
         server.shutdown()
         server.server_close()

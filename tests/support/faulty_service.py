@@ -1,4 +1,4 @@
-"""A server over HTTP whose answers tests replace by faults, until they mend it."""
+"""A server over HTTP whose answers tests replace by faults, until they repair it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FaultyService(ThreadingHTTPServer):
     def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(('127.0.0.1', port), handler)
         self.fault: Fault | None = None
-        self.mended = threading.Event()
+        self.fixed = threading.Event()
 
     @property
     def port(self) -> int:
@@ -41,13 +41,13 @@ class FaultyService(ThreadingHTTPServer):
 
     def fail(self, fault: Fault) -> None:
         """Answer every request so from now on."""
-        self.mended.clear()
+        self.fixed.clear()
         self.fault = fault
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Answer as it should again."""
         self.fault = None
-        self.mended.set()
+        self.fixed.set()
 
     def handle_error(self, *_: Any) -> None:
         """Say nothing of clients that hang up: some are made to."""

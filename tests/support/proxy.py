@@ -28,11 +28,11 @@ class Proxy:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the server is away."""
+        """Whether the server is unavailable."""
         return self._listener is None
 
     def cut(self) -> None:
-        """Refuse new connections and reset the open ones: the server is away."""
+        """Refuse new connections and reset the open ones: the server is unavailable."""
         listener, self._listener = self._listener, None
         if listener is not None:
             close_listener(listener)

@@ -39,7 +39,7 @@ def test_a_failure_is_an_error_and_then_it_goes_on(
     service.fail(failure)
     for _ in range(3):
         assert error_of(limiter).fault is fault
-    service.mend()
+    service.repair()
     assert limiter.acquire(1).permits == 1
 
 

@@ -71,7 +71,7 @@ def started(
         return engines[-1]
 
     yield start
-    bao.mend()
+    bao.repair()
     vault.stop()
     for engine in engines:
         engine.dispose()

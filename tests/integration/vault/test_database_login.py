@@ -176,7 +176,7 @@ def test_while_vault_is_unavailable_the_login_goes_on_and_the_log_says_so_once(
     assert len(outages) == 1
     assert 'check VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; ' in outages[0]
     assert 'the login of the result database ends in ' in outages[0]
-    bao.mend()
+    bao.repair()
     wait_until(lambda: 'Vault is back' in caplog.text, 'it is back')
     assert sum(line.startswith('Vault is ') for line in caplog.messages) == 2
 

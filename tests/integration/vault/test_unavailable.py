@@ -63,7 +63,7 @@ def test_an_answer_that_is_of_no_use(read: Read, bao: OpenBao, answer: Any, word
 
 def test_one_that_is_sealed_for_a_moment_is_asked_again(read: Read, bao: OpenBao) -> None:
     def once(handler: Any) -> None:
-        bao.mend()
+        bao.repair()
         handler.answer(503, b'{"errors": ["Vault is sealed"]}')
 
     login = bao.approle(POLICY)

@@ -233,7 +233,7 @@ def test_a_task_waits_for_a_database_that_comes_back(worker, database, task_id, 
     database.proxy.cut()
 
     def restore() -> None:
-        wait_until(lambda: 'is away' in caplog.text, 'the outage is noticed')
+        wait_until(lambda: 'is unavailable' in caplog.text, 'the outage is noticed')
         database.proxy.restore()
 
     other = threading.Thread(target=restore)

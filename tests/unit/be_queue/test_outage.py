@@ -20,7 +20,9 @@ def test_an_outage_is_two_lines_in_the_log(caplog):
     outage.ended()
     outage.ended()
     assert len(caplog.messages) == 2
-    assert caplog.messages[0].startswith('the server is away, trying until it is back: OSError')
+    assert caplog.messages[0].startswith(
+        'the server is unavailable, trying until it is back: OSError'
+    )
     assert caplog.messages[1].startswith('the server is back: failures=2000')
     assert 'hush' not in caplog.text
 
@@ -28,7 +30,7 @@ def test_an_outage_is_two_lines_in_the_log(caplog):
 def test_the_log_says_what_to_check(caplog):
     Outage('a server').failed(OSError('no route'))
     Outage('a server', hint='SERVER_HOST and the password').failed(OSError('no route'))
-    line = 'a server is away, trying until it is back: OSError: no route'
+    line = 'a server is unavailable, trying until it is back: OSError: no route'
     assert caplog.messages == [line, f'{line}: check SERVER_HOST and the password']
 
 

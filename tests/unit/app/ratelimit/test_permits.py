@@ -270,7 +270,7 @@ def test_with_an_open_policy_there_is_no_limit_after_some_failures(
     assert scene.metric('errors_total', fault=fault.value) == MAX_FAILURES
     scene.run_until(lambda: len(scene.limiter.asked) > MAX_FAILURES + 1, 'it is asked on')
     (record,) = caplog.records
-    assert f'SQS queue {scene.queue} is away' in record.getMessage()
+    assert f'SQS queue {scene.queue} is unavailable' in record.getMessage()
     assert 'has no limit (RATELIMIT_FAILURE_POLICY=open)' in record.getMessage()
 
 
