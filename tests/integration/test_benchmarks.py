@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import ProcessCollector
 from benchmarks.__main__ import main
 from benchmarks.backlog import copies
 from benchmarks.contenders import CONTENDERS, ENV, Contender, redis_missing

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import ProcessCollector
 from tests.support.process import running
 from tests.support.recycled import PROCESSES, QUEUES
 from tests.support.samples import samples

@@ -18,7 +18,7 @@ from pathlib import Path
 import billiard
 from celery import signals
 
-from app.utils.metrics.define import counter, histogram
+from app.utils.metrics.metrics import counter, histogram
 from tests.support.waiting import wait_until
 
 QUEUES = ('a', 'b', 'c')

@@ -18,7 +18,7 @@ from celery import Celery
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import ProcessCollector
 from be_queue import Config, Queue, Queues
 from tests.support.ports import free_port
 from tests.support.process import bare_environment

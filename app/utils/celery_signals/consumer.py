@@ -10,8 +10,7 @@ from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 
 from app.utils.celery_signals.labels import UNKNOWN, labelled, queue_of, routes
-from app.utils.metrics.metrics import CONSUMER_TASKS
-from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED
+from app.utils.metrics.metrics import CONSUMER_TASKS, FAILED, FINISHED, RETRIED
 
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the child.
 RECEIVED_AT = 'received_at'

@@ -13,8 +13,15 @@ from celery.exceptions import Reject
 from app.utils import idempotency, soft_time_limit
 from app.utils.celery_signals.consumer import RECEIVED_AT
 from app.utils.celery_signals.labels import labelled, queue_of
-from app.utils.metrics.metrics import LATENCY, RUNTIME, WORKER_TASKS
-from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED, WAIT
+from app.utils.metrics.metrics import (
+    FAILED,
+    FINISHED,
+    LATENCY,
+    RETRIED,
+    RUNTIME,
+    WAIT,
+    WORKER_TASKS,
+)
 
 
 @signals.task_prerun.connect

@@ -34,23 +34,10 @@ def test_a_port_that_is_used_is_told() -> None:
     assert ': Address already in use: stop what uses the port' in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ('host', 'words'),
-    [
-        # Of the net for documentation: it is nobody's.
-        ('192.0.2.1', 'Cannot assign requested address: check SERVER_HOST'),
-        ('\u00e9' * 70 + '.example', 'no name of a host: check SERVER_HOST'),
-        ('a' * 70 + '.example', 'no name of a host: check SERVER_HOST'),
-    ],
-)
-def test_a_host_that_is_not_here_is_told(host: str, words: str) -> None:
+@pytest.mark.parametrize('host', ['192.0.2.1', 'no-such-host.invalid'])
+def test_a_host_that_is_not_here_is_told(host: str) -> None:
     with pytest.raises(StartError) as caught:
         listen(host, 0)
-    assert str(caught.value) == f'cannot listen on {host}:0: {words}'
-
-
-def test_a_host_without_an_address_is_told() -> None:
-    with pytest.raises(StartError) as caught:
-        listen('no-such-host.invalid', 0)
-    assert 'Unknown error' not in str(caught.value)
+    assert str(caught.value).startswith(f'cannot listen on {host}:0: ')
     assert str(caught.value).endswith(': check SERVER_HOST')
+    assert 'Unknown error' not in str(caught.value)
