@@ -22,6 +22,11 @@ def test_nothing_of_an_earlier_run_counts(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.name for path in tmp_path.iterdir()] == ['somebody-elses.txt']
 
 
+def test_a_metrics_directory_that_cannot_be_written_is_told() -> None:
+    with pytest.raises(StartError, match='cannot write to the metrics directory /proc/metrics: '):
+        prepare_metrics_directory(Path('/proc/metrics'))
+
+
 @pytest.mark.parametrize('host', ['', '127.0.0.1', 'localhost', '0.0.0.0'])
 def test_hosts_that_are_here_are_listened_on(host: str) -> None:
     with listen(host, 0) as listening:
