@@ -14,7 +14,31 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from app.config.configuration import load_config
 
-__all__ = ['REGISTRY', 'counter', 'gauge', 'histogram']
+__all__ = [
+    'ACK_DELAY',
+    'CONSUMER_TASKS',
+    'DELETE_BATCH',
+    'EVENTS',
+    'EXTENSIONS',
+    'FAILED',
+    'FINISHED',
+    'LATENCY',
+    'LOST',
+    'POLLS',
+    'RECEIVE_BATCH',
+    'REGISTRY',
+    'RELEASED',
+    'REQUESTS',
+    'REQUEST_SECONDS',
+    'RETRIED',
+    'RUNTIME',
+    'STARTED',
+    'WAIT',
+    'WORKER_TASKS',
+    'counter',
+    'gauge',
+    'histogram',
+]
 
 _PREFIX = load_config().prefix
 
