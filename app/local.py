@@ -9,17 +9,25 @@ import sys
 import urllib.error
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
-from app.child import Child
 from app.config.configuration import ROOT
-from app.loopback import open_url
 from app.start_error import StartError
+from app.supervisor import Child
 
-__all__ = ['accepts_connections', 'embedded_sqs', 'first_task_command', 'is_sqs_server']
+__all__ = [
+    'accepts_connections',
+    'embedded_sqs',
+    'first_task_command',
+    'is_sqs_server',
+    'open_url',
+]
 
 HOST = '127.0.0.1'
 #: Sent by examples.client.
 DEMO_TASKS = {'add', 'retry_demo'}
+#: As `urllib.request.urlopen`, past the environment's proxy, which would not find our servers.
+open_url = build_opener(ProxyHandler({})).open
 
 
 def embedded_sqs(port: int) -> Child:
@@ -36,7 +44,6 @@ def embedded_sqs(port: int) -> Child:
     return Child(
         'sqs',
         [sys.executable, '-m', 'ministack'],
-        folder=ROOT,
         environment={
             'GATEWAY_PORT': str(port),
             'BIND_HOST': HOST,

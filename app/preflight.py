@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 #: The files of the metrics, and the heartbeat.
 STALE = ('*.db', 'worker.*')
 #: What to do when an address cannot be had, by the system's number of the fault.
-LISTEN_HINTS = {
+LISTEN_HINTS: dict[int | None, str] = {
     errno.EADDRINUSE: 'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)',
     errno.EACCES: 'set SERVER_PORT to one that this user may have',
 }
@@ -57,16 +57,11 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
-        # Here, since a socket that was made for such a name would stay open.
-        host.encode('idna')
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        # Without what Python adds to it, and not by its number: a resolver has numbers of its own.
-        words = str(error.strerror).partition(' (while ')[0]
-        hint = LISTEN_HINTS.get(error.errno or 0, 'check SERVER_HOST')
-    except UnicodeError:
-        words, hint = 'no name of a host', 'check SERVER_HOST'
-    raise StartError(f'cannot listen on {host}:{port}: {words}: {hint}')
+        reason = str(error.strerror).partition(' (while ')[0]  # which repeats the address
+        hint = LISTEN_HINTS.get(error.errno, 'check SERVER_HOST')
+    raise StartError(f'cannot listen on {host}:{port}: {reason}: {hint}')
 
 
 def declare_queues(celery_app: Celery) -> str:

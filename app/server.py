@@ -29,10 +29,8 @@ with in_one_line():
     from app.config.queues import QUEUES
 
 from app import local, preflight
-from app.child import Child
-from app.config.configuration import ROOT, Config, WorkerConfig, load_config
-from app.loopback import open_url
-from app.supervisor import Supervisor
+from app.config.configuration import Config, load_config
+from app.supervisor import Child, Supervisor
 from app.utils import logs, vault
 
 logger = logging.getLogger('app.server')
@@ -63,9 +61,11 @@ def _run(config: Config, supervisor: Supervisor) -> int:
 
             endpoint = preflight.declare_queues(app)
             check_service(config, app.conf.broker_transport_options['ratelimits'])
-        supervisor.start(_web(listener))
-    if config.is_local and _has_monitor(worker_config, app.conf.result_backend):
-        supervisor.start(_monitor())
+        has_monitor = worker_config.PLATFORM_QUEUE_NAME and app.conf.result_backend.startswith(
+            'db+'
+        )
+        monitor = [_monitor()] if config.is_local and has_monitor else []
+        supervisor.start(_web(listener), *monitor)
     supervisor.start(_worker(config, app.conf.worker_soft_shutdown_timeout))
     if supervisor.wait_until(lambda: _is_ready(url)):
         _announce(url, endpoint)
@@ -102,9 +102,7 @@ def _web(listener: socket.socket) -> Child:
         '--graceful-timeout': '3',
     }
     flags = [part for option in options.items() for part in option]
-    return Child(
-        'web', [*command, *flags, '--no-control-socket'], folder=ROOT, pass_fds=[descriptor]
-    )
+    return Child('web', [*command, *flags, '--no-control-socket'], pass_fds=[descriptor])
 
 
 def _worker(config: Config, soft_shutdown: float) -> Child:
@@ -116,19 +114,14 @@ def _worker(config: Config, soft_shutdown: float) -> Child:
     return Child(
         'worker',
         [*command, level, *flags],
-        folder=ROOT,
         grace=None,
         # Celery lets tasks go on for so long. Then it ends them and hands their messages back.
         haste=soft_shutdown + 10,
     )
 
 
-def _has_monitor(worker_config: WorkerConfig, result_backend: str) -> bool:
-    return bool(worker_config.PLATFORM_QUEUE_NAME) and result_backend.startswith('db+')
-
-
 def _monitor() -> Child:
-    return Child('monitor', [sys.executable, '-m', 'app.monitor'], folder=ROOT)
+    return Child('monitor', [sys.executable, '-m', 'app.monitor'])
 
 
 def _url(listener: socket.socket) -> str:
@@ -139,7 +132,7 @@ def _url(listener: socket.socket) -> str:
 
 def _is_ready(url: str) -> bool:
     try:
-        with open_url(f'{url}/readyz', timeout=2):
+        with local.open_url(f'{url}/readyz', timeout=2):
             return True
     except (urllib.error.URLError, OSError):
         return False

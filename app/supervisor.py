@@ -4,29 +4,121 @@
        |                            |
        +---- a child ends ----------+--> the rest is stopped --> ended, 1
 
-Children are stopped in the order given, each after the one before it has ended, so that the web
-server tells of the worker until the worker is gone and the worker has a broker until the end.
+Children that were started last are stopped first, so that the web server tells of the worker until
+the worker is gone, and the worker has a broker until the end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import select
+import os
 import signal
-import socket
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
-from app.child import Child
-from app.linux import LOOK_FOR_OOM, adopt_orphans, reap_orphans
+from app.config.configuration import ROOT
+from app.linux import LOOK_FOR_OOM, adopt_orphans, die_with_parent, reap_orphans
 
-__all__ = ['State', 'Supervisor']
+__all__ = ['Child', 'State', 'Supervisor']
 
 logger = logging.getLogger(__name__)
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Seconds between two looks at the children and the signals.
+LOOK_INTERVAL = 0.1
+
+
+@dataclass
+class Child:
+    """A command that runs beside the others, in a session of its own.
+
+    Arguments:
+        name: for the log.
+        command: the program and its arguments.
+        environment: variables beside our own.
+        pass_fds: file descriptors that it inherits.
+        stop_signal: asks it to end.
+        grace: seconds it then has before it is killed; None is no limit.
+        haste: seconds that it has when it is to end at once.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    pass_fds: Sequence[int] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace: float | None = 10.0
+    haste: float = 5.0
+    _process: subprocess.Popen[bytes] | None = None
+    _asked: bool = False
+    _deadline: float | None = None
+    _group_killed: bool = False
+
+    def start(self) -> None:
+        """Start the process, out of reach of the terminal's Ctrl-C: we pass signals on."""
+        self._process = subprocess.Popen(
+            self.command,
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            pass_fds=self.pass_fds,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it has not ended."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self.status is None
+
+    def stop(self) -> None:
+        """Ask it to end, once."""
+        if not self._asked:
+            self._ask(self.stop_signal, self.grace)
+
+    def stop_at_once(self) -> None:
+        """Have it end now: Celery ends its tasks and hands their messages back."""
+        self._ask(signal.SIGQUIT, self.haste)
+
+    def _ask(self, number: signal.Signals, seconds: float | None) -> None:
+        self._asked = True
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        if self.running:
+            os.kill(self.pid, number)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it runs although its time to end is over."""
+        return self._deadline is not None and time.monotonic() >= self._deadline and self.running
+
+    def kill_group(self) -> None:
+        """Kill the process and whatever it started, unless that was done after its end."""
+        if self._process is not None and not self._group_killed:
+            self._group_killed = self.status is not None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def describe_end(self) -> str:
+        """Return how the process ended, for the log."""
+        status = self.status
+        if status is None or status >= 0:
+            return f'exited with status {status}'
+        # Python names the first and the last real-time signal only.
+        names = {number.value: number.name for number in signal.Signals}
+        return f'was killed by {names.get(-status, f"signal {-status}")}'
 
 
 class State(Enum):
@@ -37,14 +129,6 @@ class State(Enum):
     STOPPING_AT_ONCE = 'stopping at once'
 
 
-class _Interrupted(SystemExit):
-    """A signal to stop came while nobody looked for one."""
-
-    def __init__(self, number: signal.Signals) -> None:
-        super().__init__(0)
-        self.number = number
-
-
 class Supervisor:
     """Starts children, passes signals on, and stops them all when one ends.
 
@@ -53,40 +137,35 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.state = State.RUNNING
-        self._children: list[Child] = []
+        self._groups: list[Sequence[Child]] = []
+        self._signals: list[int] = []
         self._failed = False
         self._interruptible = False
-        self._asked: Child | None = None
-        self._deadline: float | None = None
 
     def __enter__(self) -> Supervisor:
         adopt_orphans()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        for end in (self._wake_reader, self._wake_writer):
-            end.setblocking(False)
-        self._restore = _signals_wake(self._wake_writer.fileno(), self._interrupt)
-        self._restore.__enter__()
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
         for child in self._children:
             child.kill_group()
-        self._restore.__exit__(None, None, None)
-        self._wake_reader.close()
-        self._wake_writer.close()
 
-    def start(self, child: Child) -> None:
-        """Start a child; those started first are stopped last."""
-        child.start()
-        self._children.insert(0, child)
-        logger.debug('%s started: pid=%d', child.name, child.pid)
+    def start(self, *children: Child) -> None:
+        """Start children that are stopped together, before those that were started earlier."""
+        self._groups.insert(0, children)
+        for child in children:
+            child.start()
+            logger.debug('%s started: pid=%d', child.name, child.pid)
 
-    def wait_until(self, condition: Callable[[], bool], interval: float = 0.1) -> bool:
+    def wait_until(self, condition: Callable[[], bool]) -> bool:
         """Return True once ``condition()`` holds, False when the children are to be stopped."""
         while self.state is State.RUNNING:
             if condition():
                 return True
-            self._wait(interval)
+            time.sleep(LOOK_INTERVAL)
+            self._look()
         return False
 
     @contextlib.contextmanager
@@ -97,60 +176,48 @@ class Supervisor:
 
         Raises `SystemExit` when a signal comes, and when the children are to be stopped already.
         """
+        self._interruptible = True
         try:
-            self._interruptible = True
-            self._wait(0)
+            self._look()
             if self.state is not State.RUNNING:
                 self._interruptible = False
                 raise SystemExit(self.run())
             yield
-        except _Interrupted as interrupted:
-            if self.state is State.RUNNING:
-                self._told_to_stop(interrupted.number)
-            raise
         finally:
             self._interruptible = False
+            self._look()
 
     def run(self) -> int:
         """Wait until every child has ended; return 0 when that was asked for, else 1."""
-        while running := [child for child in self._children if child.running]:
+        while running := [group for group in self._groups if any(c.running for c in group)]:
+            self._look()
             if self.state is State.STOPPING:
-                self._ask_to_stop(running[0])
-            if self._deadline is not None and time.monotonic() >= self._deadline:
-                self._kill(running if self.state is State.STOPPING_AT_ONCE else running[:1])
-            self._wait(self._time_left())
+                for child in running[0]:
+                    child.stop()
+            for child in self._children:
+                if child.overdue:
+                    logger.warning('%s did not end in time: killing it', child.name)
+                    child.kill_group()
+            time.sleep(LOOK_INTERVAL)
+        self._look()
         return 1 if self._failed else 0
 
-    def _wait(self, timeout: float | None) -> None:
-        """Sleep until a signal comes or the time is over; act on what has happened."""
-        select.select([self._wake_reader], [], [], timeout)
-        with contextlib.suppress(BlockingIOError):
-            for number in self._wake_reader.recv(64):
-                if number in _STOP_SIGNALS:
-                    self._told_to_stop(signal.Signals(number))
-        reap_orphans({child.pid for child in self._children})
-        self._look_at_children()
+    @property
+    def _children(self) -> list[Child]:
+        return [child for group in self._groups for child in group]
 
-    def _interrupt(self, number: int, _frame: object) -> None:
-        if self._interruptible and number in _STOP_SIGNALS:
+    def _on_signal(self, number: int, _frame: object) -> None:
+        self._signals.append(number)
+        if self._interruptible:
             # A second signal must not break into what ends the children.
             self._interruptible = False
-            raise _Interrupted(signal.Signals(number))
+            raise SystemExit(0)
 
-    def _told_to_stop(self, number: signal.Signals) -> None:
-        if self.state is State.RUNNING:
-            logger.info('%s: stopping; running tasks finish, once more stops at once', number.name)
-            self.state = State.STOPPING
-        else:
-            logger.warning('%s again: stopping at once', number.name)
-            self.state = State.STOPPING_AT_ONCE
-            haste = max((child.haste for child in self._children), default=0.0)
-            self._deadline = time.monotonic() + haste
-            for child in self._children:
-                # Celery ends its tasks on SIGQUIT and hands their messages back.
-                child.signal(signal.SIGQUIT)
-
-    def _look_at_children(self) -> None:
+    def _look(self) -> None:
+        """Act on the signals that came and the children that ended."""
+        while self._signals:
+            self._told_to_stop(signal.Signals(self._signals.pop(0)))
+        reap_orphans({child.pid for child in self._children})
         for child in self._children:
             if child.status is None:
                 continue
@@ -161,30 +228,12 @@ class Supervisor:
                 self._failed = True
                 self.state = State.STOPPING
 
-    def _ask_to_stop(self, child: Child) -> None:
-        if child is not self._asked:
-            self._asked = child
-            self._deadline = None if child.grace is None else time.monotonic() + child.grace
-            child.signal(child.stop_signal)
-
-    def _kill(self, children: list[Child]) -> None:
-        for child in children:
-            logger.warning('%s did not end in time: killing it', child.name)
-            child.kill_group()
-
-    def _time_left(self) -> float | None:
-        return None if self._deadline is None else max(0.01, self._deadline - time.monotonic())
-
-
-@contextlib.contextmanager
-def _signals_wake(descriptor: int, handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Have signals written to ``descriptor``, and ``handler`` called with each."""
-    numbers = (*_STOP_SIGNALS, signal.SIGCHLD)
-    before = {number: signal.signal(number, handler) for number in numbers}
-    wakeup = signal.set_wakeup_fd(descriptor)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        for number, previous in before.items():
-            signal.signal(number, previous)
+    def _told_to_stop(self, number: signal.Signals) -> None:
+        if self.state is State.RUNNING:
+            logger.info('%s: stopping; running tasks finish, once more stops at once', number.name)
+            self.state = State.STOPPING
+        else:
+            logger.warning('%s again: stopping at once', number.name)
+            self.state = State.STOPPING_AT_ONCE
+            for child in self._children:
+                child.stop_at_once()

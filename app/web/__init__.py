@@ -19,8 +19,7 @@ from app.web.checks import Check, broker_probe, results_probe
 from app.web.dashboard import dashboard, queues_by_name
 from app.web.depths import DepthPoller
 from app.web.health import health
-from app.web.metrics import metrics
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import ProcessCollector, metrics
 from app.web.tasks import TaskTables
 
 __all__ = ['create_app']

@@ -11,10 +11,20 @@ from celery import Celery
 
 from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 
-__all__ = ['TIMEOUT_SECONDS', 'Check', 'broker_probe', 'faults', 'results_probe']
+__all__ = [
+    'PATIENCE_SECONDS',
+    'TIMEOUT_SECONDS',
+    'Check',
+    'broker_probe',
+    'faults',
+    'results_probe',
+]
 
-#: The longest wait for all outcomes together.
+#: The longest wait for all outcomes together: Kubernetes gives a probe one second by default.
 TIMEOUT_SECONDS = 0.7
+#: A server that does not answer for so long counts as unavailable. Until then its last outcome
+#: holds: a busy machine may need longer than the timeout for a request that is answered at once.
+PATIENCE_SECONDS = 5.0
 #: For so long an outcome is used again: many callers cost one probe.
 FRESH_SECONDS = 1.0
 
@@ -32,26 +42,31 @@ class Check:
         self._probe = probe
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._started = self._finished = float('-inf')
+        self._started = 0.0
+        self._finished: float | None = None
         self._fault: str | None = None
 
     def start(self) -> None:
         """Start a probe, unless one runs or has just finished."""
+        now = time.monotonic()
         with self._lock:
-            if self._thread is None and time.monotonic() - self._finished >= FRESH_SECONDS:
-                self._started = time.monotonic()
+            fresh = self._finished is not None and now - self._finished < FRESH_SECONDS
+            if self._thread is None and not fresh:
+                self._started = now
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self._thread.start()
 
     def fault(self, deadline: float) -> str | None:
         """Return what is wrong, None when all is well; wait until ``deadline`` (monotonic)."""
-        thread = self._thread
-        if thread is not None:
+        if thread := self._thread:
             thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                # The error of the last probe says more.
-                return self._fault or f'no answer for {time.monotonic() - self._started:.1f} s'
-        return self._fault
+        with self._lock:
+            if self._thread is None or self._fault:
+                return self._fault  # while a probe runs, the error of the last one says more
+            seconds = time.monotonic() - self._started
+            if self._finished is not None and seconds < PATIENCE_SECONDS:
+                return None
+            return f'no answer for {seconds:.1f} s'
 
     def _run(self) -> None:
         try:

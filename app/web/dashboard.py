@@ -19,7 +19,7 @@ from app.utils.heartbeat import Heartbeat
 from app.web.checks import Check, faults
 from app.web.depths import DepthPoller
 from app.web.health import not_consuming, stuck
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import ProcessCollector
 from app.web.tasks import TaskLine, TaskTables
 from be_queue import Queues
 from be_queue.naming import dead_letter_name

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import celery
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Info, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from app.config.configuration import Config
+from app.utils import heartbeat
+from app.utils.heartbeat import State, seconds_since
 from app.web.depths import DepthPoller
-from app.web.heartbeat_metrics import HeartbeatCollector
-from app.web.process_metrics import ProcessCollector
+from be_queue.transport import poller
 
-__all__ = ['metrics', 'registry_of']
+__all__ = ['HeartbeatCollector', 'ProcessCollector', 'metrics', 'registry_of']
+
+POLLER_STATES = [state.value for state in poller.State]
 
 
 def metrics(config: Config, processes: ProcessCollector, depths: DepthPoller | None) -> Blueprint:
@@ -57,3 +65,94 @@ def registry_of(
         }
     )
     return registry
+
+
+class ProcessCollector(Collector):
+    """Adds up what the processes have counted, including those that have ended.
+
+    Arguments:
+        folder: the metrics directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        # A file is empty for a moment when a process creates it, and the client fails on it.
+        files = [path for path in self._folder.glob('*.db') if path.stat().st_size]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)
+        return found
+
+
+class HeartbeatCollector(Collector):
+    """Metrics that only the worker's event loop knows: read from its heartbeat.
+
+    Arguments:
+        path: the heartbeat's file.
+        prefix: first part of the metrics' names.
+    """
+
+    def __init__(self, path: Path, prefix: str) -> None:
+        self._path = path
+        self._prefix = prefix
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        beat = heartbeat.read(self._path)
+        # The event loop of a worker that stops has ended, while its last tasks run.
+        if beat and beat.state is State.CONSUMING:
+            yield self._gauge(
+                'worker_heartbeat_age_seconds',
+                "Since the worker's event loop last turned; while it consumes.",
+                {(): beat.age},
+            )
+            yield self._gauge(
+                'poller_seconds_since_receive',
+                'Seconds since the last receive from the queue ended, well or badly.',
+                {(queue,): poller.age for queue, poller in beat.pollers.items()},
+                'queue',
+            )
+            yield self._gauge(
+                'poller_state',
+                f'1 for what the poller of the queue does: {", ".join(POLLER_STATES)}.',
+                {
+                    (queue, state): float(state == poller.state)
+                    for queue, poller in beat.pollers.items()
+                    for state in POLLER_STATES
+                },
+                *('queue', 'state'),
+            )
+            yield self._gauge(
+                'queue_oldest_message_age_estimate_seconds',
+                'Since the oldest message of the last receive was sent, or due if that is later; '
+                '0 after a receive without messages.',
+                {(q,): seconds_since(poller.oldest_due) for q, poller in beat.pollers.items()},
+                'queue',
+            )
+        if beat and (load := beat.load):
+            yield self._gauge(
+                'pool_processes',
+                'Processes of the pool: busy or idle.',
+                {('busy',): load.busy, ('idle',): load.processes - load.busy},
+                'state',
+            )
+            yield self._gauge(
+                'tasks_oldest_running_seconds',
+                'For how long the oldest running task has been running; 0 when none runs.',
+                {(): seconds_since(load.oldest_start)},
+            )
+            yield self._gauge(
+                'consumer_prefetched_messages',
+                'Messages that the worker holds and no process has begun.',
+                {(queue,): count for queue, count in load.prefetched.items()},
+                'queue',
+            )
+
+    def _gauge(
+        self, name: str, what: str, values: dict[tuple[str, ...], float], *labels: str
+    ) -> GaugeMetricFamily:
+        gauge = GaugeMetricFamily(f'{self._prefix}_{name}', what, labels=labels)
+        for label_values, value in values.items():
+            gauge.add_metric(label_values, value)
+        return gauge

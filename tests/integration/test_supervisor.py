@@ -1,75 +1,146 @@
-"""The supervisor with children of its own: orphans, and signals while it waits for others."""
+"""The supervisor with children of its own: how they stop and fall, and who is left behind."""
 
 from __future__ import annotations
 
+import json
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.process import Program, running
 from tests.support.tree import alive, children, zombies
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT
 
-# Its child leaves an orphan behind, which ends soon after.
 PROGRAM = """
-import pathlib, sys
-from app.child import Child
-from app.supervisor import Supervisor
+import json, logging, os, signal, sys, threading, time
+from app.supervisor import Child, Supervisor
 
-orphan = '(sh -c "touch {mark}; exec sleep 1" &); exec sleep 60'
+def child(name, script, **options):
+    return Child(name, ['sh', '-c', f'cd $FOLDER; touch {name}; {script}'], **options)
+
+logging.basicConfig(format='%(message)s', level='INFO')
 with Supervisor() as supervisor:
-    supervisor.start(Child('parent', ['sh', '-c', orphan], folder=pathlib.Path('.')))
+    for group in json.loads(sys.argv[1]):
+        supervisor.start(*[child(name, **options) for name, options in group.items()])
+    BEFORE
     sys.exit(supervisor.run())
 """
+RUNS = 'while :; do sleep 0.05; done'
+
+Group = dict[str, dict[str, Any]]
 
 
-def test_orphans_are_reaped(tmp_path) -> None:
-    mark = tmp_path / 'orphan-ran'
-    command = [sys.executable, '-c', PROGRAM.format(mark=mark)]
-    with subprocess.Popen(command, cwd=ROOT) as supervisor:
-        try:
-            wait_until(mark.exists, 'the orphan runs')
-            wait_until(lambda: len(children(supervisor.pid)) == 2, 'the orphan is adopted')
-            # The shell and nobody else: the orphan has ended, and somebody has waited for it.
-            wait_until(lambda: len(children(supervisor.pid)) == 1, 'the orphan has ended')
-            wait_until(lambda: not zombies(supervisor.pid), 'no zombie is left')
-        finally:
-            supervisor.kill()
+@contextmanager
+def supervisor(folder: Path, *groups: Group, before: str = 'pass') -> Iterator[Program]:
+    """Run a supervisor of these groups of children, by name; wait until all have started."""
+    arguments = ['-c', PROGRAM.replace('BEFORE', before), json.dumps(groups)]
+    with running(arguments, {'FOLDER': str(folder)}, folder / 'log') as program:
+        names = [name for group in groups for name in group]
+        wait_until(lambda: all((folder / name).exists() for name in names), 'the children run')
+        yield program
 
 
-WAITING = """
-import os, pathlib, signal, threading
-from app.child import Child
-from app.supervisor import Supervisor
+def test_groups_stop_one_after_the_other_and_the_children_of_one_side_by_side(
+    tmp_path: Path,
+) -> None:
+    def after(own: str, other: str) -> dict[str, Any]:
+        wait = f'until [ -e {other}.asked ]; do sleep 0.05; done'
+        return {
+            'script': f"trap 'touch {own}.asked; {wait}; touch {own}.ended; exit 0' TERM; {RUNS}",
+            'grace': None,
+        }
 
-child = Child('child', ['sleep', '60'], folder=pathlib.Path('.'))
-with Supervisor() as supervisor:
-    supervisor.start(child)
-    print(child.pid, flush=True)
-    {before}
+    in_order = '[ -e web.ended ] && [ -e monitor.ended ] && touch in-order; exit 0'
+    broker = {'script': f"trap '{in_order}' TERM; touch trap-is-set; {RUNS}", 'grace': None}
+    group = {'web': after('web', 'monitor'), 'monitor': after('monitor', 'web')}
+    with supervisor(tmp_path, {'broker': broker}, group, {'worker': {'script': RUNS}}) as program:
+        wait_until((tmp_path / 'trap-is-set').exists, 'the broker is ready')
+        assert program.ends(signal.SIGTERM, timeout=30) == 0
+    assert (tmp_path / 'in-order').exists()
+
+
+@pytest.mark.parametrize(
+    ('end', 'said'),
+    [
+        ('exit 3', 'worker exited with status 3: stopping the rest'),
+        ('kill -KILL $$', 'worker was killed by SIGKILL: stopping the rest; unless somebody'),
+        # Python has no name for those between SIGRTMIN and SIGRTMAX.
+        ('kill -37 $$', 'worker was killed by signal 37: stopping the rest'),
+    ],
+)
+def test_a_child_that_ends_takes_the_rest_down(tmp_path: Path, end: str, said: str) -> None:
+    until = f'until [ -e may-end ]; do sleep 0.05; done; {end}'
+    with supervisor(tmp_path, {'web': {'script': RUNS}}, {'worker': {'script': until}}) as program:
+        pids = children(program.process.pid)
+        (tmp_path / 'may-end').touch()
+        assert program.ends(timeout=30) == 1
+        assert said in program.log
+        wait_until(lambda: not any(map(alive, pids)), 'they are gone')
+
+
+@pytest.mark.parametrize(
+    ('ignored', 'options', 'signals', 'said'),
+    [
+        ('TERM', {'grace': 0.2}, 1, 'did not end in time: killing it'),
+        ('TERM', {'grace': None}, 2, 'SIGINT again: stopping at once'),
+        ('TERM QUIT', {'grace': None, 'haste': 0.2}, 2, 'did not end in time: killing it'),
+    ],
+)
+def test_a_child_that_does_not_obey_ends_all_the_same(
+    tmp_path: Path, ignored: str, options: dict[str, Any], signals: int, said: str
+) -> None:
+    script = f"trap '' {ignored}; touch ignores; {RUNS}"
+    with supervisor(tmp_path, {'child': {'script': script, **options}}) as program:
+        wait_until((tmp_path / 'ignores').exists, 'it ignores the signal')
+        for _ in range(signals):
+            program.process.send_signal(signal.SIGINT)
+            wait_until(lambda: 'SIGINT: stopping' in program.log, 'the first one is taken')
+        assert program.ends(timeout=30) == 0
+        assert said in program.log
+
+
+def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    with supervisor(tmp_path, {'child': {'script': RUNS}}) as program:
+        (child,) = children(program.process.pid)
+        program.ends(signal.SIGKILL)
+        wait_until(lambda: not alive(child), 'the child is gone')
+
+
+def test_orphans_are_reaped(tmp_path: Path) -> None:
+    script = '(sh -c "touch orphan; until [ -e may-end ]; do sleep 0.05; done" &); exec sleep 60'
+    with supervisor(tmp_path, {'child': {'script': script}}) as program:
+        pid = program.process.pid
+        wait_until(lambda: len(children(pid)) == 2, 'the orphan is adopted')
+        (tmp_path / 'may-end').touch()
+        wait_until(lambda: len(children(pid)) == 1, 'the orphan has ended')
+        wait_until(lambda: not zombies(pid), 'somebody has waited for it')
+
+
+WAITS = """
+    while not os.path.exists(os.environ['FOLDER'] + '/go'): time.sleep(0.05)
+    {kill}
     with supervisor.interruptible():
         print('waits', flush=True)
         threading.Event().wait()
 """
 
 
-@pytest.mark.parametrize(
-    ('before', 'waits'), [('', 'waits'), ('os.kill(os.getpid(), signal.SIGTERM)', '')]
-)
+@pytest.mark.parametrize('kill', ['', 'os.kill(os.getpid(), signal.SIGINT)'])
 def test_a_signal_ends_what_waits_and_one_from_before_lets_nothing_wait(
-    before: str, waits: str
+    tmp_path: Path, kill: str
 ) -> None:
-    command = [sys.executable, '-c', WAITING.format(before=before)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as supervisor:
-        try:
-            assert supervisor.stdout
-            child = int(supervisor.stdout.readline())
-            assert supervisor.stdout.readline().strip() == waits
-            if waits:
-                supervisor.send_signal(signal.SIGINT)
-            assert supervisor.wait(timeout=30) == 0
-            wait_until(lambda: not alive(child), 'the child is gone')
-        finally:
-            supervisor.kill()
+    waits = WAITS.format(kill=kill).strip()
+    with supervisor(tmp_path, {'child': {'script': RUNS}}, before=waits) as program:
+        pids = children(program.process.pid)
+        (tmp_path / 'go').touch()
+        if not kill:
+            wait_until(lambda: 'waits' in program.log, 'it waits')
+            program.process.send_signal(signal.SIGINT)
+        assert program.ends(timeout=30) == 0
+        assert ('waits' in program.log) == (not kill)
+        assert 'SIGINT: stopping' in program.log
+        wait_until(lambda: not any(map(alive, pids)), 'the child is gone')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import ProcessCollector
 
 __all__ = ['counted_in']
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import billiard
 from celery import signals
 
-from app.utils.metrics.define import counter, histogram
+from app.utils.metrics.metrics import counter, histogram
 from tests.support.waiting import wait_until
 
 QUEUES = ('a', 'b', 'c')
-PROCESSES = 8
+PROCESSES = 4
 #: Counts that are begun before the process is killed.
 COUNTED = 50
 
@@ -53,8 +53,6 @@ def recycle(tasks: int) -> None:
     """Run the tasks, each in a process of its own."""
     with billiard.Pool(PROCESSES, initializer=_started, maxtasksperchild=1) as pool:
         pool.map(_count, range(tasks), chunksize=1)
-        pool.close()
-        pool.join()
 
 
 def kill(times: int, path: Path) -> None:

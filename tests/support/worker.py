@@ -18,7 +18,7 @@ from celery import Celery
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import HeartbeatCollector, ProcessCollector
 from be_queue import Config, Queue, Queues
 from tests.support.ports import free_port
 from tests.support.process import bare_environment
@@ -90,7 +90,9 @@ class Worker:
         return ' ready.' in self.log
 
     def _metrics(self) -> Iterable[Metric]:
-        return ProcessCollector(self.folder / 'metrics').collect()
+        folder = self.folder / 'metrics'
+        heartbeat = HeartbeatCollector(folder / 'worker.json', PREFIX.rstrip('_'))
+        return [*ProcessCollector(folder).collect(), *heartbeat.collect()]
 
 
 class Server(Worker):

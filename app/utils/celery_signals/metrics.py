@@ -16,8 +16,16 @@ from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 
 from app.utils import idempotency, soft_time_limit
-from app.utils.metrics.metrics import CONSUMER_TASKS, LATENCY, RUNTIME, WORKER_TASKS
-from app.utils.metrics.tasks import FAILED, FINISHED, RETRIED, WAIT
+from app.utils.metrics.metrics import (
+    CONSUMER_TASKS,
+    FAILED,
+    FINISHED,
+    LATENCY,
+    RETRIED,
+    RUNTIME,
+    WAIT,
+    WORKER_TASKS,
+)
 
 __all__ = ['UNKNOWN', 'labelled', 'queue_of']
 

@@ -10,7 +10,7 @@ from celery import Celery, current_app, signals
 from celery.concurrency import prefork
 from celery.worker import state
 
-from app.utils.metrics.pool import LOST, STARTED
+from app.utils.metrics.metrics import LOST, STARTED
 
 __all__ = ['TaskPool', 'install', 'over_time_limit']
 

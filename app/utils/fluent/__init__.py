@@ -96,7 +96,7 @@ def start(config: Config, role: Role) -> None:
         return
     # Before the pool is forked, so that its processes share what is loaded.
     from app.utils.fluent import sender  # noqa: F401
-    from app.utils.metrics.fluent import EVENTS
+    from app.utils.metrics.metrics import EVENTS
 
     for outcome in ('sent', 'dropped'):
         EVENTS.labels(outcome)  # Prometheus sees no increase in a series that begins with 1

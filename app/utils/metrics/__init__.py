@@ -20,29 +20,17 @@ _folder = load_config().prometheus_multiproc_dir
 _folder.mkdir(parents=True, exist_ok=True)
 os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(_folder)
 
-
-class _ProcessName:
-    """The name of this process in the names of its files: its pid, or its slot in the pool."""
-
-    def __init__(self) -> None:
-        self._set_pid()
-        os.register_at_fork(after_in_child=self._set_pid)
-
-    def __call__(self) -> str:
-        return self.name
-
-    def _set_pid(self) -> None:
-        self.name = str(os.getpid())
-
-
-_process_name = _ProcessName()
+# In a pool process its slot; None elsewhere.
+_slot: str | None = None
 
 
 # Connected before every handler that counts, since those import this package.
 @signals.worker_process_init.connect
 def _use_slot(**_: Any) -> None:
     # The pool fills a slot again only after it has seen its process end.
-    _process_name.name = f'{os.getppid()}-{current_process().index}'
+    global _slot
+    _slot = f'{os.getppid()}-{current_process().index}'
 
 
-values.ValueClass = values.MultiProcessValue(_process_name)
+# What names a process's files.
+values.ValueClass = values.MultiProcessValue(lambda: _slot or os.getpid())

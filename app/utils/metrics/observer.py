@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from prometheus_client import Counter
 
-from app.utils.metrics import transport as metrics
+from app.utils.metrics import metrics
 from be_queue.transport import Observer
 from be_queue.transport.sqs_errors import STATUSES
 

@@ -1,6 +1,6 @@
 """Permits to receive, and the state of each queue's limit."""
 
-from app.utils.metrics.define import counter, gauge
+from app.utils.metrics.metrics import counter, gauge
 
 __all__ = ['ASKED', 'DENIED', 'ERRORS', 'GRANTED', 'STATE', 'THROTTLED', 'UNUSED']
 

@@ -1,6 +1,6 @@
 """The result database."""
 
-from app.utils.metrics.define import counter, histogram
+from app.utils.metrics.metrics import counter, histogram
 
 __all__ = ['ERRORS', 'SECONDS']
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from app.utils import heartbeat
 from app.utils.heartbeat import Load, Poller, State
-from app.web.heartbeat_metrics import STATES, HeartbeatCollector
+from app.web.metrics import POLLER_STATES, HeartbeatCollector
 
 Values = dict[tuple[str, ...], float]
 
@@ -50,7 +50,7 @@ def test_all_that_the_heartbeat_of_a_consuming_worker_holds_is_shown(
         ('prod-add', 'receiving'),
         ('prod-slow', 'backing off'),
     }
-    assert len(states) == 2 * len(STATES)
+    assert len(states) == 2 * len(POLLER_STATES)
     assert found == {
         ('worker_heartbeat_age_seconds',): 40,
         ('poller_seconds_since_receive', 'prod-add'): 41,

@@ -26,7 +26,7 @@ from app.config.configuration import load_config
 from app.utils import heartbeat
 from app.web.depths import Depth, DepthPoller
 from app.web.metrics import registry_of
-from app.web.process_metrics import ProcessCollector
+from app.web.metrics import ProcessCollector
 
 for module in pkgutil.iter_modules(app.utils.metrics.__path__, 'app.utils.metrics.'):
     import_module(module.name)

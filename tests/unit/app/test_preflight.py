@@ -22,6 +22,11 @@ def test_nothing_of_an_earlier_run_counts(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.name for path in tmp_path.iterdir()] == ['somebody-elses.txt']
 
 
+def test_a_metrics_directory_that_cannot_be_written_is_told() -> None:
+    with pytest.raises(StartError, match='cannot write to the metrics directory /proc/metrics: '):
+        prepare_metrics_directory(Path('/proc/metrics'))
+
+
 @pytest.mark.parametrize('host', ['', '127.0.0.1', 'localhost', '0.0.0.0'])
 def test_hosts_that_are_here_are_listened_on(host: str) -> None:
     with listen(host, 0) as listening:
@@ -34,23 +39,10 @@ def test_a_port_that_is_used_is_told() -> None:
     assert ': Address already in use: stop what uses the port' in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ('host', 'words'),
-    [
-        # Of the net for documentation: it is nobody's.
-        ('192.0.2.1', 'Cannot assign requested address: check SERVER_HOST'),
-        ('\u00e9' * 70 + '.example', 'no name of a host: check SERVER_HOST'),
-        ('a' * 70 + '.example', 'no name of a host: check SERVER_HOST'),
-    ],
-)
-def test_a_host_that_is_not_here_is_told(host: str, words: str) -> None:
+@pytest.mark.parametrize('host', ['192.0.2.1', 'no-such-host.invalid'])
+def test_a_host_that_is_not_here_is_told(host: str) -> None:
     with pytest.raises(StartError) as caught:
         listen(host, 0)
-    assert str(caught.value) == f'cannot listen on {host}:0: {words}'
-
-
-def test_a_host_without_an_address_is_told() -> None:
-    with pytest.raises(StartError) as caught:
-        listen('no-such-host.invalid', 0)
-    assert 'Unknown error' not in str(caught.value)
+    assert str(caught.value).startswith(f'cannot listen on {host}:0: ')
     assert str(caught.value).endswith(': check SERVER_HOST')
+    assert 'Unknown error' not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,6 +11,8 @@ import pytest
 
 from app import local, server
 from app.config.configuration import Config, WorkerConfig
+from app.start_error import StartError
+from app.supervisor import Supervisor
 from be_queue import Queue, Queues
 from examples.client.__main__ import QUEUES as SENT
 from tests.support.ports import free_port
@@ -39,6 +42,14 @@ def test_readiness_is_not_asked_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> N
         finally:
             web.shutdown()
             thread.join()
+
+
+def test_the_port_of_another_program_is_told(configured: Callable[..., Config]) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        config = configured(SQS_ENDPOINT_URL=f'embedded:{port}')
+        with pytest.raises(StartError, match=f'port {port}, for the embedded SQS server, is taken'):
+            server._sqs_answers(config, Supervisor())
 
 
 def test_the_demo_client_is_named_while_its_tasks_are_mapped(
