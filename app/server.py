@@ -29,11 +29,13 @@ with in_one_line():
     from app.config.queues import QUEUES
 
 from app import local, preflight
+from app.celery_app import app
 from app.child import Child
 from app.config.configuration import ROOT, Config, WorkerConfig, load_config
 from app.loopback import open_url
 from app.supervisor import Supervisor
 from app.utils import logs, vault
+from app.utils.ratelimit.check import check_service
 
 logger = logging.getLogger('app.server')
 
@@ -56,10 +58,9 @@ def _run(config: Config, supervisor: Supervisor) -> int:
         if not _sqs_answers(config, supervisor):
             return supervisor.run()
         with supervisor.interruptible():
-            # Only now, since it takes a moment: the worker's app, with the tasks and whatever they
-            # import. A mapping that they do not fit stops us here, in one line.
-            from app.utils.ratelimit.check import check_service
-            from app.worker import app, worker_config
+            # Not the worker's app: what the tasks import takes time and memory in the worker only,
+            # which ends with one line when they do not fit the mapping.
+            from app.config.celery_settings import worker_config
 
             endpoint = preflight.declare_queues(app)
             check_service(config, app.conf.broker_transport_options['ratelimits'])

@@ -264,35 +264,31 @@ class TestRefusesToStart:
 
     @pytest.mark.parametrize(
         ('variable', 'value'),
-        [
-            ('ENV', 'a b'),
-            ('CELERY_TASK_ACKS_LATE', 'maybe'),
-            ('CELERY_TASK_DEFAULT_RATE_LIMIT', '6/m'),
-        ],
+        [('ENV', 'a b'), ('CELERY_TASK_ACKS_LATE', 'maybe')],
     )
     def test_when_a_setting_is_bad(self, site: Site, variable: str, value: str) -> None:
         assert f"{variable}='{value}'" in self.refused(site, **{variable: value})
 
     @pytest.mark.parametrize(
-        ('flags', 'fault'),
+        ('flags', 'variables', 'fault'),
         [
-            (['-B'], '-B: beat would close files'),
-            (['-P', 'solo'], '-P: must be prefork'),
-            ([], 'task tests.rate_limited: rate_limit='),
+            (['-B'], {}, '-B: beat would close files'),
+            (['-P', 'solo'], {}, '-P: must be prefork'),
+            ([], {'CELERY_IMPORTS': ('tests.support.rate_limited',)}, 'task tests.rate_limited: '),
+            ([], {'CELERY_TASK_DEFAULT_RATE_LIMIT': '6/m'}, "CELERY_TASK_DEFAULT_RATE_LIMIT='6/m'"),
         ],
     )
-    def test_when_celery_s_command_asks_for_what_there_is_not(
-        self, site: Site, flags: list[str], fault: str
+    def test_when_celery_is_asked_for_what_there_is_not(
+        self, site: Site, flags: list[str], variables: dict[str, Any], fault: str
     ) -> None:
-        own_task = {'CELERY_IMPORTS': ('tests.support.rate_limited',)}
-        with site.worker(*flags, wait=False, **own_task) as worker:
+        with site.worker(*flags, wait=False, **variables) as worker:
             assert worker.wait_ended(timeout=60) == 1
             (line,) = worker.log.splitlines()
             assert line.startswith(f'cannot start: {fault}')
 
     def test_when_no_queue_carries_a_task(self, site: Site, tmp_path: Path) -> None:
         copy = copied(tmp_path, Path('app/tasks/tasks.py'), 'return x + y\n', STRAY)
-        ended = ran(['app/server.py'], copy, site.environment)
+        ended = ran(PROGRAMS['celery'], copy, site.environment)
         assert ended.returncode == 1
         (line,) = ended.stderr.splitlines()
         assert "cannot start: task 'stray' is registered, but no queue carries it" in line
