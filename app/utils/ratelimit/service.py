@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import urllib3
 from botocore.httpsession import get_cert_path
@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from app.config.configuration import Config
 from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
 
-__all__ = ['KEY', 'Reply', 'Service', 'read']
+__all__ = ['KEY', 'Reply', 'Service', 'question', 'read']
 
 #: Key of the one entry of our descriptors; its value is a ``ratelimit_name``. Envoy's own key for
 #: fixed names.
@@ -138,10 +138,9 @@ class Service:
         return _grant(had + count, had + (count if reply.granted else 0), reply)
 
     def _request(self, hits: int) -> Reply:
-        descriptor = {'entries': [{'key': KEY, 'value': self._name}]}
-        question = {'domain': self._domain, 'descriptors': [descriptor], 'hitsAddend': hits}
+        body = question(self._domain, self._name, hits)
         try:
-            answer = self._http.request('POST', self._url, json=question)
+            answer = self._http.request('POST', self._url, json=body)
         except urllib3.exceptions.HTTPError as error:
             # To urllib3 a refused connection is a time-out too.
             timed_out = isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(
@@ -153,6 +152,12 @@ class Service:
         self._last, self._answered_at = reply, time.monotonic()
         self._ends_at = self._answered_at + reply.reset_in
         return reply
+
+
+def question(domain: str, name: str, hits: int) -> dict[str, Any]:
+    """Return the body of a request."""
+    descriptor = {'entries': [{'key': KEY, 'value': name}]}
+    return {'domain': domain, 'descriptors': [descriptor], 'hitsAddend': hits}
 
 
 def read(status: int, body: bytes, now: float) -> Reply:
