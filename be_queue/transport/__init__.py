@@ -9,7 +9,7 @@ Producers and workers on kombu's own transport read its messages, and it reads t
 
 * sending: `publishing`, `batch`, `messages`, `circuit_breaker`
 * receiving: `receiving`, `poller`, `capacity`, `gate`, `message_check`
-* holding: `acks`, `visibility`, `hand_back`, `delays`, `shutdown`
+* holding: `qos`, `acks`, `visibility`, `hand_back`, `delays`, `shutdown`
 * queues: `redrive`, `dead_letters`
 * requests to SQS: `requests`, `http_client`, `credentials`, `forks`, `observer`, `sqs_errors`
 """

@@ -8,14 +8,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timezone
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from time import monotonic
 from typing import Any, NamedTuple
 
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from botocore.loaders import Loader
 from kombu.transport import SQS
 from kombu.transport.virtual import base
 from kombu.utils.functional import maybe_list
@@ -32,6 +29,7 @@ from be_queue.transport.hand_back import HandBack, receive_count
 from be_queue.transport.message_check import MessageCheck, task_consumer
 from be_queue.transport.messages import with_copied_attributes
 from be_queue.transport.observer import Observer, watch_requests
+from be_queue.transport.qos import QoS
 from be_queue.transport.receiving import Receiving
 from be_queue.transport.redrive import Redrive
 from be_queue.transport.requests import OnError, OnSuccess, Requests
@@ -50,45 +48,6 @@ CLIENT_CONFIG: dict[str, Any] = {
     'retries': {'mode': 'standard', 'total_max_attempts': 5},
 }
 DEFAULTS: dict[str, Any] = {'client-config': CLIENT_CONFIG, 'sqs_base64_encoding': False}
-
-
-@cache
-def _models() -> Loader:
-    """botocore's JSON models, which take most of the time that a client does."""
-    loader: Loader = botocore.session.Session().get_component('data_loader')
-    return loader
-
-
-class QoS(SQS.QoS):
-    """kombu's, counted by the channel's `Capacity`."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        #: Messages that are received and not yet settled, by delivery tag.
-        self.held: dict[str, Any] = {}
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        super().append(message, delivery_tag)
-        self.held[delivery_tag] = message
-        due_in = seconds_left({'headers': message.headers})
-        queue = message.delivery_info.get('received_from', '')
-        self.channel.capacity.received(delivery_tag, queue, due_in)
-
-    def ack(self, delivery_tag: str) -> None:
-        super().ack(delivery_tag)
-        self.held.pop(delivery_tag, None)
-        self.channel.capacity.settled(delivery_tag)
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        super().reject(delivery_tag, requeue=requeue)
-        self.held.pop(delivery_tag, None)
-        self.channel.capacity.settled(delivery_tag)
-
-    def forget(self, delivery_tag: str) -> None:
-        """Drop a message that was handed back."""
-        super().ack(delivery_tag)
-        self.held.pop(delivery_tag, None)
-        self.channel.capacity.returned(delivery_tag)
 
 
 class Consumer(NamedTuple):
@@ -173,29 +132,8 @@ class Channel(SQS.Channel):
     def generate_sts_session_token(role_arn: str, token_expiry_seconds: int) -> Any:
         return credentials.assume_role(role_arn, token_expiry_seconds)
 
-    def _new_boto_client(
-        self,
-        service: Any,
-        region: str | None,
-        access_key_id: str | None,
-        secret_access_key: str | None,
-        session_token: str | None = None,
-        config: Config | None = None,
-    ) -> Any:
-        """Return a client as kombu does, but read botocore's models once in a process."""
-        session = botocore.session.Session()
-        session.register_component('data_loader', _models())
-        given = Config(**(self.transport_options.get('client-config') or {}))
-        client = session.create_client(
-            service,
-            region,
-            use_ssl=self.is_secure is not False,
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret_access_key,
-            aws_session_token=session_token,
-            config=given.merge(config) if config else given,
-        )
+    def _new_boto_client(self, *args: Any, **kwargs: Any) -> Any:
+        client = super()._new_boto_client(*args, **kwargs)
         credentials.renew_when_expired(client)
         watch_requests(client, self.observer)
         forks.channels.add(self)

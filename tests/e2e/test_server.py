@@ -146,6 +146,14 @@ def test_a_killed_worker_takes_the_rest_down(site: Site) -> None:
         assert_all_gone(pids)
 
 
+def test_nothing_outlives_a_killed_supervisor(site: Site) -> None:
+    with site.server() as server:
+        pids = list(server.processes())
+        server.signal(signal.SIGKILL)
+        server.wait_ended()
+        assert_all_gone(pids)
+
+
 def test_as_in_a_container_it_needs_no_file_of_its_own_and_obeys_sigterm(
     site: Site, sqs: SqsServer, tmp_path: Path
 ) -> None:

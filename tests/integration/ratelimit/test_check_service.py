@@ -13,6 +13,7 @@ from be_queue import SettingError
 from tests.support import faulty
 from tests.support.faulty_service import says
 from tests.support.ratelimit_service import DOMAIN, RateLimitService
+from tests.support.waiting import wait_until
 
 NAMES = {'prod-mail': {'name': 'mail'}, 'prod-sms': {'name': 'sms'}}
 
@@ -90,6 +91,7 @@ def test_a_service_that_fails_is_worth_one_warning(
     service.fail(failure)
     check_service(config(service), NAMES)
     the_warning(caplog)
+    wait_until(lambda: service.hits, 'the service has read the request')
     assert len(service.hits) == 1
 
 
