@@ -104,6 +104,10 @@ class Consumer(consumer.Consumer):
         self._waiting.append((time.monotonic(), request))
 
     def _on_tick(self) -> None:
+        self._start_waiting()
+        self.pool._pool.on_poll_start()
+
+    def _start_waiting(self) -> None:
         """Give the oldest tasks to the children that are free, or about to be replaced.
 
         Not by Celery's semaphore: that lets one more task into the pool for each child that is
@@ -114,12 +118,13 @@ class Consumer(consumer.Consumer):
             for _ in range(min(self.pool.num_processes - given, len(self._waiting))):
                 with suppress(TaskRevokedError):
                     self._waiting.popleft()[1].execute_using_pool(self.pool)
-        self.pool._pool.on_poll_start()
 
     def _hand_back_overdue(self) -> None:
         receiving = self._receiving
         if receiving is None or receiving.stopped:
             return
+        # After a blocked loop, such as by a slow look-up of credentials, timers come before ticks.
+        self._start_waiting()
         hand_back = receiving.channel.hand_back
         latest = time.monotonic() - hand_back.seconds
         overdue = [waiting for waiting in self._waiting if waiting[0] <= latest]

@@ -84,9 +84,10 @@ class Capacity:
 
     def returned(self, tag: str) -> None:
         """Drop a message that no child could take; there is no room until one is free."""
-        self._is_stalled = True
         self._running.pop(tag, None)
         self._drop_waiting(tag)
+        # When nothing runs there is nothing whose end would make room again.
+        self._is_stalled = bool(self._running)
 
     def expect(self, queue: str, count: int) -> None:
         """Count messages that were asked for; a negative number takes that back."""

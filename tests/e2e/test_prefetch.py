@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.support import blocking
 from tests.support.counted import Counted
 from tests.support.fleet import fleet
 from tests.support.process import Program
@@ -57,6 +58,12 @@ def test_what_no_worker_can_start_stays_on_sqs(site: Site, sqs: SqsServer) -> No
         over.touch()
         counted.wait_all_run()
         assert_each_return_took_one_receive(counted, workers)
+
+
+def test_a_loop_that_was_blocked_gives_its_tasks_to_the_children_first(site: Site) -> None:
+    with site.worker(**blocking.IMPORTS) as worker:
+        assert site.producer().send_task('add', (1, 2)).get(timeout=60) == 3
+        assert not HANDED_BACK.search(worker.log)
 
 
 def assert_each_return_took_one_receive(counted: Counted, workers: Sequence[Program]) -> None:

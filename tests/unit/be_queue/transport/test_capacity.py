@@ -120,3 +120,10 @@ def test_after_a_message_was_handed_back_there_is_no_room_until_a_child_is_done(
     assert held.room('short') == held.room('other') == 0
     held.settled('short 0')
     assert held.room('short') == 1
+
+
+def test_a_message_that_was_handed_back_while_nothing_ran_leaves_room(held: Held) -> None:
+    held.fill('short', 1)
+    held.returned('short 0')
+    assert held.held == 0
+    assert held.room('short') > 0
