@@ -1,4 +1,4 @@
-"""Blocks the worker's event loop after each task's receipt, as a slow look-up of credentials does."""
+"""Blocks the worker's event loop after each receipt, as a slow look-up of credentials does."""
 
 from __future__ import annotations
 
