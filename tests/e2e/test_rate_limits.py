@@ -78,6 +78,9 @@ def test_throttled_work_stays_in_sqs(counted: Counted, sqs: SqsServer) -> None:
             lambda: server.metric('ratelimit_throttled_seconds_total', queue=counted.queue) > 0,
             'the time is counted',
         )
+        age = 'queue_oldest_message_age_estimate_seconds'
+        wait_until(lambda: server.metric(age, queue=counted.queue) >= 1, 'the oldest message ages')
+        assert server.metric(age, queue=counted.site.queue('add')) == 0
         # Nor is anybody told to restart it or to send it nothing.
         assert server.get('/healthz')[0] == server.get('/readyz')[0] == 200
         assert 'throttled' in server.get('/')[1]
@@ -94,6 +97,10 @@ def test_while_the_service_hangs_other_queues_go_on(
         service.fail(faulty.no_answer)
         away = f'the rate limiter of SQS queue {counted.queue} is unavailable'
         wait_until(lambda: away in worker.log, 'the log says so')
+        wait_until(
+            lambda: worker.metric('poller_state', queue=counted.queue, state='throttled') == 1,
+            'the receive that had its permits before is over',
+        )
         counted.send(5)
         producer = counted.site.producer()
         results = [producer.send_task('add', (n, 1)) for n in range(20)]
