@@ -251,6 +251,7 @@ class TestSaysInOneLineWhatIsWrong:
         environment = site.environment | {
             'LOG_FORMAT': 'console',  # also for environments that would have JSON
             'PROMETHEUS_MULTIPROC_DIR': str(site.folder),
+            'SERVER_PORT': str(free_port()),
             **variables,
         }
         ended = subprocess.run(

@@ -128,7 +128,8 @@ class Server(Worker):
         return children(self.pid_of('celery'))
 
     def _is_ready(self) -> bool:
-        return self.get('/readyz')[0] == 200
+        # A little after the page: a signal in between would end it before it has told.
+        return 'the queues are on ' in self.log and self.get('/readyz')[0] == 200
 
     def _metrics(self) -> Iterable[Metric]:
         return text_string_to_metric_families(self.get('/metrics')[1])
