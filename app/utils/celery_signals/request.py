@@ -11,6 +11,7 @@ from celery.app.task import Context
 from celery.exceptions import Reject
 from celery.utils.dispatch import Signal
 from celery.utils.log import get_logger
+from celery.worker import state
 
 from app.linux import LOOK_FOR_OOM
 from app.utils import logs
@@ -64,6 +65,8 @@ class Request(worker.Request):
             return outcome
 
     def revoked(self) -> Any:
+        if not (self.expires or state.revoked or state.revoked_stamps):
+            return super().revoked()  # asked for every task, and a context has its price
         with self._current():
             return super().revoked()
 
