@@ -108,7 +108,8 @@ def test_while_the_service_hangs_other_queues_go_on(
         assert counted.ended() == 5
         assert sqs.visible(counted.queue) == 5
         assert worker.metric(STATE, queue=counted.queue, state='stopped') == 1
-        assert worker.metric('ratelimit_errors_total', queue=counted.queue, fault='timeout') >= 3
+        timeouts = {'queue': counted.queue, 'fault': 'timeout'}
+        wait_until(lambda: worker.metric('ratelimit_errors_total', **timeouts) >= 3, 'it is asked')
         service.repair()
         wait_until(lambda: counted.ended() == 10, 'the queue is polled again')
         back = away.replace('is unavailable', 'is back')
@@ -127,7 +128,9 @@ def test_without_a_usable_answer_an_open_policy_goes_on_without_a_limit(
         counted.send(60)
         # At one a second it would take a minute.
         wait_until(lambda: counted.ended() == 60, 'all of them run')
-        assert worker.metric(STATE, queue=counted.queue, state='unlimited') == 1
+        wait_until(
+            lambda: worker.metric(STATE, queue=counted.queue, state='unlimited') == 1, 'it says so'
+        )
         assert '(RATELIMIT_FAILURE_POLICY=open)' in worker.log
         service.repair()
         wait_until(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from celery.result import AsyncResult
 
+from tests.support import ending
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
@@ -24,6 +26,11 @@ def site(tmp_path: Path, sqs: SqsServer, database: PostgresServer) -> Site:
     return Site(tmp_path, sqs.url, database.environment)
 
 
+def beside(site: Site, end: Path) -> AsyncResult:
+    """Start a task that runs until there is a file ``end``."""
+    return site.producer().send_task(ending.BESIDE, (str(end.with_name('marks')), str(end)))
+
+
 def stored(postgres: PostgresServer, task_ids: list[str]) -> dict[str, str]:
     with postgres.connect() as connection:
         # The first result makes the table.
@@ -36,15 +43,21 @@ def stored(postgres: PostgresServer, task_ids: list[str]) -> dict[str, str]:
 
 
 def test_results_are_stored_once_the_database_is_back(
-    site: Site, database: PostgresServer, postgres: PostgresServer, sqs: SqsServer
+    site: Site,
+    database: PostgresServer,
+    postgres: PostgresServer,
+    sqs: SqsServer,
+    tmp_path: Path,
 ) -> None:
-    with site.server() as server:
+    end = tmp_path / 'end'
+    with site.server(**ending.IMPORTS) as server:
         producer = site.producer()
         assert producer.send_task('add', (1, 1)).get(timeout=30) == 2
         pool = server.pool_pids()
-        running = producer.send_task('slow', (1,))
+        running = beside(site, end)
         wait_until(lambda: stored(postgres, [running.id]), 'the task runs')
         database.proxy.cut()
+        end.touch()
         ids = [running.id] + [producer.send_task('add', (n, n)).id for n in range(10)]
 
         wait_until(lambda: 'is unavailable' in server.log, 'the log says so')
@@ -63,8 +76,7 @@ def test_results_are_stored_once_the_database_is_back(
         )
         assert server.pool_pids() == pool
         server.wait_ready()
-        for queue in ('add', 'slow'):
-            name = site.queue(queue)
+        for name in (site.queue('add'), f'{site.username}-local-celery'):
             wait_until(
                 lambda name=name: sqs.in_flight(name) == sqs.visible(name) == 0,
                 'every message is deleted',
@@ -94,12 +106,14 @@ def test_a_worker_that_starts_without_the_database_says_so_and_waits_for_it(
 
 
 def test_a_success_is_not_turned_into_a_time_out_by_waiting_for_the_database(
-    site: Site, database: PostgresServer, postgres: PostgresServer
+    site: Site, database: PostgresServer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    with site.worker(CELERY_TASK_TIME_LIMIT=20, CELERY_TASK_SOFT_TIME_LIMIT=2) as server:
-        result = site.producer().send_task('slow', (1,))
+    end, limits = tmp_path / 'end', {'CELERY_TASK_SOFT_TIME_LIMIT': 5}
+    with site.worker(**limits, CELERY_TASK_TIME_LIMIT=60, **ending.IMPORTS) as server:
+        result = beside(site, end)
         wait_until(lambda: stored(postgres, [result.id]), 'the task runs')
         database.proxy.cut()
+        end.touch()
         wait_until(lambda: 'Soft time limit' in server.log, 'the soft limit is over')
         database.proxy.restore()
         wait_until(
@@ -109,17 +123,19 @@ def test_a_success_is_not_turned_into_a_time_out_by_waiting_for_the_database(
 
 
 def test_a_task_that_waits_up_to_its_time_limit_for_the_database_runs_again(
-    site: Site, database: PostgresServer, postgres: PostgresServer
+    site: Site, database: PostgresServer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    options = {'wait_time_seconds': 1}
+    end, options = tmp_path / 'end', {'wait_time_seconds': 1}
     with site.worker(
-        CELERY_TASK_TIME_LIMIT=2,
+        CELERY_TASK_TIME_LIMIT=5,
         CELERY_TASK_SOFT_TIME_LIMIT=0,
         CELERY_BROKER_TRANSPORT_OPTIONS=options,
+        **ending.IMPORTS,
     ) as worker:
-        result = site.producer().send_task('slow', (0.5,))
+        result = beside(site, end)
         wait_until(lambda: stored(postgres, [result.id]), 'the task runs')
         database.proxy.cut()
+        end.touch()
         wait_until(lambda: 'goes back to its queue' in worker.log, 'the message is handed back')
         database.proxy.restore()
         wait_until(
