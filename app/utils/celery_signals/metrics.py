@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from billiard import current_process
+from billiard.compat import mem_rss
+from billiard.pool import EX_RECYCLE
 from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 
@@ -21,8 +23,10 @@ from app.utils.metrics.metrics import (
     FAILED,
     FINISHED,
     LATENCY,
+    LOST,
     RETRIED,
     RUNTIME,
+    STARTED,
     WAIT,
     WORKER_TASKS,
 )
@@ -30,6 +34,8 @@ from app.utils.metrics.metrics import (
 __all__ = ['UNKNOWN', 'labelled', 'queue_of']
 
 UNKNOWN = 'unknown'
+#: Why a process of the pool ended before the worker, see docs/metrics.md.
+LOST_REASONS = ('recycled', 'memory', 'time limit', 'signal', 'exit')
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the pool.
 _RECEIVED_AT = 'received_at'
 
@@ -59,12 +65,26 @@ def queue_of(delivery_info: Mapping[str, Any] | None) -> str | None:
 @signals.worker_init.connect
 def _begin_at_zero(**_: Any) -> None:
     # Prometheus sees no increase in a series that begins with 1.
+    for reason in LOST_REASONS:
+        LOST.labels(reason)
     consumed = current_app.amqp.queues.consume_from
     for task, route in _routes().items():
         # A route may be for a pattern of names, such as celery.*
         if task in current_app.tasks and route.get('queue') in consumed:
             for state in (states.SUCCESS, states.FAILURE):
                 labelled(FINISHED, task, None, state)
+
+
+@signals.worker_process_init.connect
+def _process_starts(**_: Any) -> None:
+    STARTED.inc()
+
+
+@signals.worker_process_shutdown.connect
+def _process_ends(exitcode: int, **_: Any) -> None:
+    if exitcode == EX_RECYCLE:
+        most = current_app.conf.worker_max_memory_per_child
+        LOST.labels('memory' if most and mem_rss() > most else 'recycled').inc()
 
 
 @signals.task_received.connect
