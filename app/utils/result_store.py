@@ -20,9 +20,10 @@ from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
 from kombu.exceptions import EncodeError
 from sqlalchemy import create_engine
+from sqlalchemy.exc import ProgrammingError
 
 from app.utils import shutdown
-from app.utils.metrics import results as metrics
+from app.utils.metrics.metrics import STORE_ERRORS, STORE_SECONDS
 from app.utils.role import Role
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage, brief
@@ -39,6 +40,12 @@ WAIT_PART = 0.9
 REFUSALS = (EncodeError, BackendStoreError)
 #: Those of a task's own result, which an unavailable backend may raise as well.
 OWN_REFUSALS = (TypeError, ValueError)
+#: What to check when the database answers, and refuses a statement.
+CHECK_RIGHTS = (
+    'the rights of RESULT_DB_USER: CREATE on the schema until the tables are there, then SELECT, '
+    'INSERT, UPDATE and DELETE on celery_taskmeta and celery_tasksetmeta, and USAGE on '
+    'task_id_sequence and taskset_id_sequence'
+)
 #: Backends that no producer could read a worker's results from, and why.
 UNUSABLE = {
     'rpc://': 'it needs a queue for each producer, which SQS does not have',
@@ -155,8 +162,8 @@ class ResultStore(Backend):
             options.pop(name, None)
         return self._wait_for(partial(func, *args, **options), self.exception_safe_to_retry)
 
-    @metrics.ERRORS.labels('store').count_exceptions()
-    @metrics.SECONDS.labels('store').time()
+    @STORE_ERRORS.labels('store').count_exceptions()
+    @STORE_SECONDS.labels('store').time()
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
         return super()._store_result(*args, **kwargs)
 
@@ -172,12 +179,16 @@ class ResultStore(Backend):
             except Exception as error:
                 if not is_outage(error):
                     raise
-                wait = self._outage.failed(error)
+                wait = self._failed(error)
                 self.on_backend_retryable_error(error)
             else:
                 self._outage.ended()
                 return value
             self._wait(wait)
+
+    def _failed(self, error: Exception) -> float:
+        is_refused = isinstance(error, ProgrammingError)
+        return self._outage.failed(error, hint=CHECK_RIGHTS if is_refused else '')
 
     def _wait(self, seconds: float) -> None:
         if not current_task:
@@ -206,7 +217,7 @@ class ResultStore(Backend):
             except self._refusals + OWN_REFUSALS as error:
                 logger.error('cannot be stored: %s: %s', what, brief(error))
             except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
-                get_event_loop().call_later(self._outage.failed(error), self._store_deferred)
+                get_event_loop().call_later(self._failed(error), self._store_deferred)
                 return
             del self._deferred[what]
         self._outage.ended()
