@@ -116,9 +116,7 @@ class Child:
         status = self.status
         if status is None or status >= 0:
             return f'exited with status {status}'
-        # Python names the first and the last real-time signal only.
-        names = {number.value: number.name for number in signal.Signals}
-        return f'was killed by {names.get(-status, f"signal {-status}")}'
+        return f'was killed by {signal.Signals(-status).name}'
 
 
 class State(Enum):

@@ -68,8 +68,6 @@ def test_groups_stop_one_after_the_other_and_the_children_of_one_side_by_side(
     [
         ('exit 3', 'worker exited with status 3: stopping the rest'),
         ('kill -KILL $$', 'worker was killed by SIGKILL: stopping the rest; unless somebody'),
-        # Python has no name for those between SIGRTMIN and SIGRTMAX.
-        ('kill -37 $$', 'worker was killed by signal 37: stopping the rest'),
     ],
 )
 def test_a_child_that_ends_takes_the_rest_down(tmp_path: Path, end: str, said: str) -> None:
