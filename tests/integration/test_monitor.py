@@ -176,16 +176,8 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
     assert row() == messages[1] | {'sent_at': first, 'seen_at': messages[2]['seen_at']}
 
 
-def test_messages_of_one_receive_are_all_stored(shared: tuple[Scene, Program]) -> None:
-    scene, _ = shared
-    ids = [scene.send('add', n) for n in range(25)]
-    wait_until(lambda: len(scene.rows(*ids)) == len(ids), 'every task has a row')
-    scene.wait_for_empty_queue()
-
-
 def test_what_is_not_a_task_is_rejected_and_reported(shared: tuple[Scene, Program]) -> None:
     scene, monitor = shared
-    scene.wait_for_row(scene.send())
     envelope = {'properties': {'body_encoding': 'base64', 'delivery_info': {}}}
     broken = [
         'hello',
@@ -194,29 +186,23 @@ def test_what_is_not_a_task_is_rejected_and_reported(shared: tuple[Scene, Progra
         json.dumps(envelope | {'headers': ['no', 'dict']}),
         json.dumps(envelope | {'headers': {'task': 'add'}}),
         json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x', 'retries': 'many'}}),
-        json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x', 'eta': 'tomorrow'}}),
-        json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x' * 156}}),
         base64.b64encode(b'\xff\xfe').decode(),
-        json.dumps({'properties': 5}),
         json.dumps({'properties': {'delivery_info': 'none'}}),
         json.dumps(envelope | {'headers': {'__type__': 'unheard of', '__value__': 1}}),
     ]
+    scene.wait_for_row(scene.send())
     for body in broken:
         scene.send_raw(body)
-    scene.wait_for_row(scene.send())
+    # Text that a database refuses is replaced.
+    task_id = uuid.uuid4().hex
+    headers = {'id': task_id, 'task': 'nul\0 half \ud800 quote \' "'}
+    scene.send_raw(json.dumps({'headers': headers, 'properties': {'delivery_info': {}}}))
+    assert scene.wait_for_row(task_id)['name'] == 'nul\N{REPLACEMENT CHARACTER} half ? quote \' "'
     scene.wait_for_empty_queue()
     assert monitor.log.count('rejected a message that is not a task') == len(broken)
     assert "fault=header 'id' must be a text of 1 to 155 characters" in monitor.log
     assert 'hello' in monitor.log
     assert 'Traceback' not in monitor.log
-
-
-def test_characters_that_a_database_refuses_are_replaced(shared: tuple[Scene, Program]) -> None:
-    scene, _ = shared
-    task_id = uuid.uuid4().hex
-    headers = {'id': task_id, 'task': 'nul\0 half \ud800 quote \' "'}
-    scene.send_raw(json.dumps({'headers': headers, 'properties': {'delivery_info': {}}}))
-    assert scene.wait_for_row(task_id)['name'] == 'nul\N{REPLACEMENT CHARACTER} half ? quote \' "'
 
 
 def test_an_unavailable_database_loses_nothing(shared: tuple[Scene, Program]) -> None:
@@ -273,7 +259,6 @@ def test_an_unavailable_broker_loses_nothing(scene: Scene) -> None:
             {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'},
             "result_backend='redis://me:***@127.0.0.1/0': the table of tasks needs db+postgresql",
         ),
-        ({'CELERY_RESULT_BACKEND': 'db+oracle://h/d'}, 'the table of tasks needs db+postgresql'),
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_it_with_one_line(

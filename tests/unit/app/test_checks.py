@@ -62,11 +62,3 @@ def test_a_server_that_was_well_is_so_until_it_has_not_answered_for_a_while(monk
     assert faults([check])['a'].startswith('no answer for')
     release.set()
     wait_until(lambda: faults([check]) == {'a': None}, 'it answers again')
-
-
-def test_a_fresh_outcome_is_used_again():
-    count = []
-    check = Check('a', lambda: count.append(1))
-    wait_until(lambda: faults([check]) == {'a': None}, 'it answers')
-    faults([check])
-    assert len(count) == 1
