@@ -129,17 +129,20 @@ def test_a_task_that_waits_up_to_its_time_limit_for_the_database_runs_again(
         assert 'Hard time limit' not in worker.log
 
 
-def test_a_failure_that_the_parent_must_store_is_stored_later(
-    site: Site, database: PostgresServer, postgres: PostgresServer
+def test_a_database_that_refuses_results_loses_none_and_the_log_names_the_rights(
+    site: Site, postgres: PostgresServer
 ) -> None:
-    with site.worker(CELERY_TASK_TIME_LIMIT=3, CELERY_TASK_SOFT_TIME_LIMIT=0) as worker:
-        producer = site.producer()
-        killed = producer.send_task('slow', (60,))
-        wait_until(lambda: stored(postgres, [killed.id]), 'the task runs')
-        database.proxy.cut()
-        wait_until(lambda: 'Hard time limit' in worker.log, 'the child is killed')
-        database.proxy.restore()
-        wait_until(
-            lambda: stored(postgres, [killed.id]) == {killed.id: 'FAILURE'}, 'the failure is stored'
-        )
-        assert producer.send_task('add', (1, 1)).get(timeout=30) == 2
+    user = f'u{site.username}'
+    producer = site.producer()
+    producer.backend.connect().close()  # makes the tables
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{postgres.password}'")
+        with site.worker(RESULT_DB_USER=user) as worker:
+            result = producer.send_task('add', (1, 1))
+            wait_until(lambda: 'task_name=add' in worker.log, 'the task waits for the database')
+            line = next(line for line in worker.log.splitlines() if 'task_name=add' in line)
+            assert 'permission denied for' in line
+            assert 'check the rights of RESULT_DB_USER' in line
+            for kind in ('TABLES', 'SEQUENCES'):
+                connection.execute(f'GRANT ALL ON ALL {kind} IN SCHEMA public TO {user}')
+            assert result.get(timeout=60) == 2
