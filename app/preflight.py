@@ -14,6 +14,7 @@ from celery import Celery
 
 from app.start_error import StartError
 from be_queue import BeQueueError
+from be_queue.outage import CHECK_SQS, brief
 from be_queue.redact import redact
 from be_queue.transport import Channel
 
@@ -88,10 +89,8 @@ def declare_queues(celery_app: Celery) -> str:
     except BeQueueError:
         raise
     except Exception as error:  # noqa: BLE001  (each transport has exceptions of its own)
-        reason = ' '.join(redact(f'{type(error).__name__}: {error}').split())
         raise StartError(
-            f'cannot reach the broker {connection.as_uri()}: {reason}: '
-            'check SQS_ENDPOINT_URL, AWS_REGION, the AWS credentials and their rights on the queues'
+            f'cannot reach the broker {connection.as_uri()}: {brief(error)}: check {CHECK_SQS}'
         ) from None
     if differences:
         raise StartError('\n'.join(differences))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import atexit
 
 from celery import Celery
-from flask import Flask, Response, current_app, jsonify, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask
 
 from app.start_error import NOT_LOADED, in_one_line
 
@@ -52,16 +51,4 @@ def create_app() -> Flask:
     web.register_blueprint(metrics(config, collector, depths if interval else None))
     tasks = TaskTables(celery_app)
     web.register_blueprint(dashboard(worker_config, servers, collector, depths, tasks))
-    web.register_error_handler(HTTPException, _as_json)
-    web.register_error_handler(Exception, _internal_error)
     return web
-
-
-def _as_json(error: HTTPException) -> tuple[Response, int]:
-    status = error.code or 500
-    return jsonify(status=status, error=error.name, path=request.path), status
-
-
-def _internal_error(error: Exception) -> tuple[Response, int]:
-    current_app.logger.exception('the request for %s failed', request.path)
-    return jsonify(status=500, error='Internal Server Error', path=request.path), 500
