@@ -28,7 +28,6 @@ from app.utils.role import Role
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 from be_queue.redact import redact
-from be_queue.results import NotInstalled
 
 __all__ = ['WAIT_PART', 'ResultStore', 'hand_back', 'install']
 
@@ -46,8 +45,9 @@ CHECK_RIGHTS = (
     'INSERT, UPDATE and DELETE on celery_taskmeta and celery_tasksetmeta, and USAGE on '
     'task_id_sequence and taskset_id_sequence'
 )
-#: Backends that no producer could read a worker's results from, and why.
+#: Backends that no producer could read a worker's results from, by the beginning of the setting.
 UNUSABLE = {
+    'be_queue.results:NotInstalled': "its driver is missing: pip install 'be-queue[results]'",
     'rpc://': 'it needs a queue for each producer, which SQS does not have',
     'cache+memory://': 'it keeps results in the memory of one process',
 }
@@ -69,16 +69,12 @@ def install(app: Celery) -> None:
     app.conf.database_create_tables_at_setup = False  # which fails while the database is down
     try:
         backend_class, url = by_url(app.conf.result_backend, app.loader)
-        if issubclass(backend_class, NotInstalled):
-            raise _unusable(chosen, "its driver is missing: pip install 'be-queue[results]'")
         if issubclass(backend_class, DisabledBackend):
             return
         app.backend_cls = type('Backend', (ResultStore, backend_class), {'given_url': url})
         options = getattr(app.backend, 'engine_options', None)
         if options is not None:  # a database: its driver is not imported before the first use
             create_engine(app.backend.url, **options)
-    except SettingError:
-        raise
     except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
         raise _unusable(chosen, brief(error)) from None
 

@@ -87,12 +87,12 @@ class DepthPoller(Collector):
 
         def run() -> None:
             while True:
-                self.poll()
+                self.poll(min_age=0)
                 time.sleep(seconds)
 
         threading.Thread(target=run, name='queue depths', daemon=True).start()
 
-    def poll(self, min_age: float = 0.0) -> None:
+    def poll(self, min_age: float = FRESH_SECONDS) -> None:
         """Ask about all queues, unless that was done less than ``min_age`` seconds ago."""
         with self._polling:
             if time.monotonic() - self._polled_at < min_age:
@@ -113,10 +113,6 @@ class DepthPoller(Collector):
             else:
                 self._outage.ended()
             self._polled_at = time.monotonic()
-
-    def refresh(self) -> None:
-        """Poll, unless that was done just now."""
-        self.poll(FRESH_SECONDS)
 
     def depth(self, queue: str) -> Depth | None:
         """Return the depth of a queue; None when it is not known, or too old to be shown."""

@@ -74,7 +74,7 @@ def numbers(poller: DepthPoller, queue: str) -> Numbers | None:
 
 
 def polled(poller: DepthPoller, queue: str) -> Numbers | None:
-    poller.poll()
+    poller.poll(0)
     return numbers(poller, queue)
 
 
@@ -169,7 +169,7 @@ def test_a_missing_queue_is_not_made_and_hides_no_other(
     site.declare(site.name)
     assert polled(poller, site.name) == (0, 0, 0, 0)
     site.client.delete_queue(QueueUrl=site.url(site.name))
-    poller.poll()
+    poller.poll(0)
     assert errors(poller, site.name) == 4
     site.declare(site.name)
     site.send(site.name)
@@ -203,16 +203,16 @@ def test_an_outage_leaves_the_last_numbers_which_grow_old(
 ) -> None:
     monkeypatch.setitem(depths.CLIENT_CONFIG, 'read_timeout', 0.2)
     poller = site.poller(proxy.url)
-    poller.poll()
+    poller.poll(0)
     before = metrics(poller, site.name)
     site.send(site.name)
     asked = proxy.requests['GetQueueAttributes']
     proxy.fail('*', status(500, 'InternalError'))
-    poller.poll()
+    poller.poll(0)
     # The same question twice: each of the other queues would only wait as long.
     assert proxy.requests['GetQueueAttributes'] == asked + 2
     proxy.fail('*', no_answer)
-    poller.poll()
+    poller.poll(0)
     during = metrics(poller, site.name)
     assert during['messages visible'] == before['messages visible'] == 0
     assert during['depth_age_seconds'] > before['depth_age_seconds']
