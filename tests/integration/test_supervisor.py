@@ -101,13 +101,6 @@ def test_a_child_that_does_not_obey_ends_all_the_same(
         assert said in program.log
 
 
-def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
-    with supervisor(tmp_path, {'child': {'script': RUNS}}) as program:
-        (child,) = children(program.process.pid)
-        program.ends(signal.SIGKILL)
-        wait_until(lambda: not alive(child), 'the child is gone')
-
-
 def test_orphans_are_reaped(tmp_path: Path) -> None:
     script = '(sh -c "touch orphan; until [ -e may-end ]; do sleep 0.05; done" &); exec sleep 60'
     with supervisor(tmp_path, {'child': {'script': script}}) as program:
