@@ -1,4 +1,4 @@
-"""What must be right before anything is started: each fault is one line."""
+"""Checks before anything is started: each fault is one line."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Child:
 
 
 class State(Enum):
-    """What the supervisor is doing."""
+    """States of the supervisor."""
 
     RUNNING = 'running'
     STOPPING = 'stopping'

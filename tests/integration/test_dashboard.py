@@ -172,7 +172,7 @@ def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
     assert 'the event loop of worker process 1 is stuck for 100 s' in page
 
 
-def test_the_page_comes_while_the_database_is_away(
+def test_the_page_comes_while_the_database_is_unavailable(
     site: Site, results: Results, postgres: PostgresServer
 ) -> None:
     task_id = results.sent('add')

@@ -7,7 +7,7 @@ from pathlib import Path
 from app.web.metrics import ProcessCollector
 from tests.support.process import running
 
-KILLS = 4
+KILLS = 2
 
 
 def counted(collector: ProcessCollector) -> float:

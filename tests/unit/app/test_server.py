@@ -1,4 +1,4 @@
-"""What the server asks of its own children."""
+"""The start of the server, in parts."""
 
 from __future__ import annotations
 
