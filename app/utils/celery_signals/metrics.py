@@ -45,9 +45,7 @@ def labelled(metric: Any, task_name: str, queue: str | None, *more: str) -> Any:
     """Return a metric with a task's ``name`` and ``queue``, and ``more`` labels.
 
     A name or queue that this worker has not is ``unknown``, so that strangers cannot add values.
-    Without a queue it is the one that the mapping gives the task.
     """
-    queue = queue or str(_routes().get(task_name, {}).get('queue'))
     return metric.labels(
         task_name if task_name in current_app.tasks else UNKNOWN,
         queue if queue in current_app.amqp.queues else UNKNOWN,
@@ -67,12 +65,11 @@ def _begin_at_zero(**_: Any) -> None:
     # Prometheus sees no increase in a series that begins with 1.
     for reason in LOST_REASONS:
         LOST.labels(reason)
-    consumed = current_app.amqp.queues.consume_from
-    for task, route in _routes().items():
-        # A route may be for a pattern of names, such as celery.*
-        if task in current_app.tasks and route.get('queue') in consumed:
+    mapping = current_app.conf.QUEUES
+    for queue in mapping:
+        if queue.consume:
             for state in (states.SUCCESS, states.FAILURE):
-                labelled(FINISHED, task, None, state)
+                labelled(FINISHED, queue.task, mapping.sqs_name(queue), state)
 
 
 @signals.worker_process_init.connect
@@ -176,10 +173,3 @@ def _ended(task_name: str, queue: str | None, state: str) -> None:
 
 def _in_consumer() -> bool:
     return bool(current_process().name == 'MainProcess')
-
-
-def _routes() -> Mapping[str, Any]:
-    """Return the routes of the mapping, by a task's name or a pattern of names."""
-    routers = current_app.conf.task_routes
-    routers = routers if isinstance(routers, (list, tuple)) else (routers,)
-    return next((router for router in routers if isinstance(router, Mapping)), {})
