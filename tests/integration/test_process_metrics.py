@@ -7,7 +7,7 @@ from pathlib import Path
 from app.web.metrics import ProcessCollector
 from tests.support.process import running
 
-KILLS = 2
+KILLS = 3
 
 
 def counted(collector: ProcessCollector) -> float:

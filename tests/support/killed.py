@@ -39,12 +39,13 @@ def _count_for_ever(path: Path) -> None:
 def main(times: int, path: Path) -> None:
     """Kill a process of the pool so many times."""
     path.touch()
-    with billiard.Pool(1, initializer=_started) as pool:
+    with billiard.Pool(1, initializer=_started, lost_worker_timeout=0.1) as pool:
         for _ in range(times):
-            pool.apply_async(_count_for_ever, (path,))
+            result = pool.apply_async(_count_for_ever, (path,))
             enough = path.stat().st_size + COUNTED
             wait_until(lambda n=enough: path.stat().st_size >= n, 'the process counts')
             os.kill(int(path.with_suffix('.pid').read_text()), signal.SIGKILL)
+            result.wait(30)
 
 
 if __name__ == '__main__':

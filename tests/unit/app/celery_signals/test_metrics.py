@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -112,17 +111,6 @@ def test_the_end_of_an_attempt_is_counted(
     failed = finished and state == states.FAILURE
     assert counted('tasks_failed_total', exception='ZeroDivisionError') == failed
     assert counted('tasks_failed_total') == failed
-
-
-def test_the_wait_is_counted_from_when_the_task_was_due(app: Celery) -> None:
-    counted = Counted(REGISTRY)
-    for due_in in (-100, 100):  # a clock that is ahead makes no wait shorter than none
-        info = {'due_at': time.time() + due_in}
-        run(app, succeeds, properties={'delivery_info': info})
-    run(app, succeeds)  # other transports do not say when it was due
-    assert counted('tasks_runtime_seconds_count') == 3
-    assert counted('tasks_wait_seconds_count') == 2
-    assert 100 <= counted('tasks_wait_seconds_sum') < 200
 
 
 def test_the_queue_is_the_one_that_the_message_came_from(app: Celery) -> None:
