@@ -16,7 +16,6 @@ from app.start_error import StartError
 from be_queue import BeQueueError
 from be_queue.outage import CHECK_SQS, brief
 from be_queue.redact import redact
-from be_queue.transport import Channel
 
 __all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
 
@@ -76,16 +75,14 @@ def declare_queues(celery_app: Celery) -> str:
     Raises `StartError` when the broker does not answer, and with one line for each difference.
     """
     connection = celery_app.connection_for_write()
-    endpoint: str = connection.as_uri()
     try:
         with connection, connection.channel() as channel:
             differences = _differences(celery_app, channel)
             for queue in () if differences else celery_app.amqp.queues.values():
                 queue(channel).declare()
-                if isinstance(channel, Channel) and _is_ours(celery_app, queue.name):
+                if _is_ours(celery_app, queue.name):
                     channel.redrive.ensure(queue.name)
-            if isinstance(channel, Channel):
-                endpoint = redact(channel.sqs().meta.endpoint_url)
+            endpoint: str = redact(channel.sqs().meta.endpoint_url)
     except BeQueueError:
         raise
     except Exception as error:  # noqa: BLE001  (each transport has exceptions of its own)
@@ -98,7 +95,7 @@ def declare_queues(celery_app: Celery) -> str:
 
 
 def _differences(celery_app: Celery, channel: Any) -> list[str]:
-    if not isinstance(channel, Channel) or channel.redrive.creates:
+    if channel.redrive.creates:
         return []
     ours = [name for name in celery_app.amqp.queues if _is_ours(celery_app, name)]
     lines = [line for name in ours for line in channel.differences(name)]
