@@ -141,7 +141,7 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
         'for seconds in (1, 2): RUNTIME.labels(**label).observe(seconds)\n'
     )
     with running(['-c', count], site.environment, site.folder / 'count.log') as counting:
-        assert counting.ends(timeout=30) == 0
+        assert counting.ends(timeout=60) == 0
 
     def row() -> list[str] | None:
         found = cells(site.get()[0], f'err-{site.queue("add")}')

@@ -244,7 +244,7 @@ def test_a_setting_that_cannot_be_used_ends_it_with_one_line(
     scene: Scene, variables: dict[str, str], message: str
 ) -> None:
     with scene.monitor(**variables) as monitor:
-        assert monitor.ends(timeout=30) == 1
+        assert monitor.ends(timeout=60) == 1
         assert message in monitor.log
         assert len(monitor.log.splitlines()) == 1
         assert 'hunter2' not in monitor.log

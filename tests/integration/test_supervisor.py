@@ -59,7 +59,7 @@ def test_groups_stop_one_after_the_other_and_the_children_of_one_side_by_side(
     group = {'web': after('web', 'monitor'), 'monitor': after('monitor', 'web')}
     with supervisor(tmp_path, {'broker': broker}, group, {'worker': {'script': RUNS}}) as program:
         wait_until((tmp_path / 'trap-is-set').exists, 'the broker is ready')
-        assert program.ends(signal.SIGTERM, timeout=30) == 0
+        assert program.ends(signal.SIGTERM, timeout=60) == 0
     assert (tmp_path / 'in-order').exists()
 
 
@@ -75,7 +75,7 @@ def test_a_child_that_ends_takes_the_rest_down(tmp_path: Path, end: str, said: s
     with supervisor(tmp_path, {'web': {'script': RUNS}}, {'worker': {'script': until}}) as program:
         pids = children(program.process.pid)
         (tmp_path / 'may-end').touch()
-        assert program.ends(timeout=30) == 1
+        assert program.ends(timeout=60) == 1
         assert said in program.log
         wait_until(lambda: not any(map(alive, pids)), 'they are gone')
 
@@ -97,7 +97,7 @@ def test_a_child_that_does_not_obey_ends_all_the_same(
         for _ in range(signals):
             program.process.send_signal(signal.SIGINT)
             wait_until(lambda: 'SIGINT: stopping' in program.log, 'the first one is taken')
-        assert program.ends(timeout=30) == 0
+        assert program.ends(timeout=60) == 0
         assert said in program.log
 
 
@@ -131,7 +131,7 @@ def test_a_signal_ends_what_waits_and_one_from_before_lets_nothing_wait(
         if not kill:
             wait_until(lambda: 'waits' in program.log, 'it waits')
             program.process.send_signal(signal.SIGINT)
-        assert program.ends(timeout=30) == 0
+        assert program.ends(timeout=60) == 0
         assert ('waits' in program.log) == (not kill)
         assert 'SIGINT: stopping' in program.log
         wait_until(lambda: not any(map(alive, pids)), 'the child is gone')
