@@ -1,4 +1,4 @@
-"""What only Linux can do for a tree of processes; elsewhere these do nothing."""
+"""Features of Linux for a tree of processes; elsewhere these do nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be right before anything is started: each fault is one line."""
+"""Checks before anything is started: each fault is one line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from celery import Celery
 
 from app.start_error import StartError
 from be_queue import BeQueueError
+from be_queue.outage import CHECK_SQS, brief
 from be_queue.redact import redact
-from be_queue.transport import Channel
 
 __all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
 
@@ -75,23 +75,19 @@ def declare_queues(celery_app: Celery) -> str:
     Raises `StartError` when the broker does not answer, and with one line for each difference.
     """
     connection = celery_app.connection_for_write()
-    endpoint: str = connection.as_uri()
     try:
         with connection, connection.channel() as channel:
             differences = _differences(celery_app, channel)
             for queue in () if differences else celery_app.amqp.queues.values():
                 queue(channel).declare()
-                if isinstance(channel, Channel) and _is_ours(celery_app, queue.name):
+                if _is_ours(celery_app, queue.name):
                     channel.redrive.ensure(queue.name)
-            if isinstance(channel, Channel):
-                endpoint = redact(channel.sqs().meta.endpoint_url)
+            endpoint: str = redact(channel.sqs().meta.endpoint_url)
     except BeQueueError:
         raise
     except Exception as error:  # noqa: BLE001  (each transport has exceptions of its own)
-        reason = ' '.join(redact(f'{type(error).__name__}: {error}').split())
         raise StartError(
-            f'cannot reach the broker {connection.as_uri()}: {reason}: '
-            'check SQS_ENDPOINT_URL, AWS_REGION, the AWS credentials and their rights on the queues'
+            f'cannot reach the broker {connection.as_uri()}: {brief(error)}: check {CHECK_SQS}'
         ) from None
     if differences:
         raise StartError('\n'.join(differences))
@@ -99,7 +95,7 @@ def declare_queues(celery_app: Celery) -> str:
 
 
 def _differences(celery_app: Celery, channel: Any) -> list[str]:
-    if not isinstance(channel, Channel) or channel.redrive.creates:
+    if channel.redrive.creates:
         return []
     ours = [name for name in celery_app.amqp.queues if _is_ours(celery_app, name)]
     lines = [line for name in ours for line in channel.differences(name)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -55,7 +56,7 @@ class Child:
     haste: float = 5.0
     _process: subprocess.Popen[bytes] | None = None
     _asked: bool = False
-    _deadline: float | None = None
+    _deadline: float = math.inf
     _group_killed: bool = False
 
     def start(self) -> None:
@@ -84,25 +85,21 @@ class Child:
         """Whether it was started and has not ended."""
         return self._process is not None and self.status is None
 
-    def stop(self) -> None:
-        """Ask it to end, once."""
-        if not self._asked:
-            self._ask(self.stop_signal, self.grace)
-
-    def stop_at_once(self) -> None:
-        """Have it end now: Celery ends its tasks and hands their messages back."""
-        self._ask(signal.SIGQUIT, self.haste)
-
-    def _ask(self, number: signal.Signals, seconds: float | None) -> None:
+    def stop(self, at_once: bool = False) -> None:
+        """Ask it to end, once; ``at_once`` has Celery end tasks and hand their messages back."""
+        if self._asked and not at_once:
+            return
         self._asked = True
-        self._deadline = None if seconds is None else time.monotonic() + seconds
+        seconds = self.haste if at_once else self.grace
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         if self.running:
-            os.kill(self.pid, number)
+            os.kill(self.pid, signal.SIGQUIT if at_once else self.stop_signal)
 
-    @property
-    def overdue(self) -> bool:
-        """Whether it runs although its time to end is over."""
-        return self._deadline is not None and time.monotonic() >= self._deadline and self.running
+    def kill_if_overdue(self) -> None:
+        """Kill it when it runs although its time to end is over."""
+        if time.monotonic() >= self._deadline and self.running:
+            logger.warning('%s did not end in time: killing it', self.name)
+            self.kill_group()
 
     def kill_group(self) -> None:
         """Kill the process and whatever it started, unless that was done after its end."""
@@ -111,18 +108,9 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
-    def describe_end(self) -> str:
-        """Return how the process ended, for the log."""
-        status = self.status
-        if status is None or status >= 0:
-            return f'exited with status {status}'
-        # Python names the first and the last real-time signal only.
-        names = {number.value: number.name for number in signal.Signals}
-        return f'was killed by {names.get(-status, f"signal {-status}")}'
-
 
 class State(Enum):
-    """What the supervisor is doing."""
+    """States of the supervisor."""
 
     RUNNING = 'running'
     STOPPING = 'stopping'
@@ -195,9 +183,7 @@ class Supervisor:
                 for child in running[0]:
                     child.stop()
             for child in self._children:
-                if child.overdue:
-                    logger.warning('%s did not end in time: killing it', child.name)
-                    child.kill_group()
+                child.kill_if_overdue()
             time.sleep(LOOK_INTERVAL)
         self._look()
         return 1 if self._failed else 0
@@ -223,8 +209,11 @@ class Supervisor:
                 continue
             child.kill_group()  # what it left behind
             if self.state is State.RUNNING:
+                end = f'exited with status {child.status}'
+                if child.status < 0:
+                    end = f'was killed by {signal.Signals(-child.status).name}'
                 hint = f'; {LOOK_FOR_OOM}' if child.status == -signal.SIGKILL else ''
-                logger.error('%s %s: stopping the rest%s', child.name, child.describe_end(), hint)
+                logger.error('%s %s: stopping the rest%s', child.name, end, hint)
                 self._failed = True
                 self.state = State.STOPPING
 
@@ -236,4 +225,4 @@ class Supervisor:
             logger.warning('%s again: stopping at once', number.name)
             self.state = State.STOPPING_AT_ONCE
             for child in self._children:
-                child.stop_at_once()
+                child.stop(at_once=True)

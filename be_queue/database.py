@@ -45,6 +45,10 @@ class SessionManager(session.SessionManager):
             engine.connect().close()
         super().prepare_models(engine)
 
+    def invalidate(self, dburi: str) -> None:
+        super().invalidate(dburi)
+        self.prepared = False  # the tables may have been dropped
+
 
 class DatabaseBackend(database.DatabaseBackend):
     """Celery's own, with the differences that this module names."""

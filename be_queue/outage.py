@@ -33,7 +33,7 @@ class Outage:
 
     def __init__(self, server: str, max_wait: float = MAX_WAIT, hint: str = '') -> None:
         self._server = server
-        self._hint = f': check {hint}' if hint else ''
+        self._hint = hint
         self._max_wait = max_wait
         self._failures = 0
         self._since = 0.0
@@ -44,22 +44,24 @@ class Outage:
         """Whether the last try failed."""
         return self._failures > 0
 
-    def failed(self, error: BaseException, asked_at: float = float('inf')) -> float:
+    def failed(self, error: BaseException, asked_at: float = float('inf'), hint: str = '') -> float:
         """Count a failure; return the seconds to wait before the next try.
 
         The wait is random, up to a bound that doubles, so that processes that lost the same server
         do not come back together. A request that was sent before the server's last answer
-        (``asked_at``, by the monotonic clock) is late and no new outage.
+        (``asked_at``, by the monotonic clock) is late and no new outage. ``hint`` replaces that of
+        the server, for an error with another fix.
         """
         if asked_at < self._answered_at:
             return random.uniform(0, FIRST_WAIT)
         if not self._failures:
             self._since = time.monotonic()
+            hint = hint or self._hint
             logger.warning(
                 '%s is unavailable, trying until it is back: %s%s',
                 self._server,
                 brief(error),
-                self._hint,
+                hint and f': check {hint}',
             )
         self._failures += 1
         # The exponent is bounded: a float overflows after a day of failures.

@@ -5,18 +5,18 @@ A file of JSON, a `Heartbeat`, replaced every second by the worker's event loop.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.worker import state as worker_state
+from pydantic import TypeAdapter
 
 __all__ = ['Heartbeat', 'Load', 'Poller', 'State', 'install', 'read', 'seconds_since', 'write']
 
@@ -85,15 +85,15 @@ class Heartbeat:
         return seconds_since(self.time)
 
 
+_JSON = TypeAdapter(Heartbeat)
+
+
 def read(path: Path) -> Heartbeat | None:
     """Return the last beat; None when there is none yet."""
     try:
-        beat = json.loads(path.read_text())
+        return _JSON.validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    pollers = {queue: Poller(**poller) for queue, poller in beat.get('pollers', {}).items()}
-    load = Load(**beat['load']) if beat.get('load') else None
-    return Heartbeat(beat['pid'], State(beat['state']), beat['time'], pollers, load)
 
 
 def write(
@@ -105,7 +105,7 @@ def write(
     """Replace the file in one step, so that a reader never sees half of it."""
     beat = Heartbeat(os.getpid(), state, time.time(), pollers or {}, load)
     draft = path.with_suffix(f'.{beat.pid}')
-    draft.write_text(json.dumps(asdict(beat)))
+    draft.write_bytes(_JSON.dump_json(beat))
     draft.replace(path)
 
 

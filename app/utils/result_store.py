@@ -20,14 +20,14 @@ from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
 from kombu.exceptions import EncodeError
 from sqlalchemy import create_engine
+from sqlalchemy.exc import ProgrammingError
 
 from app.utils import shutdown
-from app.utils.metrics import results as metrics
+from app.utils.metrics.metrics import STORE_ERRORS, STORE_SECONDS
 from app.utils.role import Role
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 from be_queue.redact import redact
-from be_queue.results import NotInstalled
 
 __all__ = ['WAIT_PART', 'ResultStore', 'hand_back', 'install']
 
@@ -39,8 +39,15 @@ WAIT_PART = 0.9
 REFUSALS = (EncodeError, BackendStoreError)
 #: Those of a task's own result, which an unavailable backend may raise as well.
 OWN_REFUSALS = (TypeError, ValueError)
-#: Backends that no producer could read a worker's results from, and why.
+#: What to check when the database answers, and refuses a statement.
+CHECK_RIGHTS = (
+    'the rights of RESULT_DB_USER: CREATE on the schema until the tables are there, then SELECT, '
+    'INSERT, UPDATE and DELETE on celery_taskmeta and celery_tasksetmeta, and USAGE on '
+    'task_id_sequence and taskset_id_sequence'
+)
+#: Backends that no producer could read a worker's results from, by the beginning of the setting.
 UNUSABLE = {
+    'be_queue.results:NotInstalled': "its driver is missing: pip install 'be-queue[results]'",
     'rpc://': 'it needs a queue for each producer, which SQS does not have',
     'cache+memory://': 'it keeps results in the memory of one process',
 }
@@ -62,16 +69,12 @@ def install(app: Celery) -> None:
     app.conf.database_create_tables_at_setup = False  # which fails while the database is down
     try:
         backend_class, url = by_url(app.conf.result_backend, app.loader)
-        if issubclass(backend_class, NotInstalled):
-            raise _unusable(chosen, "its driver is missing: pip install 'be-queue[results]'")
         if issubclass(backend_class, DisabledBackend):
             return
         app.backend_cls = type('Backend', (ResultStore, backend_class), {'given_url': url})
         options = getattr(app.backend, 'engine_options', None)
         if options is not None:  # a database: its driver is not imported before the first use
             create_engine(app.backend.url, **options)
-    except SettingError:
-        raise
     except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
         raise _unusable(chosen, brief(error)) from None
 
@@ -155,8 +158,8 @@ class ResultStore(Backend):
             options.pop(name, None)
         return self._wait_for(partial(func, *args, **options), self.exception_safe_to_retry)
 
-    @metrics.ERRORS.labels('store').count_exceptions()
-    @metrics.SECONDS.labels('store').time()
+    @STORE_ERRORS.labels('store').count_exceptions()
+    @STORE_SECONDS.labels('store').time()
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
         return super()._store_result(*args, **kwargs)
 
@@ -172,12 +175,16 @@ class ResultStore(Backend):
             except Exception as error:
                 if not is_outage(error):
                     raise
-                wait = self._outage.failed(error)
+                wait = self._failed(error)
                 self.on_backend_retryable_error(error)
             else:
                 self._outage.ended()
                 return value
             self._wait(wait)
+
+    def _failed(self, error: Exception) -> float:
+        is_refused = isinstance(error, ProgrammingError)
+        return self._outage.failed(error, hint=CHECK_RIGHTS if is_refused else '')
 
     def _wait(self, seconds: float) -> None:
         if not current_task:
@@ -206,7 +213,7 @@ class ResultStore(Backend):
             except self._refusals + OWN_REFUSALS as error:
                 logger.error('cannot be stored: %s: %s', what, brief(error))
             except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
-                get_event_loop().call_later(self._outage.failed(error), self._store_deferred)
+                get_event_loop().call_later(self._failed(error), self._store_deferred)
                 return
             del self._deferred[what]
         self._outage.ended()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 
 from celery import Celery
-from flask import Flask, Response, current_app, jsonify, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask
+from prometheus_client.registry import Collector
 
 from app.start_error import NOT_LOADED, in_one_line
 
@@ -19,7 +19,7 @@ from app.web.checks import Check, broker_probe, results_probe
 from app.web.dashboard import dashboard, queues_by_name
 from app.web.depths import DepthPoller
 from app.web.health import health
-from app.web.metrics import ProcessCollector, metrics
+from app.web.metrics import ProcessCollector, metrics, registry_of
 from app.web.tasks import TaskTables
 
 __all__ = ['create_app']
@@ -40,28 +40,18 @@ def create_app() -> Flask:
     servers = [Check('broker', broker_probe(celery_app))]
     if worker_config.stores_results:
         servers.append(Check('results', results_probe(celery_app)))
-    collector = ProcessCollector(config.prometheus_multiproc_dir)
+    counts = ProcessCollector(config.prometheus_multiproc_dir)
     queues = [*queues_by_name(worker_config), worker_config.TOPOLOGY.platform]
     depths = DepthPoller(celery_app, config.prefix, [name for name in queues if name])
+    collectors: list[Collector] = [counts]
     if interval := config.queue_depth_interval:
         depths.poll_every(interval)
+        collectors.append(depths)
 
     web = Flask(__name__)
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
-    web.register_blueprint(metrics(config, collector, depths if interval else None))
+    web.register_blueprint(metrics(registry_of(config, *collectors)))
     tasks = TaskTables(celery_app)
-    web.register_blueprint(dashboard(worker_config, servers, collector, depths, tasks))
-    web.register_error_handler(HTTPException, _as_json)
-    web.register_error_handler(Exception, _internal_error)
+    web.register_blueprint(dashboard(worker_config, servers, counts, depths, tasks))
     return web
-
-
-def _as_json(error: HTTPException) -> tuple[Response, int]:
-    status = error.code or 500
-    return jsonify(status=status, error=error.name, path=request.path), status
-
-
-def _internal_error(error: Exception) -> tuple[Response, int]:
-    current_app.logger.exception('the request for %s failed', request.path)
-    return jsonify(status=500, error='Internal Server Error', path=request.path), 500

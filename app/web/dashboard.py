@@ -62,7 +62,7 @@ def dashboard(
         nonlocal latest
         latest = tables.latest(TASKS_SHOWN)
 
-    probes = [Check('depths', depths.refresh), Check('tasks', read_tasks)]
+    probes = [Check('depths', depths.poll), Check('tasks', read_tasks)]
     routes = Blueprint('dashboard', __name__)
     for each in (number, duration, ago):
         routes.add_app_template_filter(each)

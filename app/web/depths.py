@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from be_queue.naming import dead_letter_name
 from be_queue.outage import CHECK_SQS, Outage
+from be_queue.transport.redrive import Policy, name_of, url_beside
 from be_queue.transport.sqs_errors import code_of, is_denied, is_missing
 
 __all__ = ['Depth', 'DepthPoller']
@@ -76,7 +76,6 @@ class DepthPoller(Collector):
         self._polling = threading.Lock()
         self._started = time.monotonic()
         self._polled_at = float('-inf')
-        self._urls: dict[str, str] = {}
         #: The last answers.
         self.known: dict[str, Depth] = {}
         self._errors = dict.fromkeys(queues, 0)
@@ -88,12 +87,12 @@ class DepthPoller(Collector):
 
         def run() -> None:
             while True:
-                self.poll()
+                self.poll(min_age=0)
                 time.sleep(seconds)
 
         threading.Thread(target=run, name='queue depths', daemon=True).start()
 
-    def poll(self, min_age: float = 0.0) -> None:
+    def poll(self, min_age: float = FRESH_SECONDS) -> None:
         """Ask about all queues, unless that was done less than ``min_age`` seconds ago."""
         with self._polling:
             if time.monotonic() - self._polled_at < min_age:
@@ -114,10 +113,6 @@ class DepthPoller(Collector):
             else:
                 self._outage.ended()
             self._polled_at = time.monotonic()
-
-    def refresh(self) -> None:
-        """Poll, unless that was done just now."""
-        self.poll(FRESH_SECONDS)
 
     def depth(self, queue: str) -> Depth | None:
         """Return the depth of a queue; None when it is not known, or too old to be shown."""
@@ -169,34 +164,32 @@ class DepthPoller(Collector):
     def _ask(self, queue: str) -> str | None:
         """Take note of a queue's depth; return what keeps SQS from telling all of it."""
         asked_at = time.monotonic()
-        name = self._channel.canonical_queue_name(queue)
-        entry = self._channel.predefined_queues.get(name, {})
-        client = self._channel.sqs(queue=name)
-        url = entry.get('url') or self._urls.get(name)
+        channel = self._channel
+        name = channel.canonical_queue_name(queue)
+        entry = channel.predefined_queues.get(name, {})
+        client = channel.blocking_sqs(queue)
         try:
-            url = url or client.get_queue_url(QueueName=name)['QueueUrl']
+            url = entry.get('url') or channel.redrive.find(name)
+            if url is None:
+                return _missing(name)
             found = _attributes(client, url, VISIBLE, IN_FLIGHT, DELAYED, POLICY)
         except ClientError as error:
-            self._urls.pop(name, None)  # it may have been deleted and made again
+            channel.queue_urls.pop(name, None)  # it may have been deleted and made again
             return _fault(error, name)
-        self._urls[name] = url
 
         # Where the transport, too, looks for it.
-        policy = json.loads(found.get(POLICY) or 'null')
-        arn = policy and policy['deadLetterTargetArn']
-        dead = arn.rpartition(':')[2] if arn else dead_letter_name(name)
+        policy = Policy.parsed(found.get(POLICY))
         dead_url = entry.get('dead_letter_url')
-        is_expected = bool(arn or dead_url)
+        is_expected = bool(policy or dead_url)
         if dead_url is None:
-            # A queue and its dead-letter queue are in one account and region.
-            dead_url = f'{url.rpartition("/")[0]}/{dead}'
+            dead_url = url_beside(url, name_of(policy.target) if policy else dead_letter_name(name))
         dead_letters = fault = None
         if dead_url:
             try:
                 dead_letters = int(_attributes(client, dead_url, VISIBLE)[VISIBLE])
             except ClientError as error:
                 if is_expected or not is_missing(error):
-                    fault = _fault(error, dead_url.rpartition('/')[2])
+                    fault = _fault(error, name_of(dead_url))
         self.known[queue] = Depth(
             int(found[VISIBLE]), int(found[IN_FLIGHT]), int(found[DELAYED]), dead_letters, asked_at
         )
@@ -222,8 +215,12 @@ def _attributes(client: Any, url: str, *names: str) -> dict[str, str]:
 def _fault(error: ClientError, name: str) -> str:
     """Return what is wrong with one queue; raise the error again when it is about all of SQS."""
     if is_missing(error):
-        return f'queue {name} does not exist on SQS'
+        return _missing(name)
     if is_denied(error):
         operation = error.operation_name
         return f'SQS denies {operation} ({code_of(error)}): allow sqs:{operation} on {name}'
     raise error
+
+
+def _missing(name: str) -> str:
+    return f'queue {name} does not exist on SQS'

@@ -16,7 +16,6 @@ from prometheus_client.registry import Collector
 from app.config.configuration import Config
 from app.utils import heartbeat
 from app.utils.heartbeat import State, seconds_since
-from app.web.depths import DepthPoller
 from be_queue.transport import poller
 
 __all__ = ['HeartbeatCollector', 'ProcessCollector', 'metrics', 'registry_of']
@@ -24,34 +23,22 @@ __all__ = ['HeartbeatCollector', 'ProcessCollector', 'metrics', 'registry_of']
 POLLER_STATES = [state.value for state in poller.State]
 
 
-def metrics(config: Config, processes: ProcessCollector, depths: DepthPoller | None) -> Blueprint:
-    """Return the route; arguments are those of `registry_of`."""
+def metrics(registry: CollectorRegistry) -> Blueprint:
+    """Return the route, which serves what the registry collects in Prometheus' text format."""
     routes = Blueprint('metrics', __name__)
-    registry = registry_of(config, processes, depths)
 
     @routes.get('/metrics')
     def scrape() -> Response:
-        """Return the metrics in Prometheus' text format."""
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
 
 
-def registry_of(
-    config: Config, processes: ProcessCollector, depths: DepthPoller | None
-) -> CollectorRegistry:
-    """Return what collects every metric.
-
-    Arguments:
-        config: the app's settings.
-        processes: collects the metrics of all processes.
-        depths: those of the queues; None when nobody polls them.
-    """
+def registry_of(config: Config, *collectors: Collector) -> CollectorRegistry:
+    """Return what collects the metrics of the build, of the heartbeat, and of these collectors."""
     registry = CollectorRegistry()
-    registry.register(processes)
-    registry.register(HeartbeatCollector(config.heartbeat_path, config.prefix))
-    if depths:
-        registry.register(depths)
+    for collector in (*collectors, HeartbeatCollector(config.heartbeat_path, config.prefix)):
+        registry.register(collector)
     build = Info(
         f'{config.prefix}_build', 'Always 1: what runs, and on which versions.', registry=registry
     )

@@ -44,12 +44,6 @@ def test_each_queue_has_a_poller_that_can_be_seen(server: Server) -> None:
     assert server.metric('build_info') == 1
 
 
-def test_errors_of_the_web_server_are_json(server: Server) -> None:
-    status, body = server.get('/nowhere')
-    assert status == 404
-    assert json.loads(body) == {'status': 404, 'error': 'Not Found', 'path': '/nowhere'}
-
-
 def test_from_the_queues_that_it_consumes_to_a_warm_stop(
     site: Site, sqs: SqsServer, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Handlers of Celery's signals: metrics, lost processes, the life of the worker's processes.
+"""Handlers of Celery's signals: metrics, lost copies, the life of the worker's processes.
 
 Importing the package connects them; Celery keeps weak references, so they live at module level.
 See https://docs.celeryq.dev/en/stable/userguide/signals.html.

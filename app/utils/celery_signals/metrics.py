@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from billiard import current_process
+from billiard.compat import mem_rss
+from billiard.pool import EX_RECYCLE
 from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 
@@ -21,8 +23,10 @@ from app.utils.metrics.metrics import (
     FAILED,
     FINISHED,
     LATENCY,
+    LOST,
     RETRIED,
     RUNTIME,
+    STARTED,
     WAIT,
     WORKER_TASKS,
 )
@@ -30,6 +34,8 @@ from app.utils.metrics.metrics import (
 __all__ = ['UNKNOWN', 'labelled', 'queue_of']
 
 UNKNOWN = 'unknown'
+#: Why a process of the pool ended before the worker, see docs/metrics.md.
+LOST_REASONS = ('recycled', 'memory', 'time limit', 'signal', 'exit')
 # Header under which the time of receipt, by the system-wide monotonic clock, reaches the pool.
 _RECEIVED_AT = 'received_at'
 
@@ -39,9 +45,7 @@ def labelled(metric: Any, task_name: str, queue: str | None, *more: str) -> Any:
     """Return a metric with a task's ``name`` and ``queue``, and ``more`` labels.
 
     A name or queue that this worker has not is ``unknown``, so that strangers cannot add values.
-    Without a queue it is the one that the mapping gives the task.
     """
-    queue = queue or str(_routes().get(task_name, {}).get('queue'))
     return metric.labels(
         task_name if task_name in current_app.tasks else UNKNOWN,
         queue if queue in current_app.amqp.queues else UNKNOWN,
@@ -59,12 +63,25 @@ def queue_of(delivery_info: Mapping[str, Any] | None) -> str | None:
 @signals.worker_init.connect
 def _begin_at_zero(**_: Any) -> None:
     # Prometheus sees no increase in a series that begins with 1.
-    consumed = current_app.amqp.queues.consume_from
-    for task, route in _routes().items():
-        # A route may be for a pattern of names, such as celery.*
-        if task in current_app.tasks and route.get('queue') in consumed:
+    for reason in LOST_REASONS:
+        LOST.labels(reason)
+    mapping = current_app.conf.QUEUES
+    for queue in mapping:
+        if queue.consume:
             for state in (states.SUCCESS, states.FAILURE):
-                labelled(FINISHED, task, None, state)
+                labelled(FINISHED, queue.task, mapping.sqs_name(queue), state)
+
+
+@signals.worker_process_init.connect
+def _process_starts(**_: Any) -> None:
+    STARTED.inc()
+
+
+@signals.worker_process_shutdown.connect
+def _process_ends(exitcode: int, **_: Any) -> None:
+    if exitcode == EX_RECYCLE:
+        most = current_app.conf.worker_max_memory_per_child
+        LOST.labels('memory' if most and mem_rss() > most else 'recycled').inc()
 
 
 @signals.task_received.connect
@@ -156,10 +173,3 @@ def _ended(task_name: str, queue: str | None, state: str) -> None:
 
 def _in_consumer() -> bool:
     return bool(current_process().name == 'MainProcess')
-
-
-def _routes() -> Mapping[str, Any]:
-    """Return the routes of the mapping, by a task's name or a pattern of names."""
-    routers = current_app.conf.task_routes
-    routers = routers if isinstance(routers, (list, tuple)) else (routers,)
-    return next((router for router in routers if isinstance(router, Mapping)), {})

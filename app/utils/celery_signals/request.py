@@ -15,7 +15,7 @@ from celery.worker import state
 
 from app.linux import LOOK_FOR_OOM
 from app.utils import logs
-from app.utils.celery_signals.pool import over_time_limit
+from app.utils.metrics.metrics import LOST
 from be_queue import worker
 from be_queue.queues import MAX_RECEIVES
 
@@ -33,7 +33,7 @@ class Request(worker.Request):
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         if not soft:
-            over_time_limit.add(self.worker_pid)
+            LOST.labels('time limit').inc()
         with self._current():
             return super().on_timeout(soft, timeout)
 
@@ -46,18 +46,10 @@ class Request(worker.Request):
         with self._current():
             outcome = super().on_failure(exc_info, *args, **kwargs)
             goes_back = isinstance(error, Reject) and error.requeue
-            if isinstance(error, WorkerLostError):
+            # SIGTERM has a process report SystemExit.
+            if isinstance(error, (WorkerLostError, SystemExit)):
                 goes_back = self.task.acks_late and self.task.reject_on_worker_lost
-                logger.warning(
-                    'the process of task %s[%s] is gone: %s, and then at CELERY_WORKER_CONCURRENCY '
-                    'and CELERY_WORKER_MAX_MEMORY_PER_CHILD; the task %s',
-                    self.name,
-                    self.id,
-                    LOOK_FOR_OOM,
-                    'runs again, until its message is a dead letter'
-                    if goes_back
-                    else 'does not run again',
-                )
+                self._lost(error, goes_back)
             if goes_back and self._is_last_receive():
                 dead_letter.send(
                     sender=self.task, exception=error, args=self.args, kwargs=self.kwargs
@@ -80,6 +72,17 @@ class Request(worker.Request):
                 yield
         finally:
             self.task.request_stack.pop()
+
+    def _lost(self, error: BaseException, goes_back: bool) -> None:
+        LOST.labels('exit' if 'exitcode' in str(error) else 'signal').inc()
+        logger.warning(
+            'the process of task %s[%s] is gone: %s, and then at CELERY_WORKER_CONCURRENCY and '
+            'CELERY_WORKER_MAX_MEMORY_PER_CHILD; the task %s',
+            self.name,
+            self.id,
+            LOOK_FOR_OOM,
+            'runs again, until its message is a dead letter' if goes_back else 'does not run again',
+        )
 
     def _is_last_receive(self) -> bool:
         message = self.message.delivery_info.get('sqs_message') or {}

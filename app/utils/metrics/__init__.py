@@ -32,5 +32,5 @@ def _use_slot(**_: Any) -> None:
     _slot = f'{os.getppid()}-{current_process().index}'
 
 
-# What names a process's files.
+# Names the files of a process.
 values.ValueClass = values.MultiProcessValue(lambda: _slot or os.getpid())

@@ -10,35 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY as REGISTRY
+from prometheus_client import Counter, Gauge, Histogram
 
 from app.config.configuration import load_config
-
-__all__ = [
-    'ACK_DELAY',
-    'CONSUMER_TASKS',
-    'DELETE_BATCH',
-    'EVENTS',
-    'EXTENSIONS',
-    'FAILED',
-    'FINISHED',
-    'LATENCY',
-    'LOST',
-    'POLLS',
-    'RECEIVE_BATCH',
-    'REGISTRY',
-    'RELEASED',
-    'REQUESTS',
-    'REQUEST_SECONDS',
-    'RETRIED',
-    'RUNTIME',
-    'STARTED',
-    'WAIT',
-    'WORKER_TASKS',
-    'counter',
-    'gauge',
-    'histogram',
-]
 
 _PREFIX = load_config().prefix
 
@@ -75,6 +50,8 @@ RUNTIME_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 LATENCY_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 #: From an idle worker to the four days that SQS keeps messages by default.
 WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 345600)
+#: From a database nearby to one that does not answer.
+STORE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120)
 
 # The four that are known to many dashboards.
 
@@ -173,6 +150,20 @@ RELEASED = counter(
     'transport_released_messages',
     'Messages handed back to SQS: at shutdown, or since they waited too long for a process.',
     'queue',
+)
+
+# The result database.
+
+STORE_SECONDS = histogram(
+    'result_store_seconds',
+    'Time of each try of an operation (store) on the result database.',
+    'operation',
+    buckets=STORE_BUCKETS,
+)
+STORE_ERRORS = counter(
+    'result_store_errors',
+    'Tries of an operation (store) that the result database failed.',
+    'operation',
 )
 
 # Event logs.

@@ -31,7 +31,6 @@ def web(configured, tmp_path):
         (None, 0, None, 503, 503, 'the worker has not started yet'),
         ('starting', 10 * STUCK_SECONDS, None, 200, 503, 'the worker is starting'),
         ('stopping', 10 * STUCK_SECONDS, None, 200, 503, 'the worker is stopping'),
-        ('consuming', 0, None, 200, 200, 'ok'),
         ('consuming', 0, 'receiving', 200, 200, 'ok'),
         ('consuming', 0, 'backing off', 200, 503, 'SQS refuses or does not answer receives from q'),
         (

@@ -26,15 +26,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / 'worker.json'
 
 
-def test_a_worker_that_starts_has_nothing_to_show(path: Path) -> None:
-    assert values(path) == {}
-    heartbeat.write(path, State.STARTING)
-    assert values(path) == {}
-
-
 def test_all_that_the_heartbeat_of_a_consuming_worker_holds_is_shown(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert values(path) == {}
     now = time.time()
     monkeypatch.setattr(time, 'time', lambda: now)
     pollers = {
