@@ -30,7 +30,7 @@ end=$(($(date +%s) + 60))
 printf '{{"Version": 1, "AccessKeyId": "{key(3600)}", "SecretAccessKey": "secret", '
 printf '"Expiration": "%s"}}' "$(date -u -d @$end +%Y-%m-%dT%H:%M:%SZ)"
 """
-#: What a program writes that gives no credentials, and what botocore makes of that.
+#: Output of a program that gives no credentials, and the exception of botocore for it.
 BAD = {
     'expired': (GOOD.replace('+ 60', '- 60'), 'RuntimeError'),
     'rubbish': ('echo "Please log in"', 'JSONDecodeError'),

@@ -261,5 +261,5 @@ def test_metrics_do_not_wait_and_many_who_look_cost_one_poll(site: Site, proxy: 
     for thread in threads:
         thread.join()
     assert numbers(poller, site.other) == (0, 0, 0, 0)
-    # Of two queues and their dead-letter queues.
+    # Two queues and their dead-letter queues.
     assert proxy.requests['GetQueueAttributes'] == 4
