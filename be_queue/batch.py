@@ -52,8 +52,7 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
     # Imported here, since they take a while and few processes send batches.
     from celery.canvas import maybe_signature
 
-    from be_queue.transport.batch import Batch, Entry
-    from be_queue.transport.circuit_breaker import MAX_FAILURES
+    from be_queue.transport.batch import MAX_FAILURES, Batch, Entry
 
     calls: list[tuple[AsyncResult | None, Exception | None, Entry]] = []
     unreached = 0

@@ -7,15 +7,15 @@ Producers and workers on kombu's own transport read its messages, and it reads t
 
 `channel` is where kombu calls the parts:
 
-* sending: `publishing`, `batch`, `messages`, `circuit_breaker`
-* receiving: `receiving`, `poller`, `capacity`, `gate`, `message_check`
+* sending: `publishing`, `batch`, `messages`
+* receiving: `receiving`, `poller`, `capacity`, `message_check`
 * holding: `qos`, `acks`, `visibility`, `hand_back`, `delays`, `shutdown`
 * queues: `redrive`, `dead_letters`
 * requests to SQS: `requests`, `http_client`, `credentials`, `forks`, `observer`, `sqs_errors`
 """
 
 from be_queue.transport.channel import Channel, Transport
-from be_queue.transport.gate import Gate
 from be_queue.transport.observer import Observer
+from be_queue.transport.receiving import Gate
 
 __all__ = ['Channel', 'Gate', 'Observer', 'Transport']

@@ -74,7 +74,7 @@ class Acks:
             self._plan(BATCH_SECONDS)
 
     def flush(self) -> None:
-        """Delete at once and wait for the answers: no event loop runs. What fails is kept."""
+        """Delete at once and wait for the answers: no event loop runs. A failed delete is kept."""
         with self._lock:
             self._waiting, self._sent = self._sent + self._waiting, []
             self._send_all()

@@ -19,18 +19,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from be_queue.errors import NotSentError
-from be_queue.transport.circuit_breaker import CircuitBreaker
-from be_queue.transport.messages import MAX_BYTES
+from be_queue.transport.messages import BATCH_BYTES, MAX_BYTES
 from be_queue.transport.publishing import SendRequest, collector
 from be_queue.transport.requests import BATCH_SIZE
 
-__all__ = ['Batch', 'Entry']
+__all__ = ['LANES', 'MAX_FAILURES', 'Batch', 'Entry']
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of one SendMessageBatch that every server takes. Since 2025 AWS takes `MAX_BYTES`, but only
-#: a queue that takes messages of that size tells.
-BATCH_BYTES = 256 * 1024
 #: Requests in flight.
 LANES = 8
 #: Requests that wait for a lane: more would be memory, and no faster.
@@ -39,6 +35,8 @@ WAITING = 2
 ATTEMPTS = 5
 #: Seconds of the first pause between them; each is twice as long.
 FIRST_PAUSE_SECONDS = 0.2
+#: Requests in a row without an answer that open the circuit.
+MAX_FAILURES = 3
 
 
 class Entry:
@@ -62,6 +60,32 @@ class Entry:
         )
         error.__cause__ = first if isinstance(first, Exception) else None
         return error
+
+
+class CircuitBreaker:
+    """Stops requests to a server that does not answer: each would wait until its time-out.
+
+    It opens when requests to one SQS server, of any thread, find no answer, and never closes again:
+    it lives as long as one `send_batch`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+        #: Why it is open: the error of the last request; None while it is closed.
+        self.error: Exception | None = None
+
+    def succeeded(self) -> None:
+        """Count an answer of SQS, be it an error."""
+        with self._lock:
+            self._failures = 0
+
+    def failed(self, error: Exception) -> None:
+        """Count a request that found no answer, after all its attempts."""
+        with self._lock:
+            self._failures += 1
+            if self._failures >= MAX_FAILURES and self.error is None:
+                self.error = error
 
 
 class Part:

@@ -24,13 +24,12 @@ from be_queue.transport.acks import Acks
 from be_queue.transport.capacity import Capacity
 from be_queue.transport.dead_letters import DeadLetters
 from be_queue.transport.delays import HELD_SECONDS, Redelivery, due_at, seconds_left
-from be_queue.transport.gate import Gate
 from be_queue.transport.hand_back import HandBack, receive_count
 from be_queue.transport.message_check import MessageCheck, task_consumer
 from be_queue.transport.messages import with_copied_attributes
 from be_queue.transport.observer import Observer, watch_requests
 from be_queue.transport.qos import QoS
-from be_queue.transport.receiving import Receiving
+from be_queue.transport.receiving import Gate, Receiving
 from be_queue.transport.redrive import Redrive
 from be_queue.transport.requests import OnError, OnSuccess, Requests
 from be_queue.transport.shutdown import stop_consuming

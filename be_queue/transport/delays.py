@@ -32,7 +32,7 @@ from typing import Any
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.messages import copy_of
+from be_queue.transport.messages import BATCH_BYTES, copy_of
 from be_queue.transport.requests import BATCH_SIZE
 from be_queue.transport.sqs_errors import RequestError
 from be_queue.transport.visibility import MAX_SECONDS, change_visibility
@@ -55,8 +55,6 @@ MAX_DELAY_SECONDS = 900
 #: Seconds before its time from which on Celery holds a message: the part of a second that a delay
 #: cannot say, and as much again for clocks that differ.
 HELD_SECONDS = 2.0
-#: Bytes of one SendMessageBatch: AWS takes four times as much, older servers this.
-BATCH_BYTES = 256 * 1024
 #: Seconds for which sending a message again is retried.
 RETRY_LIMIT_SECONDS = 60.0
 #: Seconds until a message that SQS did not take from a batch is retried.

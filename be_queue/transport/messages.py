@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 __all__ = [
+    'BATCH_BYTES',
     'MAX_BYTES',
     'attributes_size',
     'copy_of',
@@ -21,6 +22,9 @@ __all__ = [
 
 #: Bytes of the largest message that any queue takes.
 MAX_BYTES = 1024 * 1024
+#: Bytes of one SendMessageBatch that every server takes. Since 2025 AWS takes `MAX_BYTES`, but only
+#: a queue that takes messages of that size tells.
+BATCH_BYTES = 256 * 1024
 #: SQS takes up to 128 letters, digits and punctuation marks of ASCII as an id or group.
 LEGAL = re.compile(r'[!-~]{1,128}')
 

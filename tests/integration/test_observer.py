@@ -1,4 +1,4 @@
-"""What the observer of a channel is told of messages, on a real SQS server."""
+"""The observer of a channel sees each message, on a real SQS server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a channel receives, from a real SQS server, as its children take the work.
+"""A channel receives from a real SQS server as its children take the work.
 
 The event loop is kombu's; a child is a timer.
 """

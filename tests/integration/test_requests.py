@@ -1,4 +1,4 @@
-"""What an observer is told of requests to SQS, blocking ones and those from the event loop."""
+"""Requests to SQS: how the observer sees them end, and many in flight at a time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from kombu.asynchronous import Hub
 
 from be_queue.transport import requests
-from be_queue.transport.observer import watch_requests
+from be_queue.transport.http_client import MAX_REQUESTS
+from be_queue.transport.observer import Observer, watch_requests
+from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import requests_in_loop, turn_until
 from tests.support.noting import Noting
 from tests.support.sqs import client_of
 
+#: Seconds that SQS may take for a receive: longer than the test waits for anything.
+LONG = 600
 STATUSES = [
     (faulty.status(400, 'RequestThrottled'), 'throttled'),
     (faulty.status(403, 'AccessDenied'), 'denied'),
@@ -95,3 +99,36 @@ def test_requests_that_botocore_sends_again_are_counted_each(proxy: FaultySqs) -
     with pytest.raises(ClientError):
         client.list_queues()
     assert noted.requests == 2 * [('ListQueues', 'server error')]
+
+
+def test_long_polls_of_many_queues_keep_no_delete_waiting(
+    scene: Scene, proxy: FaultySqs, hub: Hub
+) -> None:
+    app = scene.app(proxy.url)
+    scene.declare(app)
+    url = scene.url(scene.work)
+    ended: list[Any] = []
+    deleted: list[Any] = []
+    with app.connection_for_read() as connection:
+        requests = requests_in_loop(
+            hub, connection.default_channel.blocking_sqs(scene.work), Observer()
+        )
+        proxy.fail('ReceiveMessage', faulty.no_answer)
+        for _ in range(MAX_REQUESTS + 1):
+            requests.call('', 'ReceiveMessage', {'QueueUrl': url}, ended.append, ended.append, LONG)
+        turn_until(
+            hub, lambda: proxy.requests['ReceiveMessage'] >= MAX_REQUESTS, 'they wait on SQS'
+        )
+        entries = [{'Id': '0', 'ReceiptHandle': 'unknown'}]
+        requests.call(
+            '',
+            'DeleteMessageBatch',
+            {'QueueUrl': url, 'Entries': entries},
+            deleted.append,
+            deleted.append,
+        )
+        turn_until(hub, lambda: deleted, 'the delete is answered')
+        turn_until(
+            hub, lambda: proxy.requests['ReceiveMessage'] > MAX_REQUESTS, 'no queue is left out'
+        )
+        assert not ended
