@@ -85,7 +85,7 @@ class Config(VaultSettings):
     platform_queue_name: str = PLATFORM_QUEUE
     #: Short names of the queues that this worker consumes, separated by commas; by default those
     #: of the mapping. Celery's own queue is always among them.
-    consume_queues: str | None = None
+    consume_queues: types.Names = Field(default=None, validate_default=False)
     #: Make missing queues, and fix redrive policies; else the start verifies them.
     sqs_create_queues: bool = True
     #: Send tasks that the mapping does not have, to the queue of Celery's own tasks.
@@ -134,7 +134,7 @@ class Config(VaultSettings):
     #: The least that is logged.
     log_level: types.LogLevel = 'INFO'
     #: Levels of single loggers and those below them: ``sqlalchemy.engine=INFO,kombu=DEBUG``.
-    log_levels: types.LogLevels = ''
+    log_levels: types.LogLevels = Field(default_factory=dict, validate_default=False)
     #: ``auto`` is ``console`` on a terminal or when ``env`` is local, else ``json``.
     log_format: types.LogFormat = 'auto'
 
@@ -266,13 +266,6 @@ class Config(VaultSettings):
         return f'http://test:test@127.0.0.1:{port}' if port else self.sqs_endpoint_url or ''
 
     @property
-    def consumed_names(self) -> list[str] | None:
-        """The names in ``consume_queues``; None when it is not set."""
-        if self.consume_queues is None:
-            return None
-        return [name for name in map(str.strip, self.consume_queues.split(',')) if name]
-
-    @property
     def var_dir(self) -> Path:
         """Where local state is kept."""
         return ROOT / 'var'
@@ -286,11 +279,6 @@ class Config(VaultSettings):
     def ratelimit_url(self) -> str | None:
         """Where the rate-limit service takes requests; None when there is none."""
         return types.ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
-
-    @property
-    def logger_levels(self) -> dict[str, str]:
-        """The levels of ``log_levels`` by the logger's name."""
-        return types.levels_of(self.log_levels)
 
     @property
     def is_traced(self) -> bool:

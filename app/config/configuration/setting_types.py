@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
+from pydantic_settings import NoDecode
 
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 EMBEDDED_PORT = 4566
@@ -30,15 +31,6 @@ def _allow(allowed: str, fits: Callable[[Any], object]) -> AfterValidator:
 
 def _match(pattern: str, allowed: str) -> AfterValidator:
     return _allow(allowed, re.compile(pattern).fullmatch)
-
-
-def _readable_by(parse: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
-        if text:
-            parse(text)
-        return text
-
-    return AfterValidator(check)
 
 
 def _is_http_url(text: str) -> bool:
@@ -93,10 +85,14 @@ def ratelimit_url(text: str) -> str:
     return f'{url.scheme}://{host}{url.path.rstrip("/").removesuffix("/json")}/json'
 
 
-def levels_of(text: str) -> dict[str, str]:
+def _names(text: str) -> list[str]:
+    return [name for name in map(str.strip, text.split(',')) if name]
+
+
+def _levels(text: str) -> dict[str, str]:
     """Return the level of each logger in ``logger=LEVEL,logger=LEVEL``; raise ValueError."""
     levels = {}
-    for part in filter(None, map(str.strip, text.split(','))):
+    for part in _names(text):
         logger, _, level = (word.strip() for word in part.partition('='))
         if not logger or level.upper() not in LEVELS:
             raise ValueError(
@@ -116,7 +112,8 @@ LogLevel = Annotated[
     Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'],
     BeforeValidator(lambda text: str(text).upper()),
 ]
-LogLevels = Annotated[str, _readable_by(levels_of)]
+Names = Annotated[list[str] | None, NoDecode, BeforeValidator(_names)]
+LogLevels = Annotated[dict[str, str], NoDecode, BeforeValidator(_levels)]
 LogFormat = Annotated[
     Literal['auto', 'json', 'console'], BeforeValidator(lambda text: str(text).lower())
 ]
@@ -150,7 +147,7 @@ OtlpEndpoint = Annotated[
         _is_without_login,
     ),
 ]
-RatelimitHost = Annotated[str, _readable_by(ratelimit_url)]
+RatelimitHost = Annotated[str, AfterValidator(lambda text: ratelimit_url(text) and text)]
 SentryDsn = Annotated[
     SecretStr, _allow('a DSN such as https://KEY@sentry.example.com/42', _is_sentry_dsn)
 ]

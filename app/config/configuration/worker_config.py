@@ -38,9 +38,10 @@ class WorkerConfig(be_queue.Config):
             platform_queue_name=config.platform_queue_name,
         )
         try:
-            queues.consume_only(config.consumed_names)
+            queues.consume_only(config.consume_queues)
         except MappingError as error:
-            raise ConfigError(f'CONSUME_QUEUES={config.consume_queues!r}: {error}') from None
+            given = ','.join(config.consume_queues or ())
+            raise ConfigError(f'CONSUME_QUEUES={given!r}: {error}') from None
         self.APP = config
         warn_of_misspelt()
         super().__init__(

@@ -60,7 +60,7 @@ def setup(
         _install(formatter, process, descriptor)
     else:
         _install(ConsoleFormatter(_has_colours(descriptor)), process, descriptor)
-    _set_levels(level or config.log_level, config.logger_levels)
+    _set_levels(level or config.log_level, config.log_levels)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
