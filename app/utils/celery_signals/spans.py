@@ -10,7 +10,7 @@ from celery.exceptions import Reject
 from app.redaction import redacted
 from app.utils import tracing
 from app.utils.role import Role
-from app.utils.tracing import headers, spans
+from app.utils.tracing import spans
 from be_queue.tracing import trace_sends
 
 __all__ = ['connect']
@@ -34,7 +34,7 @@ def connect(role: Role) -> None:
 
 
 def _received(request: Any, **_: Any) -> None:
-    request.request_dict[headers.TAKEN_AT] = headers.sqs_sent_at(request.message.delivery_info)
+    request.request_dict[spans.TAKEN_AT] = spans.sqs_sent_at(request.message.delivery_info)
 
 
 def _lost(sender: Task, exception: Exception, **_: Any) -> None:

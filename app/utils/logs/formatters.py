@@ -16,8 +16,8 @@ from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
 
 from app.redaction import redacted
 from app.utils.logs.context import CELERY_LOGGERS
-from app.utils.long_text import MAX_TEXT, shortened
 from be_queue.redact import redact
+from be_queue.text import MAX_TEXT, shortened
 
 __all__ = ['ConsoleFormatter', 'JsonFormatter']
 

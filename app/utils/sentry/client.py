@@ -16,12 +16,11 @@ from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
 from app import redaction
 from app.config.configuration import Config
-from app.utils.long_text import MAX_TEXT, shortened
 from app.utils.role import Role
 from app.utils.sentry.transport import Transport
 from app.utils.soft_time_limit import put_off
 from be_queue.redact import redact
-from be_queue.text import storable
+from be_queue.text import MAX_TEXT, shortened, storable
 
 __all__ = ['MAX_REPORT', 'scrub', 'start', 'stop']
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.redaction import redacted
-from app.utils.long_text import shortened
+from be_queue.text import shortened
 
 __all__ = ['masked']
 

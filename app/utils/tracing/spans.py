@@ -13,10 +13,12 @@ from typing import Any
 import opentracing  # type: ignore[import-untyped]
 
 from app.redaction import redacted
-from app.utils.tracing import headers
-from be_queue.tracing import mark_failed
+from be_queue.tracing import JAEGER, SENT_AT, W3C, in_both_forms, mark_failed
 
-__all__ = ['ended', 'failed', 'lost', 'started']
+__all__ = ['TAKEN_AT', 'context', 'ended', 'failed', 'lost', 'sent_at', 'sqs_sent_at', 'started']
+
+#: Header under which the time at which SQS took the message reaches the pool process.
+TAKEN_AT = 'trace_taken_at'
 
 #: Attribute of a request: the scope in which its span is the active one.
 _SCOPE = '_trace_scope'
@@ -73,7 +75,7 @@ def lost(name: str, message_headers: Mapping[str, Any], began: float, error: Exc
     tracer = opentracing.global_tracer()
     span = tracer.start_span(
         f'run {name}',
-        child_of=headers.context(tracer, message_headers),
+        child_of=context(tracer, message_headers),
         tags=_tags(name, message_headers['id'], message_headers),
         start_time=began,
         ignore_active_span=True,
@@ -83,19 +85,44 @@ def lost(name: str, message_headers: Mapping[str, Any], began: float, error: Exc
     span.finish()
 
 
+def context(tracer: Any, headers: Mapping[str, Any]) -> Any:
+    """Return the context in which the task was sent; None when it was sent without."""
+    found = in_both_forms({name: headers.get(name) for name in (JAEGER, W3C)})
+    return tracer.extract(opentracing.Format.TEXT_MAP, found) if found else None
+
+
+def sent_at(headers: Mapping[str, Any], now: float) -> float | None:
+    """Return when the task was sent, in seconds since 1970; None when no header says so.
+
+    The sender's time is better than SQS's, which for a delayed task is when it was last sent again.
+    A time in the future, by a clock that is ahead, counts as ``now``.
+    """
+    for name in (SENT_AT, TAKEN_AT):
+        given = headers.get(name)
+        if isinstance(given, (int, float)) and given > 0:
+            return min(float(given), now)
+    return None
+
+
+def sqs_sent_at(delivery_info: Mapping[str, Any] | None) -> float | None:
+    """Return when SQS took a received message, in seconds since 1970."""
+    message = (delivery_info or {}).get('sqs_message') or {}
+    milliseconds = (message.get('Attributes') or {}).get('SentTimestamp')
+    return int(milliseconds) / 1000 if milliseconds else None
+
+
 def _begun(
     tracer: Any, name: str, message_headers: Mapping[str, Any], tags: dict[str, Any], began: float
 ) -> Any:
     """Return the span of the run, after one for the wait before it."""
-    parent = headers.context(tracer, message_headers)
-    sent_at = headers.sent_at(message_headers, began)
-    references = None
-    if sent_at is not None:
+    parent = context(tracer, message_headers)
+    sent, references = sent_at(message_headers, began), None
+    if sent is not None:
         wait = tracer.start_span(
             f'wait {name}',
             child_of=parent,
             tags=dict(tags),
-            start_time=sent_at,
+            start_time=sent,
             ignore_active_span=True,
         )
         wait.finish(began)
@@ -123,7 +150,7 @@ def _tags(name: str, task_id: str, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trace_id(span: Any) -> str:
-    context = span.context
+    found = span.context
     # OpenTelemetry's is in a wrapping.
-    number = context.trace_id if hasattr(context, 'trace_id') else context.unwrap().trace_id
+    number = found.trace_id if hasattr(found, 'trace_id') else found.unwrap().trace_id
     return f'{number:032x}'

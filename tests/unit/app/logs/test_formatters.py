@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from app import redaction
 from app.utils.logs.formatters import ConsoleFormatter, JsonFormatter
-from app.utils.long_text import MAX_TEXT
+from be_queue.text import MAX_TEXT
 from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
 
 IDENTITY = {'service': 'payments', 'env': 'prod', 'release': '1.2.3'}
