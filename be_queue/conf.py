@@ -142,7 +142,7 @@ class Config:
             # A message is deleted after its result is stored, and comes back when its child dies.
             'task_acks_late': True,
             'task_reject_on_worker_lost': True,
-            'worker_consumer': 'be_queue.worker:Consumer',
+            'worker_consumer': 'be_queue.consumer:Consumer',
             # A message for each child. The transport adds to that while tasks are short.
             'worker_prefetch_multiplier': 1,
             # The first result makes the tables: a producer may be unable to reach the database, and

@@ -176,7 +176,7 @@ class DeadLetters:
             return False
         task = _task_name(message)
         if not was_checked:
-            who = 'task' if 'received_at' in info else 'consumer'  # as in app/monitor
+            who = 'task' if 'received_at' in info else 'consumer'  # as in be_queue/worker/monitor
             self.move(tag, f'rejected by its {who}: {task}', is_disposable=True)
         elif task in current_app.tasks:
             self.move(tag, f'refused by Celery: {task}')

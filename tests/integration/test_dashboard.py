@@ -17,9 +17,9 @@ import pytest
 from celery import Celery, states
 from sqlalchemy import NullPool, create_engine
 
-from app.monitor.table import TaskTable
-from app.utils import heartbeat
 from be_queue import Config, Queue, Queues
+from be_queue.worker import heartbeat
+from be_queue.worker.monitor.table import TaskTable
 from tests.support.postgres import PostgresServer
 from tests.support.process import running
 from tests.support.sqs import SqsServer
@@ -131,7 +131,7 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
     url = sqs.client().create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
     sqs.client().send_message(QueueUrl=url, MessageBody='a dead letter')
     count = (
-        'from app.utils.metrics.metrics import *\n'
+        'from be_queue.worker.metrics.metrics import *\n'
         f'label = dict(name="add", queue="{site.queue("add")}")\n'
         'CONSUMER_TASKS.labels(state="RECEIVED", **label).inc(1234)\n'
         'CONSUMER_TASKS.labels(state="FAILURE", **label).inc()\n'

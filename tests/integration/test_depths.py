@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from celery import Celery
 
-from app.web import depths
-from app.web.depths import DepthPoller
 from be_queue import Config, Queue, Queues
+from be_queue.worker.web import depths
+from be_queue.worker.web.depths import DepthPoller
 from tests.support.faulty import FaultySqs, Handler, no_answer, status
 from tests.support.samples import samples
 from tests.support.sqs import SqsServer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.utils.celery_signals.lost_copies import LostCopies
 from be_queue import NotSentError
 from be_queue.transport import publishing
+from be_queue.worker.celery_signals.lost_copies import LostCopies
 from tests.integration.sending import Site, only, proxy, server, site
 from tests.support.faulty import FaultySqs, status
 

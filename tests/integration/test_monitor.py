@@ -17,8 +17,8 @@ from celery import Celery
 from psycopg.rows import dict_row
 from sqlalchemy import NullPool, select
 
-from app.monitor.table import TASKS, TaskTable, open_engine
 from be_queue import Config, Queue, Queues
+from be_queue.worker.monitor.table import TASKS, TaskTable, open_engine
 from tests.support.postgres import PostgresServer
 from tests.support.process import Program, running
 from tests.support.proxy import Proxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.web.metrics import ProcessCollector
+from be_queue.worker.web.metrics import ProcessCollector
 from tests.support.process import running
 
 KILLS = 3

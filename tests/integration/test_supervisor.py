@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 
 PROGRAM = """
 import json, logging, os, signal, sys, threading, time
-from app.supervisor import Child, Supervisor
+from be_queue.worker.supervisor import Child, Supervisor
 
 def child(name, script, **options):
     return Child(name, ['sh', '-c', f'cd $FOLDER; touch {name}; {script}'], **options)

@@ -18,8 +18,8 @@ from celery import Celery
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.web.metrics import HeartbeatCollector, ProcessCollector
 from be_queue import Config, Queue, Queues
+from be_queue.worker.web.metrics import HeartbeatCollector, ProcessCollector
 from tests.support.ports import free_port
 from tests.support.process import bare_environment
 from tests.support.tree import children, command_line, descendants, kill

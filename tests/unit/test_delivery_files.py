@@ -12,9 +12,9 @@ import yaml
 
 from app.config.configuration import Config
 from app.config.queues import QUEUES
-from app.utils.ratelimit import service as protocol
-from app.utils.ratelimit.limiter import Fault, LimiterError
 from be_queue.environment import known_settings
+from be_queue.worker.ratelimit import service as protocol
+from be_queue.worker.ratelimit.limiter import Fault, LimiterError
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / 'Dockerfile').read_text()

@@ -10,15 +10,15 @@ from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from app.config.configuration import Config, ConfigError
-from app.config.vault import login
-from app.utils import vault
-from app.utils.idempotency import Guard, lock_key
-from app.utils.vault import database, lease_keeper
-from app.utils.vault.lease_keeper import LeaseKeeper
-from app.utils.vault.shared_login import SharedLogin
+from app.config.configuration import Config
 from be_queue import SettingError
 from be_queue.results import engine_options
+from be_queue.worker import vault
+from be_queue.worker.idempotency import Guard, lock_key
+from be_queue.worker.settings import ConfigError
+from be_queue.worker.vault import database, lease_keeper, login
+from be_queue.worker.vault.lease_keeper import LeaseKeeper
+from be_queue.worker.vault.shared_login import SharedLogin
 from tests.integration.vault.conftest import POLICY, Read, user
 from tests.support.faulty import no_answer
 from tests.support.faulty_service import says

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import threading
 
-from app.web import checks
-from app.web.checks import TIMEOUT_SECONDS, Check, faults
+from be_queue.worker.web import checks
+from be_queue.worker.web.checks import TIMEOUT_SECONDS, Check, faults
 from tests.support.waiting import wait_until
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
-from app.config.configuration import Config, ConfigError, WorkerConfig, configuration
-from app.config.configuration.worker_config import TASK_TIME_LIMIT
+from app.config.configuration import Config, WorkerConfig
 from be_queue import Queue, Queues, SettingError
+from be_queue.worker.settings import ConfigError, forget, use
+from be_queue.worker.settings.worker_config import TASK_TIME_LIMIT
 
 QUEUES = [Queue(queue_name='add', task='add')]
 
@@ -312,8 +313,9 @@ class Mine(Config):
         ({'BUCKET': 'b', 'PART': '{"token": "hush"}'}, 'PART.COUNT is missing: it must be set'),
     ],
 )
-def test_a_fault_shows_no_other_setting_and_no_secret(configured, monkeypatch, variables, line):
-    monkeypatch.setattr(configuration, 'Config', Mine)
+def test_a_fault_shows_no_other_setting_and_no_secret(configured, variables, line):
+    forget()
+    use(Mine)
     secrets = {'VAULT_TOKEN': 'hush', 'SENTRY_DSN': 'https://hush@sentry.example.com/1'}
     with pytest.raises(ConfigError) as caught:
         configured(**secrets, **variables)

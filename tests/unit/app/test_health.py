@@ -7,8 +7,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from app.web.checks import Check, broker_probe, results_probe
-from app.web.health import STUCK_SECONDS, health
+from be_queue.worker.web.checks import Check, broker_probe, results_probe
+from be_queue.worker.web.health import STUCK_SECONDS, health
 from tests.support.waiting import wait_until
 
 

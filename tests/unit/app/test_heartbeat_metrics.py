@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.utils import heartbeat
-from app.utils.heartbeat import Load, Poller, State
-from app.web.metrics import POLLER_STATES, HeartbeatCollector
+from be_queue.worker import heartbeat
+from be_queue.worker.heartbeat import Load, Poller, State
+from be_queue.worker.web.metrics import POLLER_STATES, HeartbeatCollector
 
 Values = dict[tuple[str, ...], float]
 

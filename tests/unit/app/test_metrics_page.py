@@ -19,14 +19,14 @@ from importlib import import_module
 from celery import Celery
 from prometheus_client import REGISTRY
 
-import app.utils.metrics
+import be_queue.worker.metrics
 from app.config.configuration import load_config
-from app.utils import heartbeat
-from app.web.depths import Depth, DepthPoller
-from app.web.metrics import registry_of
-from app.web.metrics import ProcessCollector
+from be_queue.worker import heartbeat
+from be_queue.worker.web.depths import Depth, DepthPoller
+from be_queue.worker.web.metrics import registry_of
+from be_queue.worker.web.metrics import ProcessCollector
 
-for module in pkgutil.iter_modules(app.utils.metrics.__path__, 'app.utils.metrics.'):
+for module in pkgutil.iter_modules(be_queue.worker.metrics.__path__, 'be_queue.worker.metrics.'):
     import_module(module.name)
 config = load_config()
 pollers, load = {'q': heartbeat.Poller('idle', time.time())}, heartbeat.Load(1, 0, None, {'q': 0})

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.preflight import listen, prepare_metrics_directory
-from app.start_error import StartError
+from be_queue.worker.preflight import listen, prepare_metrics_directory
+from be_queue.worker.start_error import StartError
 
 EARLIER = 'counter_7-0.db gauge_livemostrecent_7.db worker.json worker.17'
 

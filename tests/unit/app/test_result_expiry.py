@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 from celery import Celery
 
-from app.utils import result_expiry
+from be_queue.worker import result_expiry
 
 
 def test_a_deletion_is_sent_within_the_hour_and_each_day(caplog: pytest.LogCaptureFixture) -> None:

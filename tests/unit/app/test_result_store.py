@@ -6,10 +6,10 @@ import pytest
 from celery import Celery, states
 from kombu.asynchronous import Hub
 
-from app.utils.metrics.metrics import REGISTRY
-from app.utils.result_store import install
-from app.utils.role import Role
 from be_queue import SettingError
+from be_queue.worker.metrics.metrics import REGISTRY
+from be_queue.worker.result_store import install
+from be_queue.worker.role import Role
 from tests.support.counted_since import Counted
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from app import local, server
-from app.config.configuration import Config, WorkerConfig
-from app.start_error import StartError
-from app.supervisor import Supervisor
+from app.config.configuration import Config
+from app.config.queues import QUEUES
 from be_queue import Queue, Queues
+from be_queue.worker import local, server
+from be_queue.worker.start_error import StartError
+from be_queue.worker.supervisor import Supervisor
 from examples.client.__main__ import QUEUES as SENT
 
 
@@ -24,16 +25,16 @@ def test_the_port_of_another_program_is_told(configured: Callable[..., Config]) 
 
 
 def test_the_demo_client_is_named_while_its_tasks_are_mapped(
-    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, caplog
+    configured: Callable[..., Config], caplog: pytest.LogCaptureFixture
 ) -> None:
+    configured()
     caplog.set_level('INFO')
-    worker_config = WorkerConfig(configured())
+    mapping = Queues(QUEUES).build_celery('local')
     assert {queue.task for queue in SENT} == local.DEMO_TASKS
-    server._announce('http://127.0.0.1:1', worker_config)
+    server._announce(mapping, 'http://127.0.0.1:1', 'http://127.0.0.1:2')
     assert 'send a first task: ' in caplog.text
     caplog.clear()
     own = Queues([Queue(queue_name='own', task='own')]).build_celery('local')
-    monkeypatch.setattr(server, 'QUEUES', own)
-    server._announce('http://127.0.0.1:1', worker_config)
+    server._announce(own, 'http://127.0.0.1:1', 'http://127.0.0.1:2')
     assert 'task own comes from' in caplog.text
     assert 'examples.client' not in caplog.text

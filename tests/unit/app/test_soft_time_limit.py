@@ -5,8 +5,8 @@ import threading
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
-from app.utils import soft_time_limit
-from app.utils.soft_time_limit import put_off
+from be_queue.worker import soft_time_limit
+from be_queue.worker.soft_time_limit import put_off
 from tests.support.soft_limit import applying, strike
 
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 
-from app.utils import unsupported
 from be_queue import SettingError
+from be_queue.worker import unsupported
 
 
 def test_another_pool_is_refused() -> None:

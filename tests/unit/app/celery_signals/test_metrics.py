@@ -13,9 +13,9 @@ from celery.app.trace import build_tracer
 from celery.backends.cache import CacheBackend
 from celery.exceptions import Ignore, Reject
 
-from app.utils import soft_time_limit
-from app.utils.celery_signals.metrics import UNKNOWN, labelled, queue_of
-from app.utils.metrics.metrics import REGISTRY
+from be_queue.worker import soft_time_limit
+from be_queue.worker.celery_signals.metrics import UNKNOWN, labelled, queue_of
+from be_queue.worker.metrics.metrics import REGISTRY
 from tests.support.counted_since import Counted
 
 QUEUE = 'unit-tests'

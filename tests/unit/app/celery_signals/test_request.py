@@ -10,7 +10,7 @@ from celery import Celery, Task, chain, chord
 from celery.exceptions import TimeLimitExceeded
 from kombu import Message
 
-from app.utils.celery_signals.request import Request
+from be_queue.worker.celery_signals.request import Request
 
 #: Queues of kombu's own transport in memory.
 WORK, ERRBACKS = 'lost-child-work', 'lost-child-errbacks'

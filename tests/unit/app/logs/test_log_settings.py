@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.config.configuration import ConfigError
+from be_queue.worker.settings import ConfigError
 
 
 def test_by_default_the_format_is_chosen_and_no_logger_is_special(configured) -> None:

@@ -12,10 +12,17 @@ from collections.abc import Callable
 import pytest
 from kombu.asynchronous import Hub
 
-from app.utils.metrics.metrics import REGISTRY
-from app.utils.ratelimit import permits as module
-from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
-from app.utils.ratelimit.permits import MAX_FAILURES, MAX_PERMITS, OnError, OnGrant, Permits, State
+from be_queue.worker.metrics.metrics import REGISTRY
+from be_queue.worker.ratelimit import permits as module
+from be_queue.worker.ratelimit.limiter import Fault, Grant, LimiterError
+from be_queue.worker.ratelimit.permits import (
+    MAX_FAILURES,
+    MAX_PERMITS,
+    OnError,
+    OnGrant,
+    Permits,
+    State,
+)
 from tests.support.loop import turn_until
 
 QUEUES = (f'queue-{number}' for number in itertools.count())

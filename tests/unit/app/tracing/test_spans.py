@@ -9,8 +9,8 @@ import pytest
 from celery.app.task import Context
 from opentracing import Format
 
-from app.utils.tracing import spans
 from be_queue.tracing import SENT_AT, W3C
+from be_queue.worker.tracing import spans
 from tests.unit.app.tracing.conftest import Traced
 
 SENDER = f'00-{10:032x}-{11:016x}-01'
@@ -83,7 +83,7 @@ def test_the_request_has_the_traces_id_sampled_or_not(traced: Traced) -> None:
 
 
 def test_a_span_of_the_tasks_own_is_a_child_of_the_run(traced: Traced) -> None:
-    from app.utils.tracing import tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         task = request()
@@ -97,7 +97,7 @@ def test_a_span_of_the_tasks_own_is_a_child_of_the_run(traced: Traced) -> None:
 
 
 def test_a_task_that_is_called_within_another_is_its_child(traced: Traced) -> None:
-    from app.utils.tracing import tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         outer = request(id='outer')
@@ -164,7 +164,7 @@ def test_what_ends_without_a_start_is_left_alone(traced: Traced) -> None:
 def test_a_span_that_a_task_leaves_active_costs_neither_it_nor_the_next_its_own(
     traced: Traced,
 ) -> None:
-    from app.utils.tracing import tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         for task_id in ('first', 'second'):

@@ -1,0 +1,97 @@
+"""Where Vault is, how to log in, and which settings come from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_serializer, field_validator
+from pydantic_settings import BaseSettings
+
+from be_queue.redact import MASK
+from be_queue.worker.vault.secret_paths import names, parse
+
+__all__ = ['VaultSettings']
+
+MountPath = Annotated[str, Field(pattern=r'^[^/\s][^\s?#]*$')]
+
+
+class VaultSettings(BaseSettings):
+    """How to log in to HashiCorp Vault, and which settings come from there."""
+
+    #: URL of Vault; off until it is set.
+    vault_addr: str | None = None
+    vault_namespace: str | None = None
+    #: The certificates by which Vault's is checked, a file or a folder; by default the system's.
+    vault_cacert: Path | None = None
+    #: Seconds for a request. The start takes three times as long at most, and one to log out.
+    vault_timeout: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+
+    #: How to log in; by default the one way of which a setting below is given.
+    vault_auth_method: Literal['token', 'approle', 'kubernetes', 'aws'] | None = None
+    #: Where that way is mounted; by default at its name.
+    vault_auth_mount: MountPath | None = None
+    #: A token, or a file that another program, such as Vault's agent, keeps one in.
+    vault_token: SecretStr | None = None
+    vault_token_file: Path | None = None
+    vault_role_id: str | None = None
+    vault_secret_id: SecretStr | None = None
+    vault_k8s_role: str | None = None
+    #: The service account's token.
+    vault_k8s_token_file: Path = Path('/var/run/secrets/kubernetes.io/serviceaccount/token')
+    vault_aws_role: str | None = None
+    #: What Vault wants in the header X-Vault-AWS-IAM-Server-ID, if it does.
+    vault_aws_server_id: str | None = None
+    #: The region whose STS Vault asks who we are; by default the global one.
+    vault_aws_sts_region: str | None = None
+
+    #: Where the KV engine, version 2, is mounted.
+    vault_kv_mount: MountPath = 'secret'
+    #: Settings and where they are: ``NAME=path#field,NAME=path#field``.
+    vault_secrets: str = ''
+    #: The role of the database engine that logs in to the result database, and its mount.
+    vault_db_role: MountPath | None = None
+    vault_db_mount: MountPath = 'database'
+
+    @field_validator('vault_addr')
+    @classmethod
+    def _legal_addr(cls, text: str | None) -> str | None:
+        if text and not _is_address(text):
+            raise ValueError('http:// or https://, a host and a port, such as https://vault:8200')
+        return text
+
+    @field_validator('vault_cacert')
+    @classmethod
+    def _legal_cacert(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.exists():
+            raise ValueError('a file or a folder that is there')
+        return path
+
+    @field_validator('vault_secrets')
+    @classmethod
+    def _legal_secrets(cls, text: str) -> str:
+        parse(text)
+        return text
+
+    @field_serializer('*', mode='wrap', when_used='always', check_fields=False)
+    def _hide(self, value: Any, serialize: Any, info: Any) -> Any:
+        return MASK if info.field_name in names(self.vault_secrets) else serialize(value)
+
+    def __repr_args__(self) -> Any:
+        hidden = names(self.vault_secrets)
+        return [(n, MASK if n in hidden else v) for n, v in super().__repr_args__()]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        # A port that is none is seen only when it is asked for.
+        return (
+            url.scheme in ('http', 'https')
+            and bool(url.hostname)
+            and url.port != 0
+            and (not url.username)
+        )
+    except ValueError:
+        return False
