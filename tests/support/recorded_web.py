@@ -8,7 +8,7 @@ from pathlib import Path
 from app.config.configuration import Config
 from be_queue.worker import processes
 from be_queue.worker.role import Role
-from be_queue.worker.web import create_app
+from app.web import create_app
 
 __all__ = ['create_app']
 

@@ -28,7 +28,7 @@ ARGUMENT = 'an-argument-of-a-task'
 
 def web() -> None:
     """Serve a request that fails, one that is not found, and one that is served."""
-    from be_queue.worker.web import create_app
+    from app.web import create_app
 
     app = create_app()
     processes.start(Role.WEB)

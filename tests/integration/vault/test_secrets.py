@@ -129,6 +129,7 @@ import logging, os, traceback
 logging.basicConfig(level=logging.DEBUG)
 from app.config.configuration import load_config
 from app.worker import app, worker_config
+from be_queue.worker.settings import forget
 config = load_config()
 print(repr(config), config.model_dump(), config.model_dump_json(), repr(worker_config))
 print(app.bugreport(), app.backend.as_uri(), app.conf.humanize(with_defaults=True))

@@ -19,12 +19,11 @@ from importlib import import_module
 from celery import Celery
 from prometheus_client import REGISTRY
 
-import be_queue.worker.metrics
 from app.config.configuration import load_config
+import be_queue.worker.metrics
 from be_queue.worker import heartbeat
 from be_queue.worker.web.depths import Depth, DepthPoller
-from be_queue.worker.web.metrics import registry_of
-from be_queue.worker.web.metrics import ProcessCollector
+from be_queue.worker.web.metrics import ProcessCollector, registry_of
 
 for module in pkgutil.iter_modules(be_queue.worker.metrics.__path__, 'be_queue.worker.metrics.'):
     import_module(module.name)
