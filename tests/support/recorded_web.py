@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from app.config.configuration import Config
+from app.web import create_app
 from be_queue.worker import processes
 from be_queue.worker.role import Role
-from app.web import create_app
 
 __all__ = ['create_app']
 
