@@ -53,7 +53,10 @@ def test_from_the_queues_that_it_consumes_to_a_warm_stop(
     variables = {'CONSUME_QUEUES': names, 'QUEUE_DEPTH_INTERVAL': '0.2'}
     with site.server(**ending.IMPORTS, **variables) as server:
         pids = list(server.processes())
-        assert json.loads(server.get('/readyz')[1])['pollers'].keys() == {slow, celery}
+        wait_until(
+            lambda: json.loads(server.get('/readyz')[1])['pollers'].keys() == {slow, celery},
+            'the pollers of both are shown',
+        )
         lines = [line for line in server.log.splitlines() if ' comes from queue ' in line]
         assert [slow in line for line in lines] == [True]
 

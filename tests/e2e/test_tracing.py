@@ -237,7 +237,7 @@ def test_otlp_arrives_and_a_collector_that_fails_or_hangs_holds_nothing_up(site:
         _, child_id = sent.get(timeout=30)
         ran = received.wait_task('run add', child_id)
         names = ['run add', 'wait add', 'send add', 'own', f'run {TRACED}', f'wait {TRACED}']
-        assert parents(received, ran) == names
+        wait_until(lambda: parents(received, ran) == names, 'every span is there')
         assert (ran.trace, ran.kind) == (10, 'CONSUMER')
 
         def run_some() -> None:

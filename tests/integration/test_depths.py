@@ -10,9 +10,8 @@ import pytest
 from celery import Celery
 
 from be_queue import Config, Queue, Queues
-from be_queue.worker.web import depths
 from be_queue.worker.web.depths import DepthPoller
-from tests.support.faulty import FaultySqs, Handler, no_answer, status
+from tests.support.faulty import FaultySqs, Handler, reset, status
 from tests.support.samples import samples
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
@@ -176,10 +175,8 @@ def test_a_right_that_is_missing_is_named(
 def test_an_outage_leaves_the_last_numbers_which_grow_old(
     site: Site,
     proxy: FaultySqs,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setitem(depths.CLIENT_CONFIG, 'read_timeout', 0.2)
     poller = site.poller(proxy.url)
     poller.poll(0)
     before = metrics(poller, site.name)
@@ -189,7 +186,7 @@ def test_an_outage_leaves_the_last_numbers_which_grow_old(
     poller.poll(0)
     # The same question twice: each of the other queues would only wait as long.
     assert proxy.requests['GetQueueAttributes'] == asked + 2
-    proxy.fail('*', no_answer)
+    proxy.fail('*', reset)
     poller.poll(0)
     during = metrics(poller, site.name)
     assert during['messages visible'] == before['messages visible'] == 0

@@ -156,7 +156,7 @@ def waits(consumer: Consumer) -> bool:
 
 
 def test_what_is_handed_back_at_the_end(scene: Scene, hub: Hub) -> None:
-    with consuming(scene, hub, wait_time_seconds=1) as consumer:
+    with consuming(scene, hub, wait_time_seconds=20) as consumer:
         turn_until(hub, lambda: waits(consumer), 'a receive waits')
         send(scene, 1)
     assert consumer.noted.releases == [(scene.work, 1)]
