@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from app.utils import heartbeat
 from tests.support import faulty
 from tests.support.counted import Counted
 from tests.support.fleet import fleet, limited
@@ -97,10 +99,13 @@ def test_while_the_service_hangs_other_queues_go_on(
         service.fail(faulty.no_answer)
         away = f'the rate limiter of SQS queue {counted.queue} is unavailable'
         wait_until(lambda: away in worker.log, 'the log says so')
-        wait_until(
-            lambda: worker.metric('poller_state', queue=counted.queue, state='throttled') == 1,
-            'the receive that had its permits before is over',
-        )
+        seen_at = time.time()
+
+        def is_held_back() -> bool:
+            beat = heartbeat.read(worker.folder / 'metrics' / 'worker.json')
+            return beat.time > seen_at and beat.pollers[counted.queue].state == 'throttled'
+
+        wait_until(is_held_back, 'the receive that had its permits before is over')
         counted.send(5)
         producer = counted.site.producer()
         results = [producer.send_task('add', (n, 1)) for n in range(20)]

@@ -170,6 +170,8 @@ class Site:
                 SQS_ENDPOINT_URL=env['SQS_ENDPOINT_URL'],
                 # The tests' own tasks go to the queue of Celery's.
                 ALLOW_UNMAPPED_TASKS=True,
+                # A busy machine is no outage.
+                RESULT_BACKEND_TIMEOUT=30,
                 **{name: value for name, value in env.items() if name.startswith('RESULT_DB_')}
                 | settings,
             )
