@@ -16,6 +16,9 @@ __all__ = ['Channel', 'Transport']
 class Channel(transport.Channel):
     """Counts what it does, and asks for permits before it asks for messages."""
 
+    #: Makes the limiter of each queue that has one.
+    limiters = staticmethod(limiters)
+
     @cached_property
     def observer(self) -> Counting:
         """Counts requests and messages."""
@@ -27,7 +30,7 @@ class Channel(transport.Channel):
         config = current()
         limits = plan(config, self.transport_options.get('ratelimits') or {})
         policy = config.ratelimit_failure_policy
-        return RateLimitGate(limiters(config, limits), self.hub, self._wake, policy)
+        return RateLimitGate(self.limiters(config, limits), self.hub, self._wake, policy)
 
 
 class Transport(transport.Transport):

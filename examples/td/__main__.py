@@ -9,8 +9,8 @@ import sys
 from collections import Counter
 
 from app.config.configuration import load_config
+from app.utils.fluent import td
 from be_queue import BeQueueError
-from be_queue.worker.fluent import td
 
 TABLE = 'page_views'
 PAGES = ('/', '/cart', '/checkout')

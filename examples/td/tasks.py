@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from app.tasks.base_task import ExponentialBackoffTask
-from be_queue.worker.fluent import td
+from app.utils.fluent import td
 
 __all__ = ['charge']
 

@@ -50,7 +50,7 @@ def test_the_docs_have_every_setting_and_the_metrics_that_users_know() -> None:
     # In a process of its own: metrics are registered when their module is imported.
     program = (
         'from app.config.configuration import Config\n'
-        'from be_queue.worker.metrics.metrics import REGISTRY\n'
+        'from prometheus_client import REGISTRY\n'
         'print(*(name.upper() for name in Config.model_fields))\n'
         "print(*(m.name for m in REGISTRY.collect() if 'template' in m.name))\n"
     )

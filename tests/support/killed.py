@@ -15,7 +15,7 @@ from pathlib import Path
 import billiard
 from celery import signals
 
-from be_queue.worker.metrics.metrics import counter
+from be_queue.worker.metrics import counter
 from tests.support.waiting import wait_until
 
 #: Counts that are begun before the process is killed.

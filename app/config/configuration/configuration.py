@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from app.utils import sentry
 from be_queue.worker import settings
 
 __all__ = ['Config', 'WorkerConfig', 'load_config']
@@ -23,6 +24,9 @@ class Config(settings.Settings):
     root = Path(__file__).resolve().parents[3]
 
     service_name: str = 'python-backend-worker-template'
+
+    def sentry_before_send(self, event: Any, hint: Any) -> Any:
+        return sentry.before_send(event, hint)
 
 
 class WorkerConfig(settings.WorkerConfig):

@@ -5,6 +5,6 @@
 Count in a task: ``ORDERS.labels('EUR').inc()``.
 """
 
-from be_queue.worker.metrics.metrics import counter, gauge, histogram
+from be_queue.worker.metrics import counter, gauge, histogram
 
 __all__ = ['counter', 'gauge', 'histogram']

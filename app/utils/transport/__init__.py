@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from app.utils import ratelimit
 from be_queue.worker import transport
 
 __all__ = ['Channel', 'Transport']
 
 
 class Channel(transport.Channel):
-    """Receives, holds and acknowledges messages; see `be_queue.worker.transport.Channel`.
+    """Receives, holds and acknowledges messages.
 
-    Override ``gate`` for another way to limit queues, ``observer`` to see what is received.
+    Override ``gate`` for another way to hold queues back, ``observer`` to see what is received.
     """
+
+    limiters = staticmethod(ratelimit.limiters)
 
 
 class Transport(transport.Transport):

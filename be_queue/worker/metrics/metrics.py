@@ -1,42 +1,8 @@
-"""The worker's metrics. Add your own at the end, and a row for each to docs/metrics.md.
-
-A metric counts in every process that imports its module:
-
-    ORDERS = counter('orders_charged', 'Orders charged, by currency.', 'currency')
-    ORDERS.labels('EUR').inc()
-"""
+"""The worker's metrics; docs/metrics.md has a row for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from prometheus_client import REGISTRY as REGISTRY
-from prometheus_client import Counter, Gauge, Histogram
-
-from be_queue.worker.settings import current
-
-_PREFIX = current().prefix
-
-
-def counter(name: str, what: str, *labels: str) -> Counter:
-    """Return a counter with METRICS_PREFIX in its name, which the client ends in ``_total``.
-
-    Arguments:
-        what: its help; short, since it is a part of each value's key.
-        labels: the names of labels, whose values must be few.
-    """
-    return Counter(f'{_PREFIX}_{name}', what, labels)
-
-
-def histogram(name: str, what: str, *labels: str, buckets: Sequence[float]) -> Histogram:
-    """Return a histogram; ``buckets`` are upper bounds, in base units. See `counter`."""
-    return Histogram(f'{_PREFIX}_{name}', what, labels, buckets=buckets)
-
-
-def gauge(name: str, what: str, *labels: str) -> Gauge:
-    """Return a gauge with the last value that a living process has set. See `counter`."""
-    return Gauge(f'{_PREFIX}_{name}', what, labels, multiprocess_mode='livemostrecent')
-
+from be_queue.worker.metrics import counter, histogram
 
 # Bounds of histograms, in seconds but for the first.
 

@@ -1,6 +1,6 @@
 """Permits to receive, and the state of each queue's limit."""
 
-from be_queue.worker.metrics.metrics import counter, gauge
+from be_queue.worker.metrics import counter, gauge
 
 __all__ = ['ASKED', 'DENIED', 'ERRORS', 'GRANTED', 'STATE', 'THROTTLED', 'UNUSED']
 

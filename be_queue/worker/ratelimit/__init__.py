@@ -9,3 +9,8 @@ visibility time nor a receive attempt.
 Windows begin at full seconds, minutes, hours or days by the clock, as those of Envoy's service do,
 so a limit means the same in each backend.
 """
+
+from be_queue.worker.ratelimit.limiter import Limiter
+from be_queue.worker.ratelimit.plan import Limit, limiters
+
+__all__ = ['Limit', 'Limiter', 'limiters']

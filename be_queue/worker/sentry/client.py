@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -55,7 +56,7 @@ def start(config: Settings, role: Role) -> None:
         environment=config.env,
         release=config.release,
         sample_rate=config.sentry_sample_rate,
-        before_send=_before_send,
+        before_send=partial(_before_send, config.sentry_before_send),
         include_local_variables=config.sentry_send_arguments,
         event_scrubber=EventScrubber([*DEFAULT_DENYLIST, 'dsn', 'pwd'], recursive=True),
         max_request_body_size='never',
@@ -99,11 +100,13 @@ def _clean(length: int, value: Any) -> Any:
     return shortened(storable(redaction.redacted(redact(value))), length)
 
 
-def _before_send(event: Any, hint: dict[str, Any]) -> Any:
+def _before_send(hook: Callable[[Any, Any], Any], event: Any, hint: dict[str, Any]) -> Any:
     record = hint.get('log_record')
     if record is not None and not record.exc_info and record.levelno < logging.CRITICAL:
         return None  # a log line alone is no event
-    return scrub(event)
+    event = scrub(event)
+    # Once more, since the hook may add a secret.
+    return scrub(hook(event, hint))
 
 
 def _integrations(role: Role) -> list[Integration]:

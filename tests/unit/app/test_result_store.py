@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from celery import Celery, states
 from kombu.asynchronous import Hub
+from prometheus_client import REGISTRY
 
 from be_queue import SettingError
-from be_queue.worker.metrics.metrics import REGISTRY
 from be_queue.worker.result_store import install
 from be_queue.worker.role import Role
 from tests.support.counted_since import Counted

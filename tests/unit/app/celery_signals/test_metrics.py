@@ -12,10 +12,10 @@ from celery import Celery, Task, states
 from celery.app.trace import build_tracer
 from celery.backends.cache import CacheBackend
 from celery.exceptions import Ignore, Reject
+from prometheus_client import REGISTRY
 
 from be_queue.worker import soft_time_limit
 from be_queue.worker.celery_signals.metrics import UNKNOWN, labelled, queue_of
-from be_queue.worker.metrics.metrics import REGISTRY
 from tests.support.counted_since import Counted
 
 QUEUE = 'unit-tests'

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pytest
 from kombu.asynchronous import Hub
+from prometheus_client import REGISTRY
 
-from be_queue.worker.metrics.metrics import REGISTRY
 from be_queue.worker.ratelimit import permits as module
 from be_queue.worker.ratelimit.limiter import Fault, Grant, LimiterError
 from be_queue.worker.ratelimit.permits import (
