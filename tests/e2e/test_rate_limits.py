@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.utils import heartbeat
+from be_queue.worker import heartbeat
 from tests.support import faulty
 from tests.support.counted import Counted
 from tests.support.fleet import fleet, limited

@@ -4,8 +4,8 @@ Each process keeps its values in files of its own under PROMETHEUS_MULTIPROC_DIR
 server adds them up at every scrape. A pool process continues the files of the one that it replaces,
 so there are as many as the pool has slots, however many processes are recycled.
 
-Define metrics by `counter`, `gauge` and `histogram`: the import of this package selects the client's
-multiprocess mode. A metric counts in every process that imports its module:
+Define metrics by `counter`, `gauge` and `histogram`: the import of this package selects the
+client's multiprocess mode. A metric counts in every process that imports its module:
 
     ORDERS = counter('orders_charged', 'Orders charged, by currency.', 'currency')
     ORDERS.labels('EUR').inc()
