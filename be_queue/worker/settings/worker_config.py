@@ -102,6 +102,10 @@ class WorkerConfig(be_queue.Config):
             'worker_max_tasks_per_child': 10_000,
             # In KiB. Four children fit a 2 GiB container with room for the other processes.
             'worker_max_memory_per_child': 400_000,
+            # Seconds. Celery kills a child that takes 4 to start, and its successor, and so on: a
+            # busy machine or a slow server at the start of a process is enough. See
+            # https://github.com/celery/celery/issues/4323.
+            'worker_proc_alive_timeout': 60.0,
             'task_time_limit': time_limit,
             'task_soft_time_limit': time_limit * SOFT_PART,
             # Seconds: a week to look at a result. result_expiry.py has the rows deleted.
