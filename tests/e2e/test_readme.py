@@ -41,7 +41,12 @@ def test_every_command_of_the_readme_is_accounted_for() -> None:
 
 def test_every_file_that_the_readme_names_exists() -> None:
     named = re.findall(r'(?:`|\]\()((?:app|be_queue|deploy|examples|docs|tests)/[\w./-]+)', README)
-    named += re.findall(r'^((?:app|be_queue|deploy|examples|tests)/\S*)  ', README, re.MULTILINE)
+    folder = ''
+    for line in re.search(r'```text\n(app/ .*?)```', README, re.DOTALL)[1].splitlines():
+        name = line.split()[0]
+        folder = '' if line[0] != ' ' else folder
+        named.append(folder + name)
+        folder = folder or name
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 
@@ -50,6 +55,7 @@ def test_the_docs_have_every_setting_and_the_metrics_that_users_know() -> None:
     # In a process of its own: metrics are registered when their module is imported.
     program = (
         'from app.config.configuration import Config\n'
+        'import be_queue.worker.metrics.metrics\n'
         'from prometheus_client import REGISTRY\n'
         'print(*(name.upper() for name in Config.model_fields))\n'
         "print(*(m.name for m in REGISTRY.collect() if 'template' in m.name))\n"
