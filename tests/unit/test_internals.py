@@ -184,15 +184,27 @@ def test_every_undocumented_name_is_in_use() -> None:
 
 
 def test_the_app_imports_from_be_queue_only_what_its_modules_export() -> None:
-    imports = [
-        (node.module, alias.name)
-        for path in sources_of('app', 'examples')
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('be_queue')
-        for alias in node.names
-    ]
+    imports = [imported for path in sources_of('app', 'examples') for imported in imports_of(path)]
     assert [
         f'{module}.{name}'
         for module, name in imports
-        if name not in import_module(module).__all__ and find_spec(f'{module}.{name}') is None
+        if module.startswith('be_queue')
+        and name not in import_module(module).__all__
+        and find_spec(f'{module}.{name}') is None
     ] == []
+
+
+def test_the_library_imports_nothing_of_the_app_and_its_core_nothing_of_the_worker() -> None:
+    for path in sources_of('be_queue'):
+        is_core = 'worker' not in path.relative_to(ROOT / 'be_queue').parts
+        for module, name in imports_of(path):
+            assert module.partition('.')[0] != 'app', path
+            if is_core:
+                assert not f'{module}.{name}'.startswith('be_queue.worker'), path
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield module and name of each ``from module import name``."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module or '', alias.name) for alias in node.names)
