@@ -17,6 +17,7 @@ $(READY): dev-requirements.txt
 	@echo "Installing $< into $(VENV) (the worker, a local SQS server, tools of the tests): about a minute, this once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable be-queue
 	@touch $@
 
 $(TESTS_READY): $(READY) test-requirements.txt
@@ -48,10 +49,11 @@ format: $(READY)  ## Rewrite the code in the project's style
 
 lock:  ## Resolve dependencies anew and export the requirements files (needs Poetry with its export plugin)
 	poetry lock
-	poetry export --quiet --only main,app --output pip-requirements.txt
-	poetry export --quiet --only main,app,otlp --output otlp-requirements.txt
-	poetry export --quiet --only main,app,dev --output dev-requirements.txt
-	poetry export --quiet --only main,app,dev,test --output test-requirements.txt
+	@# Without the library, which is beside us: its line holds a path of this machine.
+	@set -e; for each in pip:main otlp:main,otlp dev:main,dev test:main,dev,test; do \
+		poetry export --quiet --only "$${each#*:}" --output .exported; \
+		sed '/be-queue/d' .exported > "$${each%%:*}-requirements.txt"; \
+	done; rm .exported
 
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var

@@ -40,7 +40,7 @@ def test_every_command_of_the_readme_is_accounted_for() -> None:
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
-    named = re.findall(r'(?:`|\]\()((?:app|be_queue|deploy|examples|docs|tests)/[\w./-]+)', README)
+    named = re.findall(r'(?:`|\]\()((?:app|be-queue|deploy|examples|docs|tests)/[\w./-]+)', README)
     folder = ''
     for line in re.search(r'```text\n(app/ .*?)```', README, re.DOTALL)[1].splitlines():
         name = line.split()[0]

@@ -82,7 +82,7 @@ def test_switched_on_it_imports_what_its_exporter_needs(tmp_path: Path) -> None:
 
 
 def test_a_producer_that_does_as_its_page_says_is_traced(tmp_path: Path, sqs: SqsServer) -> None:
-    page = (ROOT / 'be_queue' / 'README.md').read_text()
+    page = (ROOT / 'be-queue' / 'README.md').read_text()
     (tmp_path / 'shop').mkdir()
     blocks = re.findall(r'^```python\n# (\S+)\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
     for path, code in blocks:

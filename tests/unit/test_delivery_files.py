@@ -70,7 +70,7 @@ def test_every_python_version_is_the_same_everywhere(gitlab):
 def test_the_image_copies_what_exists():
     lines = re.findall(r'^COPY (?!--from)(?:--\S+ )*(.+) \S+$', DOCKERFILE, re.MULTILINE)
     copied = ' '.join(lines).split()
-    assert {'be_queue', 'app', 'examples', 'pip-requirements.txt'} <= set(copied)
+    assert {'be-queue/src/be_queue', 'app', 'examples', 'pip-requirements.txt'} <= set(copied)
     assert [path for path in copied if not (ROOT / path).exists()] == []
 
 

@@ -29,7 +29,7 @@ for module, names in MISSING.items():
             delattr(module, name)
 
 # `be_queue.worker.linux` decides once, and alone: libraries would load what only macOS has.
-path = Path(__file__).resolve().parents[3] / 'be_queue' / 'worker' / 'linux.py'
+path = Path(__file__).resolve().parents[3] / 'be-queue/src/be_queue/worker/linux.py'
 spec = importlib.util.spec_from_file_location('be_queue.worker.linux', path)
 linux = importlib.util.module_from_spec(spec)
 platform, sys.platform = sys.platform, 'darwin'
