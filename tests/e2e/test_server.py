@@ -224,7 +224,7 @@ def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site) -> None:
 def copied(folder: Path, path: str, old: str, new: str) -> Path:
     """Return a copy of the code in which ``old`` is ``new`` in one file."""
     copy = folder / 'copy'
-    for name in ('app', 'be_queue', 'examples'):
+    for name in ('app', 'examples'):
         shutil.copytree(ROOT / name, copy / name)
     text = (copy / path).read_text()
     assert old in text

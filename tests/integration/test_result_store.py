@@ -147,6 +147,23 @@ def store_many(backends: list[Any]) -> set[str]:
     return set(ids)
 
 
+def test_a_failure_outlasts_a_retry_that_is_stored_late(stored_in: Any) -> None:
+    ours, _ = stored_in
+    task_id, error = uuid.uuid4().hex, ValueError('x')
+
+    def store(result: Any, state: str) -> None:
+        ours.store_result(task_id, result, state, request=request(task_id))
+
+    store({'pid': 1}, states.STARTED)
+    store(error, states.FAILURE)
+    store(error, states.RETRY)
+    assert ours.get_state(task_id) == states.FAILURE
+    # The message is delivered again, or somebody sends the task once more.
+    store({'pid': 1}, states.STARTED)
+    store(error, states.RETRY)
+    assert ours.get_state(task_id) == states.RETRY
+
+
 def test_each_state_is_one_round_trip_of_one_prepared_statement(url: str, tmp_path: Path) -> None:
     messages = tmp_path / 'messages'
     with pool_process(url) as backend, messages.open('wb') as trace:
