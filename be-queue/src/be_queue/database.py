@@ -176,8 +176,8 @@ class DatabaseBackend(database.DatabaseBackend):
             f'VALUES ({", ".join(given.values())}) '
             'ON CONFLICT (task_id) DO UPDATE SET '
             + ', '.join(f'{column} = excluded.{column}' for column in columns)
-            # As in Celery, a success stays when its message is delivered again. A failure outlasts a
-            # retry: the attempt that it leads to may be over before Celery stores the retry.
+            # As in Celery, a success stays when its message is delivered again. A failure outlasts
+            # a retry: the attempt that this leads to may be over before Celery stores the retry.
             + f" WHERE stored.status != '{states.SUCCESS}' AND NOT"
             f" (stored.status = '{states.FAILURE}' AND excluded.status = '{states.RETRY}')"
         )
