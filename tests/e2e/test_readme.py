@@ -93,7 +93,7 @@ def installed(copy: Path) -> None:
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith('.'):
             (environment / entry.name).symlink_to(entry)
-    (environment / '.requirements-installed').touch()
+    (environment / '.run-requirements-installed').touch()
 
 
 def test_a_fresh_copy_runs_with_two_commands(copy: Path, tmp_path: Path) -> None:
