@@ -147,7 +147,7 @@ def test_what_waits_is_handed_back_as_far_as_order_and_receives_allow(
     with working(app, hub, 3, {'work': 60}) as worker:
         worker.run_until(lambda: worker.most_held['work'] == 3)
         channel = worker.channel
-        # Else the worker would receive what it hands back when nothing runs.
+        # When nothing runs, the worker would receive its own messages again.
         channel.receiving.stop()
         worker.run_until(lambda: not channel.receiving.in_flight)
         held = [message for _, message in channel.held()]
