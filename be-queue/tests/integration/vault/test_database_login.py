@@ -1,0 +1,314 @@
+"""The login of the result database: kept, replaced and revoked, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from app.config.configuration import Config
+from be_queue import SettingError
+from be_queue.results import engine_options
+from be_queue.testing.postgres import PostgresServer
+from be_queue.testing.waiting import wait_until
+from be_queue.worker import vault
+from be_queue.worker.idempotency import Guard, lock_key
+from be_queue.worker.settings import ConfigError
+from be_queue.worker.vault import database, lease_keeper, login
+from be_queue.worker.vault.lease_keeper import LeaseKeeper
+from be_queue.worker.vault.shared_login import SharedLogin
+from tests.integration.vault.conftest import POLICY, Read, user
+from tests.support.faulty import no_answer
+from tests.support.faulty_service import says
+from tests.support.openbao import OpenBao
+
+Start = Callable[..., Engine]
+
+RENEW_TOKEN, RENEW_LEASE = 'auth/token/renew-self', 'sys/leases/renew'
+#: Seconds of a token or a lease. It is due after a third: a busy machine has the rest for it.
+SHORT = 4
+
+
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have tokens and leases renewed early."""
+    monkeypatch.setattr(login, 'USE_PART', 1 / 3)
+
+
+def asked_for_users(bao: OpenBao) -> int:
+    return sum(n for path, n in bao.requests.items() if path.startswith('database/creds/'))
+
+
+def drop(postgres: PostgresServer, name: str) -> None:
+    with postgres.connect() as connection:
+        connection.execute(f'DROP ROLE "{name}"')
+
+
+def refuse_login() -> None:
+    """Have another login asked for, as the database does."""
+    database._shared.refuse(database._shared.read())
+
+
+@pytest.mark.usefixtures('early')
+def test_the_login_is_renewed_while_vault_allows_it(started: Start, bao: OpenBao) -> None:
+    engine = started(ttl=SHORT, **bao.approle(POLICY, token_ttl=f'{SHORT}s'))
+    assert engine.url.username is engine.url.password is None
+    first = user(engine)
+    assert first.startswith('v-approle-')
+    wait_until(
+        lambda: min(bao.requests[RENEW_TOKEN], bao.requests[RENEW_LEASE]) >= 2,
+        'both are renewed again and again',
+    )
+    assert user(engine) == first
+    assert bao.requests['auth/approle/login'] == asked_for_users(bao) == 1
+
+
+@pytest.mark.usefixtures('early')
+def test_connections_go_on_while_logins_come_and_go_with_their_tokens(
+    started: Start, bao: OpenBao
+) -> None:
+    times = {'token_ttl': f'{SHORT}s', 'token_max_ttl': f'{SHORT}s'}
+    engine = started(**bao.approle(POLICY, **times))
+    seen = []
+
+    def two_have_ended() -> bool:
+        seen.append(user(engine))  # never fails
+        return len(set(seen) - bao.users()) >= 2
+
+    wait_until(two_have_ended, 'two logins have ended')
+
+
+def test_a_login_that_the_database_refuses_is_replaced(
+    started: Start, bao: OpenBao, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = started(pooled=False, **bao.approle(POLICY))
+    first = user(engine)
+    drop(postgres, first)
+
+    def works() -> bool:
+        try:
+            return user(engine) != first
+        except OperationalError as error:
+            return 'password authentication failed' not in str(error)
+
+    wait_until(works, 'there is another login')
+    assert asked_for_users(bao) == 2
+    assert caplog.text.count('the result database refuses its login') == 1
+
+
+def test_what_another_login_would_not_cure_is_no_refusal(started: Start, bao: OpenBao) -> None:
+    engine = started(pooled=False, result_db_name='typo', **bao.approle(POLICY))
+    with pytest.raises(OperationalError, match='database "typo" does not exist'):
+        user(engine)
+    assert not database._shared.is_refused
+
+
+def test_a_database_elsewhere_does_not_get_vaults_login(
+    started: Start, bao: OpenBao, postgres: PostgresServer
+) -> None:
+    engine = started(**bao.approle(POLICY))
+    url = engine.url.set(port=postgres.with_a_proxy_of_its_own().port)
+    parameters = url.translate_connect_args(database='dbname')
+    assert database._connect(engine.dialect, None, [], parameters) is None
+
+
+def body() -> None:
+    """Stand for a task's function."""
+
+
+def test_connections_of_an_earlier_login_are_given_up_between_two_tasks(
+    started: Start, bao: OpenBao, postgres: PostgresServer
+) -> None:
+    engine = started(**bao.approle(POLICY))
+    url = engine.url.render_as_string()
+    backend = f'be_queue.database:DatabaseBackend+{url}'
+    app = Celery('guarded', broker='memory://', backend=backend, set_as_current=False)
+    app.conf.update(result_extended=True, database_engine_options=engine_options(url))
+    guard, task = Guard(app), app.task(body, name='task', shared=False)
+    guarded = guard.around(task, lambda *_: holder_of(lock_key('some')))
+
+    def holder_of(key: int) -> str:
+        with postgres.connect() as connection:
+            rows = connection.execute(
+                'SELECT usename FROM pg_stat_activity JOIN pg_locks USING (pid) '
+                "WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = %s",
+                [key],
+            )
+            return str(rows.fetchone())
+
+    first = user(engine)
+    assert first in guarded('some', (), {}, {})
+    refuse_login()
+    wait_until(lambda: user(engine) != first, 'the pool of connections has another')
+    assert user(engine) in guarded('some', (), {}, {})
+    guard._disconnect()
+
+
+def test_a_token_that_was_revoked_is_replaced(started: Start, bao: OpenBao) -> None:
+    engine = started(pooled=False, **bao.approle(POLICY))
+    first = user(engine)
+    one = database._keeper._logins[-1]
+    bao.root.auth.token.revoke(one.token.id)
+
+    def works() -> bool:
+        try:
+            return user(engine) != first
+        except DBAPIError:  # its user was dropped with the token, perhaps just now
+            return False
+
+    wait_until(works, 'there is another login')
+    assert bao.requests['auth/approle/login'] == 2
+
+
+@pytest.mark.parametrize(
+    'fault', [no_answer, says(503, b'{"errors": ["Vault is sealed"]}')], ids=['hangs', 'sealed']
+)
+def test_while_vault_is_unavailable_the_login_goes_on_and_the_log_says_so_once(
+    started: Start,
+    bao: OpenBao,
+    caplog: pytest.LogCaptureFixture,
+    fault: Any,
+) -> None:
+    engine = started(vault_timeout=1, **bao.approle(POLICY))
+    wait_until(lambda: database._shared.read(), 'there is a login, though the machine be slow')
+    caplog.clear()
+    bao.fail(fault)
+    bao.requests.clear()
+    refuse_login()
+    wait_until(lambda: asked_for_users(bao) >= 3, 'it is tried again')
+    assert user(engine)
+    outages = [line for line in caplog.messages if line.startswith('Vault is ')]
+    assert len(outages) == 1
+    assert 'check VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; ' in outages[0]
+    assert 'the login of the result database ends in ' in outages[0]
+    bao.repair()
+    wait_until(lambda: 'Vault is back' in caplog.text, 'it is back')
+    assert sum(line.startswith('Vault is ') for line in caplog.messages) == 2
+
+
+def test_a_policy_that_was_withdrawn_is_named_and_leaves_no_tokens_behind(
+    started: Start, bao: OpenBao, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = started(**bao.approle(POLICY))
+    first = user(engine)
+    path = f'database/creds/{database._config.vault_db_role}'
+    bao.faults[path] = says(403, b'{"errors": ["permission denied"]}')
+    refuse_login()
+    wait_until(lambda: bao.requests['auth/approle/login'] >= 4, 'it is tried again')
+    assert user(engine) == first
+    assert caplog.text.count(f'Vault refuses {path}: permission denied') == 1
+    bao.faults.clear()
+    wait_until(lambda: user(engine) != first, 'there is another login')
+    # The first, and one that was asked for while the policy came back.
+    assert bao.requests['auth/approle/login'] - bao.requests['auth/token/revoke-self'] <= 2
+
+
+def test_a_login_is_asked_for_ever_more_seldom_while_the_database_refuses_each(
+    started: Start, read: Read, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role, shared = bao.database_role('refused'), SharedLogin()
+    keeper = LeaseKeeper(read(vault_db_role=role, **bao.approle(POLICY)), shared)
+    monkeypatch.setattr(lease_keeper, 'REFUSED_SECONDS', (0, 3600))
+    assert keeper._step() > 1
+    for asked in (2, 2):
+        shared.refuse(shared.read())
+        keeper._step()
+        assert asked_for_users(bao) == asked
+    # One that lasts until it is due makes the next wait short again.
+    shared.write('another', 'password')
+    keeper._logins[-1].leases[-1].got_at -= 3000
+    keeper._step()
+    assert keeper._refusals == 0
+    keeper._revoke(keeper._logins[-1])
+
+
+@pytest.mark.parametrize('kind', ['service', 'batch', 'given'])
+def test_at_the_end_every_login_is_revoked(started: Start, bao: OpenBao, kind: str) -> None:
+    before = bao.users()
+    if kind == 'given':
+        given = {'vault_token': bao.token(POLICY)}
+    else:
+        given = bao.approle(POLICY, token_type=kind)
+    engine = started(**given)
+    first = user(engine)
+    refuse_login()
+    wait_until(lambda: user(engine) != first, 'there are two logins')
+    assert len(bao.users() - before) == 2
+    vault.stop()
+    wait_until(lambda: bao.users() <= before, 'both are gone')
+    if kind == 'given':
+        assert bao.root.auth.token.lookup(given['vault_token'])
+
+
+@pytest.mark.timeout(30)  # seconds: fewer than VAULT_TIMEOUT here
+def test_the_end_does_not_wait_for_a_vault_that_hangs(
+    started: Start, bao: OpenBao, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level('INFO')
+    started(vault_timeout=60, **bao.approle(POLICY))
+    bao.fail(no_answer)
+    vault.stop()
+    assert 'end by themselves' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'result_db_pass': 'hush'}, 'RESULT_DB_PASS would give another: unset one or the other'),
+        ({'result_db_host': None}, 'VAULT_DB_ROLE=role-'),
+    ],
+)
+def test_a_login_from_elsewhere_as_well_is_refused(
+    started: Start, bao: OpenBao, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        started(**settings, **bao.approle(POLICY))
+    assert words in str(caught.value)
+    assert 'hush' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({}, 'path "database/creds/nobody" { capabilities = ["read"] }'),
+        ({'policy': POLICY}, 'nobody: Vault refuses database/creds/nobody: unknown role: nobody'),
+        ({'vault_db_mount': 'else', 'policy': 'else/*'}, 'check VAULT_DB_MOUNT and the role'),
+        ({'vault_token': 'hush-token'}, 'or the token is wrong or has ended: check VAULT_TOKEN, '),
+    ],
+)
+def test_a_role_that_gives_no_login_stops_the_start(
+    read: Read, bao: OpenBao, settings: dict[str, Any], words: str
+) -> None:
+    policy = settings.pop('policy', '')
+    more = {} if 'vault_token' in settings else bao.approle(policy)
+    with pytest.raises(SettingError) as caught:
+        vault.check(read(vault_db_role='nobody', **settings, **more))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith('VAULT_DB_ROLE=nobody: ')
+    assert words in line
+    assert 'hush' not in line
+
+
+@pytest.mark.parametrize('kind', ['service', 'batch'])
+def test_the_login_that_the_start_tries_is_revoked(read: Read, bao: OpenBao, kind: str) -> None:
+    before = bao.users()
+    role = bao.database_role('tried')
+    vault.check(read(vault_db_role=role, **bao.approle(POLICY, token_type=kind)))
+    assert asked_for_users(bao) == 1
+    wait_until(lambda: bao.users() <= before, 'it is gone')
+
+
+def test_a_database_that_is_unavailable_does_not_stop_the_start(
+    read: Read, bao: OpenBao, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    config: Config = read(vault_db_role=bao.database_role('cut'), **bao.approle(POLICY))
+    postgres.proxy.cut()
+    try:
+        vault.check(config)
+    finally:
+        postgres.proxy.restore()
+    assert 'VAULT_DB_ROLE=cut: Vault gives no login yet: ' in caplog.text
