@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import ending
+from tests.support.extras import OPTIONAL, without
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
 from tests.support.ports import free_port
@@ -205,6 +206,15 @@ def test_locally_it_needs_nothing_from_outside_nor_of_linux_and_listens_on_loopb
         assert server.wait_ended() == 0
         assert 'Traceback' not in server.log
         assert_all_gone(pids)
+
+
+def test_the_extra_worker_is_all_that_a_server_needs(site: Site) -> None:
+    with site.server(**without(*OPTIONAL)) as server:
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        server.signal(signal.SIGTERM)
+        assert server.wait_ended() == 0
+        assert 'not start' not in server.log
+        assert 'Traceback' not in server.log
 
 
 def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site) -> None:
