@@ -19,6 +19,7 @@ from be_queue.testing.processes import alive
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from tests.support import ending
+from tests.support.extras import OPTIONAL, without
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
 from tests.support.tree import as_process_1, listening_addresses, with_read_only
@@ -206,6 +207,15 @@ def test_locally_it_needs_nothing_from_outside_nor_of_linux_and_listens_on_loopb
         assert server.wait_ended() == 0
         assert 'Traceback' not in server.log
         assert_all_gone(pids)
+
+
+def test_the_extra_worker_is_all_that_a_server_needs(site: Site) -> None:
+    with site.server(**without(*OPTIONAL)) as server:
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        server.signal(signal.SIGTERM)
+        assert server.wait_ended() == 0
+        assert 'not start' not in server.log
+        assert 'Traceback' not in server.log
 
 
 def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from operator import attrgetter, methodcaller
 from typing import Any
@@ -72,7 +73,7 @@ def test_the_stand_in_names_the_extra_when_a_chord_is_sent() -> None:
 def test_without_either_driver_the_stand_in_is_the_default(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('be_queue.results.find_spec', lambda name: name != missing or None)
+    monkeypatch.setitem(sys.modules, missing, None)
 
     assert Config(['add']).result_backend == 'be_queue.results:NotInstalled'
 

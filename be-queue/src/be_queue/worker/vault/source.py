@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from be_queue import SettingError
+from be_queue import SettingError, extras
 from be_queue.environment import closest
 from be_queue.worker import redaction
 from be_queue.worker.vault.secret_paths import Secret, parse
@@ -50,6 +50,8 @@ class VaultSource(PydanticBaseSettingsSource):
             return {}  # the validation of all settings says so
         if not settings.vault_addr:
             return {}
+        if fault := extras.fault('vault', 'VAULT_ADDR is set'):
+            raise SettingError(fault)
         secrets = parse(settings.vault_secrets)
         self._check_names(secrets)
         wanted = {n: secret for n, secret in secrets.items() if self._given.get(n) in (None, '')}

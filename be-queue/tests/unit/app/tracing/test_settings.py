@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import metadata
 
 import pytest
 
@@ -86,36 +85,3 @@ def test_a_login_in_the_endpoint_is_not_shown(configured: Configured) -> None:
 @pytest.mark.parametrize('host', ['jaeger', 'jaeger.tracing.svc', '10.0.0.1', '::1', 'a_b-c'])
 def test_names_and_addresses_are_hosts(configured: Configured, host: str) -> None:
     assert configured(JAEGER_AGENT_HOST=host).jaeger_agent_host == host
-
-
-@pytest.mark.parametrize(
-    ('missing', 'variables', 'command'),
-    [
-        (
-            'opentelemetry-sdk',
-            {'TRACING_EXPORTER': 'otlp', 'OTEL_EXPORTER_OTLP_ENDPOINT': OTLP},
-            'poetry install --with otlp',
-        ),
-        ('jaeger-client', {'JAEGER_AGENT_HOST': 'localhost'}, 'pip install -r'),
-    ],
-)
-def test_a_missing_package_is_named_with_what_installs_it(
-    configured: Configured,
-    monkeypatch: pytest.MonkeyPatch,
-    missing: str,
-    variables: dict[str, str],
-    command: str,
-) -> None:
-    real = metadata.distribution
-
-    def distribution(name: str) -> metadata.Distribution:
-        if name == missing:
-            raise metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(metadata, 'distribution', distribution)
-    with pytest.raises(ConfigError) as raised:
-        configured(**variables)
-    (line, *_) = str(raised.value).splitlines()
-    assert f'the package {missing}, which is not installed' in line
-    assert command in line
