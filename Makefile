@@ -7,8 +7,11 @@ READY       := $(VENV)/.dev-requirements-installed
 TESTS_READY := $(VENV)/.test-requirements-installed
 INSTALL     := $(BIN)/python -m pip install --disable-pip-version-check
 
+# The template's repository, for `make upgrade` without FROM.
+TEMPLATE ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench lint format lock clean
+.PHONY: help run test soak bench lint format lock upgrade clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +64,9 @@ lock:  ## Resolve dependencies anew and export the requirements files (needs Poe
 		poetry export --quiet --only "$${each#*:}" --output .exported; \
 		sed '/be-queue/d' .exported > "$${each%%:*}-requirements.txt"; \
 	done; rm .exported
+
+upgrade:  ## Replace be-queue/ by that of a release (VERSION=0.3.0 FROM=<git URL, folder or wheel>)
+	@$(PYTHON) tools/upgrade.py '$(VERSION)' '$(or $(FROM),$(TEMPLATE))'
 
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var
