@@ -127,9 +127,7 @@ def main(version: str, source: str) -> None:
         title = re.match(r'## (\d+\.\d+\.\d+)', section)
         if title and number(current) < number(title[1]) <= number(version):
             print(f'\n{section.rstrip()}')
-    print(
-        f'\nbe-queue/ is {version}, was {current}: change your files as it says, make test lint, commit.'
-    )
+    print(f'\nbe-queue/ is {version}, was {current}: change what it says, make test lint, commit')
 
 
 if __name__ == '__main__':

@@ -142,7 +142,7 @@ def test_an_upgrade_replaces_the_library_alone(
     assert ended.stdout == (
         'Poetry is not on the PATH: run `make lock` where it is.\n\n'
         f'## 0.3.0\n\n{CHANGES["0.3.0"]}\n\n'
-        'be-queue/ is 0.3.0, was 0.2.0: change your files as it says, make test lint, commit.\n'
+        'be-queue/ is 0.3.0, was 0.2.0: change what it says, make test lint, commit\n'
     )
 
 
