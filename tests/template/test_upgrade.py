@@ -170,14 +170,24 @@ def test_an_upgrade_from_a_wheel_is_that_from_its_tag(
     assert service.files() == expected
 
 
-def test_an_upgrade_relocks(service: Service, template: Path) -> None:
-    service.poetry('echo "poetry $*" >> called; echo new > .exported')
+@pytest.mark.parametrize(
+    ('exported', 'kept'),
+    [
+        ('-e file://$PWD/be-queue ; marker', ''),
+        ('be-queue @ file://$PWD/vendor/be_queue.whl ; marker', './vendor/be_queue.whl ; marker\n'),
+        ('be-queue==0.3.0 ; marker', 'be-queue==0.3.0 ; marker\n'),
+    ],
+)
+def test_an_upgrade_relocks_without_paths_of_this_machine(
+    service: Service, template: Path, exported: str, kept: str
+) -> None:
+    service.poetry(f'echo "$1" >> called; echo "{exported}" > .exported; echo six >> .exported')
 
     ended = service.upgrade('0.3.0', template)
 
     assert (ended.returncode, ended.stderr) == (0, '')
-    assert (service.root / 'called').read_text().startswith('poetry lock\npoetry export')
-    assert (service.root / 'run-requirements.txt').read_text() == 'new\n'
+    assert (service.root / 'called').read_text() == 'lock\n' + 5 * 'export\n'
+    assert (service.root / 'run-requirements.txt').read_text() == f'{kept}six\n'
 
 
 def test_nothing_has_changed_when_the_lock_fails(service: Service, template: Path) -> None:
