@@ -96,6 +96,8 @@ def main(version: str, source: str) -> None:
         sys.exit(f'VERSION={version} is no version: make upgrade VERSION=0.3.0')
     if not source:
         sys.exit(f'where is the template? make upgrade VERSION={version} FROM=<git URL or wheel>')
+    if not LIBRARY.exists():
+        sys.exit('there is no be-queue/: set its version in pyproject.toml, and run make lock')
     current = version_of(LIBRARY)
     if number(version) < number(current):
         sys.exit(f'be-queue/ is {current}, newer than {version}: revert the commit of its upgrade')

@@ -218,3 +218,5 @@ def test_refusals_name_the_fix(service: Service, template: Path, tmp_path: Path)
     assert refusal('0.3.0', template).startswith(
         'be-queue/ has changes that the upgrade would lose'
     )
+    shutil.rmtree(service.root / 'be-queue')
+    assert refusal('0.3.0', template).startswith('there is no be-queue/: set its version in')
