@@ -33,6 +33,7 @@ RUN_BY = {
     'make upgrade VERSION=0.3.0 FROM=../python-backend-worker-template': (
         'tests/template/test_upgrade.py'
     ),
+    'make new NAME=thumbnailer': 'test_new.py',
     'pip install be-queue': 'tests/integration/test_wheel.py',
 }
 
