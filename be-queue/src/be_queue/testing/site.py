@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -178,6 +179,12 @@ class Site:
         self.username = f't{uuid.uuid4().hex[:10]}'
         self.environment = {
             **bare_environment(),
+            # Those that conftest.py has set for settings without a default.
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if k.lower() in type(service.config).model_fields
+            },
             'ENV': 'local',
             'USERNAME': self.username,
             'SQS_ENDPOINT_URL': sqs_url,
