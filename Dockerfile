@@ -23,7 +23,7 @@ RUN python -m venv --without-pip /venv \
 
 # For docker-compose's SQS server, and to run tests on the image's Python:
 #   docker build --target dev --tag worker-dev . && docker run --rm --init worker-dev
-# The rest of the tests also want git, a package index and the right to make namespaces.
+# The tests of the template and of the library also want git and a package index.
 FROM build AS dev
 COPY dev-requirements.txt ./
 RUN pip --python /venv/bin/python install --no-cache-dir --require-hashes \

@@ -48,7 +48,7 @@ format: $(READY)  ## Rewrite the code in the project's style
 lock:  ## Resolve dependencies anew and export the requirements files (needs Poetry with its export plugin)
 	poetry lock
 	@# No path of this machine: be-queue/ gets no line, a wheel of it in vendor/ a relative one.
-	@set -e; for each in pip:main otlp:main,otlp run:main,local dev:main,dev test:main,dev,test; do \
+	@set -e; for each in pip:main otlp:main,otlp run:main,local dev:main,dev library:main,dev,library; do \
 		poetry export --quiet --only "$${each#*:}" --output .exported; \
 		sed -e '/^-e .*be-queue ;/d' -e 's|^be-queue @ file://$(CURDIR)/|./|' .exported > "$${each%%:*}-requirements.txt"; \
 	done; rm .exported
@@ -63,22 +63,25 @@ clean:  ## Remove the environment, caches and local state
 # The template's own, which `make new` removes: it makes a service of your own, and leaves the library
 # to its releases.
 .PHONY: new test-library soak bench
-TESTS_READY := $(VENV)/.test-requirements-installed
+LIBRARY_READY := $(VENV)/.library-requirements-installed
 
 new:  ## Make this the service NAME=thumbnailer (DEMO=no: without the demo tasks)
 	@$(PYTHON) tools/new.py '$(NAME)' '$(DEMO)'
 
-$(TESTS_READY): $(READY) test-requirements.txt
-	@echo "Installing test-requirements.txt too: a Vault server of 175 MB, for the tests"
-	@$(INSTALL) --quiet --require-hashes -r test-requirements.txt
+$(LIBRARY_READY): $(READY) library-requirements.txt
+	@echo "Installing library-requirements.txt too, with a Vault server of 175 MB"
+	@$(INSTALL) --quiet --require-hashes -r library-requirements.txt
 	@touch $@
 
-test-library: $(TESTS_READY)  ## Run the tests of be-queue
+# mypy sees every import of the library.
+lint: $(LIBRARY_READY)
+
+test-library: $(LIBRARY_READY)  ## Run the tests of be-queue
 	cd be-queue && ../$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
-soak: $(READY)  ## Kill, stop and starve workers for an hour, and count every task (ARGS='--rounds 5 kills')
+soak: $(LIBRARY_READY)  ## Kill, stop and starve workers for an hour, and count every task (ARGS='--rounds 5 kills')
 	@cd be-queue && PYTHONPATH=.. ../$(BIN)/python -m tests.soak $(ARGS)
 
-bench: $(READY)  ## Compare with stock Celery on SQS, and on Redis where there is one (ARGS=--quick)
+bench: $(LIBRARY_READY)  ## Compare with stock Celery on SQS, and on Redis where there is one (ARGS=--quick)
 	@cd be-queue && PYTHONPATH=.. ../$(BIN)/python -m benchmarks $(ARGS)
 # template: end

@@ -22,7 +22,7 @@ LIBRARY = 'be-queue/'
 TEMPLATES_OWN = [
     'be-queue/benchmarks/',
     'be-queue/tests/',
-    'test-requirements.txt',
+    'library-requirements.txt',
     'tests/template/',
     'tools/new.py',
     'tools/service.md',
@@ -30,9 +30,10 @@ TEMPLATES_OWN = [
 #: So do parts of files, from the one line to the other, and these.
 BEGIN, END = '# template: begin', '# template: end'
 TEMPLATES_PARTS = [
-    ('Makefile', ' test:main,dev,test', ''),
+    ('Makefile', ' library:main,dev,library', ''),
     ('Dockerfile', ', "--ignore=tests/template"', ''),
     ('pyproject.toml', '"be-queue/src/be_queue", ', ''),
+    ('pyproject.toml', 'mypy_path = "be-queue/src"\n', ''),
 ]
 AFTERWARDS = """
 .PHONY: new

@@ -49,7 +49,7 @@ REVOKE = [
 def version() -> str:
     """Return the server's version, or that its tests are left out."""
     if not INSTALLED:
-        return 'not installed: its tests are left out (pip install -r test-requirements.txt)'
+        return 'not installed: its tests are left out (pip install -r library-requirements.txt)'
     said = subprocess.run([BAO, 'version'], capture_output=True, text=True, check=True)
     return f'{said.stdout.split()[1]} ({BAO})'
 
