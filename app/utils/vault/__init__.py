@@ -26,7 +26,7 @@ __all__ = ['check', 'outdated', 'start', 'stop']
 def start(config: Config, role: Role) -> None:
     """Hold credentials of the result database in this process, if Vault gives them."""
     # The processes of the pool use those of their parent, and store results at once.
-    if config.vault_addr and config.vault_db_role and role is not Role.POOL:
+    if config.has_database_login and role is not Role.POOL:
         database.hold(config, wait=role is Role.CONSUMER)
 
 
@@ -40,7 +40,7 @@ def check(config: Config) -> None:
 
     Raises `SettingError`.
     """
-    if config.vault_addr and config.vault_db_role:
+    if config.has_database_login:
         from app.config.vault.login import at_start
         from app.utils.vault.lease_keeper import try_role
 

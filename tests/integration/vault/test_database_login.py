@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.config.configuration import Config, ConfigError
-from app.config.vault import login
 from app.utils import vault
 from app.utils.idempotency import Guard, lock_key
 from app.utils.vault import database, lease_keeper
@@ -36,7 +35,7 @@ SHORT = 4
 @pytest.fixture
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have tokens and leases renewed early."""
-    monkeypatch.setattr(login, 'USE_PART', 1 / 3)
+    monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 3)
 
 
 def asked_for_users(bao: OpenBao) -> int:
@@ -100,13 +99,6 @@ def test_a_login_that_the_database_refuses_is_replaced(
     assert caplog.text.count('the result database refuses its login') == 1
 
 
-def test_what_another_login_would_not_cure_is_no_refusal(started: Start, bao: OpenBao) -> None:
-    engine = started(pooled=False, result_db_name='typo', **bao.approle(POLICY))
-    with pytest.raises(OperationalError, match='database "typo" does not exist'):
-        user(engine)
-    assert not database._shared.is_refused
-
-
 def test_a_database_elsewhere_does_not_get_vaults_login(
     started: Start, bao: OpenBao, postgres: PostgresServer
 ) -> None:
@@ -151,8 +143,7 @@ def test_connections_of_an_earlier_login_are_given_up_between_two_tasks(
 def test_a_token_that_was_revoked_is_replaced(started: Start, bao: OpenBao) -> None:
     engine = started(pooled=False, **bao.approle(POLICY))
     first = user(engine)
-    one = database._keeper._logins[-1]
-    bao.root.auth.token.revoke(one.token.id)
+    bao.root.auth.token.revoke(database._keeper._logins[-1].client.token)
 
     def works() -> bool:
         try:
@@ -179,7 +170,7 @@ def test_while_vault_is_unavailable_the_login_goes_on_and_the_log_says_so_once(
     bao.fail(fault)
     bao.requests.clear()
     refuse_login()
-    wait_until(lambda: asked_for_users(bao) >= 3, 'it is tried again')
+    wait_until(lambda: bao.requests['auth/approle/login'] >= 3, 'it is tried again')
     assert user(engine)
     outages = [line for line in caplog.messages if line.startswith('Vault is ')]
     assert len(outages) == 1
@@ -220,10 +211,11 @@ def test_a_login_is_asked_for_ever_more_seldom_while_the_database_refuses_each(
         assert asked_for_users(bao) == asked
     # One that lasts until it is due makes the next wait short again.
     shared.write('another', 'password')
-    keeper._logins[-1].leases[-1].got_at -= 3000
+    keeper._logins[-1].lease.got_at -= 3000
     keeper._step()
     assert keeper._refusals == 0
-    keeper._revoke(keeper._logins[-1])
+    for one in keeper._logins:
+        one.client.logout(revoke_token=True)
 
 
 @pytest.mark.parametrize('kind', ['service', 'batch', 'given'])

@@ -123,16 +123,8 @@ def test_a_redirect_from_https_to_http_is_not_followed(
     assert not bao.requests
 
 
-@pytest.mark.parametrize(('status', 'is_followed'), [(307, True), (308, True), (301, False)])
-def test_a_redirect_to_another_host_is_followed_when_nothing_is_lost(
-    read: Read, bao: OpenBao, status: int, is_followed: bool
-) -> None:
-    login = bao.approle(POLICY)
+@pytest.mark.parametrize('status', [307, 308])
+def test_a_redirect_to_another_host_is_followed(read: Read, bao: OpenBao, status: int) -> None:
     with serving(OpenBao(bao.upstream)) as standby:
         standby.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost'), status))
-        if is_followed:
-            assert read(vault_addr=standby.url, vault_secrets=PASSWORD, **login)
-        else:
-            line = fault(read, vault_addr=standby.url, **login)
-            assert 'status 301 redirects to http://localhost, where the login would not' in line
-            assert not bao.requests
+        assert read(vault_addr=standby.url, vault_secrets=PASSWORD, **bao.approle(POLICY))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.config.configuration import ConfigError
-from app.config.vault.secret_paths import Secret, names, parse
+from app.config.vault.settings import Secret, names, parse
 
 
 def test_settings_and_where_they_are():
