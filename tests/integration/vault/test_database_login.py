@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.config.configuration import Config, ConfigError
+from app.config.configuration.result_backend import vault_backend
 from app.utils import vault
 from app.utils.idempotency import Guard, lock_key
 from app.utils.vault import database, lease_keeper
@@ -155,27 +156,20 @@ def test_a_token_that_was_revoked_is_replaced(started: Start, bao: OpenBao) -> N
     assert bao.requests['auth/approle/login'] == 2
 
 
-@pytest.mark.parametrize(
-    'fault', [no_answer, says(503, b'{"errors": ["Vault is sealed"]}')], ids=['hangs', 'sealed']
-)
 def test_while_vault_is_unavailable_the_login_goes_on_and_the_log_says_so_once(
-    started: Start,
-    bao: OpenBao,
-    caplog: pytest.LogCaptureFixture,
-    fault: Any,
+    started: Start, bao: OpenBao, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = started(vault_timeout=1, **bao.approle(POLICY))
+    engine = started(**bao.approle(POLICY))
     wait_until(lambda: database._shared.read(), 'there is a login, though the machine be slow')
     caplog.clear()
-    bao.fail(fault)
+    bao.fail(says(503, b'{"errors": ["Vault is sealed"]}'))
     bao.requests.clear()
     refuse_login()
     wait_until(lambda: bao.requests['auth/approle/login'] >= 3, 'it is tried again')
     assert user(engine)
-    outages = [line for line in caplog.messages if line.startswith('Vault is ')]
-    assert len(outages) == 1
-    assert 'check VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; ' in outages[0]
-    assert 'the login of the result database ends in ' in outages[0]
+    (outage,) = [line for line in caplog.messages if line.startswith('Vault is ')]
+    assert 'check VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; ' in outage
+    assert 'the login of the result database ends in ' in outage
     bao.repair()
     wait_until(lambda: 'Vault is back' in caplog.text, 'it is back')
     assert sum(line.startswith('Vault is ') for line in caplog.messages) == 2
@@ -220,11 +214,8 @@ def test_a_login_is_asked_for_ever_more_seldom_while_the_database_refuses_each(
 
 @pytest.mark.parametrize('kind', ['service', 'batch', 'given'])
 def test_at_the_end_every_login_is_revoked(started: Start, bao: OpenBao, kind: str) -> None:
-    before = bao.users()
-    if kind == 'given':
-        given = {'vault_token': bao.token(POLICY)}
-    else:
-        given = bao.approle(POLICY, token_type=kind)
+    before, is_given = bao.users(), kind == 'given'
+    given = {'vault_token': bao.token(POLICY)} if is_given else bao.approle(POLICY, token_type=kind)
     engine = started(**given)
     first = user(engine)
     refuse_login()
@@ -232,7 +223,7 @@ def test_at_the_end_every_login_is_revoked(started: Start, bao: OpenBao, kind: s
     assert len(bao.users() - before) == 2
     vault.stop()
     wait_until(lambda: bao.users() <= before, 'both are gone')
-    if kind == 'given':
+    if is_given:
         assert bao.root.auth.token.lookup(given['vault_token'])
 
 
@@ -251,14 +242,12 @@ def test_the_end_does_not_wait_for_a_vault_that_hangs(
     ('settings', 'words'),
     [
         ({'result_db_pass': 'hush'}, 'RESULT_DB_PASS would give another: unset one or the other'),
-        ({'result_db_host': None}, 'VAULT_DB_ROLE=role-'),
+        ({'result_db_host': None}, 'VAULT_DB_ROLE=worker: set RESULT_DB_HOST'),
     ],
 )
-def test_a_login_from_elsewhere_as_well_is_refused(
-    started: Start, bao: OpenBao, settings: dict[str, Any], words: str
-) -> None:
+def test_a_login_from_elsewhere_as_well_is_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        started(**settings, **bao.approle(POLICY))
+        vault_backend(Config(**({'result_db_host': 'database'} | settings)), 'worker', None)
     assert words in str(caught.value)
     assert 'hush' not in str(caught.value)
 
@@ -268,7 +257,6 @@ def test_a_login_from_elsewhere_as_well_is_refused(
     [
         ({}, 'path "database/creds/nobody" { capabilities = ["read"] }'),
         ({'policy': POLICY}, 'nobody: Vault refuses database/creds/nobody: unknown role: nobody'),
-        ({'vault_db_mount': 'else', 'policy': 'else/*'}, 'check VAULT_DB_MOUNT and the role'),
         ({'vault_token': 'hush-token'}, 'or the token is wrong or has ended: check VAULT_TOKEN, '),
     ],
 )

@@ -49,9 +49,7 @@ def test_nobody_listens(read: Read) -> None:
         (says(502, b'<html>'), f'BadGateway (at auth/approle/login){UP}'),
         (says(200, b'<html>'), NO_VAULT),
         (says(200, b'{"auth": "x"}'), NO_VAULT),
-        (says(200, b'["x"]'), NO_VAULT),
         (says(404, b'<html>'), NO_VAULT),
-        (says(404, b'["x"]'), NO_VAULT),
     ],
 )
 def test_an_answer_that_is_of_no_use(read: Read, bao: OpenBao, answer: Any, words: str) -> None:
@@ -107,24 +105,21 @@ def test_https_needs_a_certificate_that_is_trusted(
     assert words in fault(read, vault_addr=bao.url.replace('http:', 'https:'), **login)
 
 
-def leads_to(url: str, status: int) -> Any:
-    return lambda handler: handler.answer(status, b'', Location=url + handler.path)
+def leads_to(url: str) -> Any:
+    return lambda handler: handler.answer(307, b'', Location=url + handler.path)
 
 
-@pytest.mark.parametrize('method', ['token', 'approle'])
 def test_a_redirect_from_https_to_http_is_not_followed(
-    read: Read, bao: OpenBao, secure: tuple[OpenBao, str], method: str
+    read: Read, bao: OpenBao, secure: tuple[OpenBao, str]
 ) -> None:
     other, ca_file = secure
-    other.fail(leads_to(bao.url, 307))
-    login = bao.approle(POLICY) if method == 'approle' else {'vault_token': bao.token(POLICY)}
-    line = fault(read, vault_addr=other.url, vault_cacert=ca_file, **login)
+    other.fail(leads_to(bao.url))
+    line = fault(read, vault_addr=other.url, vault_cacert=ca_file)  # with a token
     assert 'status 307 redirects to http://127.0.0.1, where the login would be readable' in line
     assert not bao.requests
 
 
-@pytest.mark.parametrize('status', [307, 308])
-def test_a_redirect_to_another_host_is_followed(read: Read, bao: OpenBao, status: int) -> None:
+def test_a_redirect_to_another_host_is_followed(read: Read, bao: OpenBao) -> None:
     with serving(OpenBao(bao.upstream)) as standby:
-        standby.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost'), status))
+        standby.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost')))
         assert read(vault_addr=standby.url, vault_secrets=PASSWORD, **bao.approle(POLICY))
