@@ -50,21 +50,20 @@ def auth_method(settings: VaultSettings) -> str:
 
     Raises `SettingError` when that is not clear, or a setting of it is missing.
     """
-    given = {m: [n for n in names if getattr(settings, n)] for m, names in METHODS.items()}
+    given = [m for m, names in METHODS.items() if any(getattr(settings, n) for n in names)]
     method: str | None = settings.vault_auth_method
     if method is None:
-        methods = [m for m, names in given.items() if names]
-        if len(methods) != 1:
+        if len(given) != 1:
             raise SettingError(
                 'VAULT_AUTH_METHOD must be token, approle, kubernetes or aws, since there are '
-                f'settings of {" and ".join(methods) if methods else "none of them"}'
+                f'settings of {" and ".join(given) or "none of them"}'
             )
-        (method,) = methods
-    needed = METHODS[method]
-    if len(given[method]) < (1 if method == 'token' else len(needed)):
-        missing = [name.upper() for name in needed if name not in given[method]]
-        joined = (' or ' if method == 'token' else ' and ').join(missing)
-        raise SettingError(f'VAULT_AUTH_METHOD={method}: set {joined}')
+        (method,) = given
+    missing = [name.upper() for name in METHODS[method] if not getattr(settings, name)]
+    if method == 'token' and method not in given:
+        raise SettingError(f'VAULT_AUTH_METHOD=token: set {" or ".join(missing)}')
+    if method != 'token' and missing:
+        raise SettingError(f'VAULT_AUTH_METHOD={method}: set {" and ".join(missing)}')
     return method
 
 

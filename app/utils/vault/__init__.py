@@ -13,26 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.utils.role import Role
-from app.utils.vault import database
-from app.utils.vault.database import outdated
+from app.utils.vault.database import outdated, start, stop
 
 if TYPE_CHECKING:
     from app.config.configuration import Config
 
 __all__ = ['check', 'outdated', 'start', 'stop']
-
-
-def start(config: Config, role: Role) -> None:
-    """Hold credentials of the result database in this process, if Vault gives them."""
-    # The processes of the pool use those of their parent, and store results at once.
-    if config.has_database_login and role is not Role.POOL:
-        database.hold(config, wait=role is Role.CONSUMER)
-
-
-def stop() -> None:
-    """Give the credentials back, within a bounded time."""
-    database.release()
 
 
 def check(config: Config) -> None:

@@ -13,13 +13,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from app import redaction
+from app.utils.role import Role
 from app.utils.vault.shared_login import SharedLogin
 
 if TYPE_CHECKING:
     from app.config.configuration import Config
     from app.utils.vault.lease_keeper import LeaseKeeper
 
-__all__ = ['hold', 'listen', 'outdated', 'release']
+__all__ = ['listen', 'outdated', 'start', 'stop']
 
 #: Where a connection of SQLAlchemy's keeps the user that it was made with.
 USER = 'vault_user'
@@ -40,8 +41,23 @@ def listen() -> None:
     event.listen(Engine, 'do_connect', _connect)
 
 
-def hold(config: Config, *, wait: bool) -> SharedLogin:
-    """Obtain a login, and keep a valid one from now on: for this process, and for its forks.
+def start(config: Config, role: Role) -> None:
+    """Hold credentials of the result database in this process, if Vault gives them."""
+    # The processes of the pool use those of their parent, and store results at once.
+    if config.has_database_login and role is not Role.POOL:
+        _hold(config, wait=role is Role.CONSUMER)
+
+
+def stop() -> None:
+    """Give the credentials back, within a bounded time."""
+    global _keeper
+    keeper, _keeper = _keeper, None
+    if keeper is not None:
+        keeper.stop()
+
+
+def _hold(config: Config, *, wait: bool) -> SharedLogin:
+    """Keep a valid login from now on, for this process and for its forks.
 
     Arguments:
         wait: until there is one or a first try has failed, ``VAULT_TIMEOUT`` seconds at most.
@@ -57,16 +73,8 @@ def hold(config: Config, *, wait: bool) -> SharedLogin:
             _keeper.start()
         shared, keeper = _shared, _keeper
     if wait and keeper is not None:
-        keeper.wait_tried(config.vault_timeout)
+        keeper.tried.wait(config.vault_timeout)
     return shared
-
-
-def release() -> None:
-    """Let the logins of this process end, within a bounded time."""
-    global _keeper
-    keeper, _keeper = _keeper, None
-    if keeper is not None:
-        keeper.stop()
 
 
 def _forget_keeper() -> None:
@@ -102,7 +110,7 @@ def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, An
     if not config.has_database_login or 'user' in parameters or not is_results:
         return None
     # A script, say, that reads results: nobody has started this process as one of the worker's.
-    shared = _shared or hold(config, wait=True)
+    shared = _shared or _hold(config, wait=True)
     login, errors = shared.read(), dialect.loaded_dbapi
     if login is None:
         raise errors.OperationalError('Vault has given no login yet: check VAULT_ADDR')

@@ -96,7 +96,7 @@ class _Login:
         ) and self.lease.keep(lambda: self.client.sys.renew_lease(self.lease_id, seconds))
 
 
-class LeaseKeeper:
+class LeaseKeeper(threading.Thread):
     """A thread that keeps a token and a login of the result database.
 
     Arguments:
@@ -105,6 +105,7 @@ class LeaseKeeper:
     """
 
     def __init__(self, settings: VaultSettings, shared: SharedLogin) -> None:
+        super().__init__(name='vault', daemon=True)
         self._settings = settings
         self._shared = shared
         self._session = Session(settings)
@@ -114,22 +115,14 @@ class LeaseKeeper:
         self._refusals = 0
         self._outage = Outage('Vault', MAX_WAIT_SECONDS)
         self._stopping = threading.Event()
-        self._tried = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='vault', daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def wait_tried(self, seconds: float) -> None:
-        """Wait until there is a login, or a first try has failed."""
-        self._tried.wait(seconds)
+        #: Set when there is a login, or a first try has failed.
+        self.tried = threading.Event()
 
     def stop(self) -> None:
         """End the thread and revoke what can be, within `STOP_SECONDS`."""
         self._stopping.set()
         self._session.end_within(STOP_SECONDS)
-        self._thread.join(STOP_SECONDS / 2)
+        self.join(STOP_SECONDS / 2)
         for one in self._logins:
             try:
                 if not log_out(one.client, self._settings):
@@ -137,14 +130,15 @@ class LeaseKeeper:
             except Exception as error:  # noqa: BLE001  (the next one is tried all the same)
                 logger.info('logins of the result database end by themselves: %s', explained(error))
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Keep a login until `stop`."""
         while not self._stopping.is_set():
             try:
                 wait = self._step()
                 self._outage.ended()
             except Exception as error:  # noqa: BLE001  (the thread must go on)
                 wait = self._failed(explained(error))
-            self._tried.set()
+            self.tried.set()
             self._sleep(wait)
 
     def _step(self) -> float:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.config.configuration import Config, ConfigError
 from app.config.configuration.result_backend import vault_backend
 from app.utils import vault
-from app.utils.idempotency import Guard, lock_key
+from app.utils.idempotency import Guard
 from app.utils.vault import database, lease_keeper
 from app.utils.vault.lease_keeper import LeaseKeeper
 from app.utils.vault.shared_login import SharedLogin
@@ -109,35 +109,24 @@ def test_a_database_elsewhere_does_not_get_vaults_login(
     assert database._connect(engine.dialect, None, [], parameters) is None
 
 
-def body() -> None:
-    """Stand for a task's function."""
-
-
 def test_connections_of_an_earlier_login_are_given_up_between_two_tasks(
-    started: Start, bao: OpenBao, postgres: PostgresServer
+    started: Start, bao: OpenBao
 ) -> None:
     engine = started(**bao.approle(POLICY))
     url = engine.url.render_as_string()
     backend = f'be_queue.database:DatabaseBackend+{url}'
     app = Celery('guarded', broker='memory://', backend=backend, set_as_current=False)
     app.conf.update(result_extended=True, database_engine_options=engine_options(url))
-    guard, task = Guard(app), app.task(body, name='task', shared=False)
-    guarded = guard.around(task, lambda *_: holder_of(lock_key('some')))
+    guard = Guard(app)
 
-    def holder_of(key: int) -> str:
-        with postgres.connect() as connection:
-            rows = connection.execute(
-                'SELECT usename FROM pg_stat_activity JOIN pg_locks USING (pid) '
-                "WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = %s",
-                [key],
-            )
-            return str(rows.fetchone())
+    def guards_user() -> str:
+        return str(guard._connected().scalar(text('SELECT session_user')))
 
     first = user(engine)
-    assert first in guarded('some', (), {}, {})
+    assert guards_user() == first
     refuse_login()
     wait_until(lambda: user(engine) != first, 'the pool of connections has another')
-    assert user(engine) in guarded('some', (), {}, {})
+    assert guards_user() == user(engine)
     guard._disconnect()
 
 
