@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
-from app.config.vault.login import at_start
+from app.config.vault import login
 from be_queue import SettingError
 from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.faulty import no_answer, reset, serving
@@ -20,6 +20,12 @@ from tests.support.ports import free_port
 UP = ': check that Vault is there, up and unsealed'
 LOGIN = 'auth/approle/login'
 NO_VAULT = 'the answer is not one of Vault'
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    monkeypatch.setattr(login, 'PAUSE_SECONDS', 0)
 
 
 def fault(read: Read, **settings: Any) -> str:
@@ -54,9 +60,9 @@ def test_nobody_listens(read: Read) -> None:
 )
 def test_an_answer_that_is_of_no_use(read: Read, bao: OpenBao, answer: Any, words: str) -> None:
     bao.fail(answer)
-    login = bao.approle(POLICY)
+    given = bao.approle(POLICY)
     timeout = 0.3 if answer is no_answer else 5
-    assert f'VAULT_ADDR={bao.url}: {words}' in fault(read, vault_timeout=timeout, **login)
+    assert f'VAULT_ADDR={bao.url}: {words}' in fault(read, vault_timeout=timeout, **given)
 
 
 def test_one_that_is_sealed_for_a_moment_is_asked_again(read: Read, bao: OpenBao) -> None:
@@ -64,9 +70,9 @@ def test_one_that_is_sealed_for_a_moment_is_asked_again(read: Read, bao: OpenBao
         bao.repair()
         handler.answer(503, b'{"errors": ["Vault is sealed"]}')
 
-    login = bao.approle(POLICY)
+    given = bao.approle(POLICY)
     bao.fail(once)
-    assert read(vault_secrets=PASSWORD, **login)
+    assert read(vault_secrets=PASSWORD, **given)
 
 
 def test_when_the_time_of_the_start_is_over_it_logs_out_and_asks_no_more(
@@ -77,7 +83,7 @@ def test_when_the_time_of_the_start_is_over_it_logs_out_and_asks_no_more(
         client.auth.token.lookup_self()
 
     with pytest.raises(SettingError, match='no answer in time'):
-        at_start(read(**bao.approle(POLICY)), take_all)
+        login.at_start(read(**bao.approle(POLICY)), take_all)
     assert bao.requests == {'auth/approle/login': 1, 'auth/token/revoke-self': 1}
 
 
@@ -98,11 +104,11 @@ def test_https_needs_a_certificate_that_is_trusted(
     read: Read, bao: OpenBao, secure: tuple[OpenBao, str]
 ) -> None:
     other, ca_file = secure
-    login = bao.approle(POLICY)
-    assert read(vault_addr=other.url, vault_cacert=ca_file, vault_secrets=PASSWORD, **login)
+    given = bao.approle(POLICY)
+    assert read(vault_addr=other.url, vault_cacert=ca_file, vault_secrets=PASSWORD, **given)
     words = 'its certificate is not accepted: check VAULT_CACERT, and https in VAULT_ADDR'
-    assert words in fault(read, vault_addr=other.url, **login)
-    assert words in fault(read, vault_addr=bao.url.replace('http:', 'https:'), **login)
+    assert words in fault(read, vault_addr=other.url, **given)
+    assert words in fault(read, vault_addr=bao.url.replace('http:', 'https:'), **given)
 
 
 def leads_to(url: str) -> Any:
