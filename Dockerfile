@@ -40,7 +40,7 @@ ENV SERVER_HOST=0.0.0.0 \
 # each task updates files there.
 RUN install --directory --owner=worker --group=worker /metrics var
 COPY --from=build /venv /venv
-COPY be_queue be_queue
+COPY be-queue/src/be_queue be_queue
 COPY app app
 COPY examples examples
 # Last: each build has another.

@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.requirements-installed
+RUN_READY   := $(VENV)/.run-requirements-installed
+READY       := $(VENV)/.dev-requirements-installed
 TESTS_READY := $(VENV)/.test-requirements-installed
+INSTALL     := $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak bench lint format lock clean
@@ -11,20 +13,26 @@ TESTS_READY := $(VENV)/.test-requirements-installed
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The stamp is newer than the requirements once they are installed, so a second `make run` starts at once.
-$(READY): dev-requirements.txt
+# The stamps are newer than the requirements once they are installed, so a second `make run` starts at once.
+$(RUN_READY): run-requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ": run make with PYTHON=/path/to/python3.10 or newer")'
-	@echo "Installing $< into $(VENV) (the worker, a local SQS server, tools of the tests): about a minute, this once"
+	@echo "Installing $< into $(VENV) (the worker and a local SQS server): half a minute, this once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --require-hashes -r $<
+	@test -t 1 || quiet=--quiet; $(INSTALL) $$quiet --require-hashes -r $<
+	@$(INSTALL) --quiet --no-deps --no-build-isolation --editable be-queue
+	@touch $@
+
+$(READY): $(RUN_READY) dev-requirements.txt
+	@echo "Installing dev-requirements.txt too: the tools of the tests"
+	@$(INSTALL) --quiet --require-hashes -r dev-requirements.txt
 	@touch $@
 
 $(TESTS_READY): $(READY) test-requirements.txt
 	@echo "Installing test-requirements.txt too: a Vault server of 175 MB, for the tests"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r test-requirements.txt
+	@$(INSTALL) --quiet --require-hashes -r test-requirements.txt
 	@touch $@
 
-run: $(READY)  ## Start the web server, the worker and, locally, an embedded SQS
+run: $(RUN_READY)  ## Start the web server, the worker and, locally, an embedded SQS
 	@exec $(BIN)/python app/server.py
 
 test: $(TESTS_READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
@@ -48,10 +56,11 @@ format: $(READY)  ## Rewrite the code in the project's style
 
 lock:  ## Resolve dependencies anew and export the requirements files (needs Poetry with its export plugin)
 	poetry lock
-	poetry export --quiet --only main,app --output pip-requirements.txt
-	poetry export --quiet --only main,app,otlp --output otlp-requirements.txt
-	poetry export --quiet --only main,app,dev --output dev-requirements.txt
-	poetry export --quiet --only main,app,dev,test --output test-requirements.txt
+	@# Without the library, which is beside us: its line holds a path of this machine.
+	@set -e; for each in pip:main otlp:main,otlp run:main,local dev:main,dev test:main,dev,test; do \
+		poetry export --quiet --only "$${each#*:}" --output .exported; \
+		sed '/be-queue/d' .exported > "$${each%%:*}-requirements.txt"; \
+	done; rm .exported
 
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var

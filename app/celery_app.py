@@ -6,6 +6,8 @@ web service is sent by this app. The settings are read when they are first neede
 
 from celery import Celery
 
+from app.config import configuration  # noqa: F401  (the class of the settings)
+
 __all__ = ['app']
 
 app = Celery('app')

@@ -16,7 +16,11 @@ from benchmarks.records import Recorder
 def install(app: Celery) -> None:
     """Give a worker everything that `app.worker` installs."""
     from app.config.configuration import load_config
-    from app.utils import celery_signals, heartbeat, result_store  # which connects the handlers
+    from be_queue.worker import (  # which connects the handlers
+        celery_signals,
+        heartbeat,
+        result_store,
+    )
 
     celery_signals.pool.install(app)
     heartbeat.install(app, load_config().heartbeat_path)

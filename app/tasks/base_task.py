@@ -52,7 +52,7 @@ NEVER_RETRIED: tuple[type[Exception], ...] = (
 
 
 class BaseTask(Task):
-    """What all policies share; use one of its subclasses.
+    """Common part of all policies; use one of its subclasses.
 
     ``soft_time_limit`` and ``time_limit``, in seconds, come from the settings of the same names
     with ``task_`` in front, see WorkerConfig. Both count from the task's start, here and in a call.

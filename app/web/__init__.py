@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
+from flask import Flask
 
-from celery import Celery
-from flask import Flask, Response, current_app, jsonify, request
-from werkzeug.exceptions import HTTPException
-
-from app.start_error import NOT_LOADED, in_one_line
-
-with in_one_line(NOT_LOADED):
-    from app.config.configuration import WorkerConfig, load_config
-
-from app.utils import processes
-from app.utils.role import Role
-from app.web.checks import Check, broker_probe, results_probe
-from app.web.dashboard import dashboard, queues_by_name
-from app.web.depths import DepthPoller
-from app.web.health import health
-from app.web.metrics import ProcessCollector, metrics
-from app.web.tasks import TaskTables
+from be_queue.worker import NOT_LOADED, in_one_line, web
 
 __all__ = ['create_app']
 
 
 def create_app() -> Flask:
-    """Return the Flask app with all routes; gunicorn calls it in each of its worker processes."""
+    """Return the Flask app: the worker's pages, and the routes that you add here."""
     with in_one_line(NOT_LOADED):
-        config = load_config()
-        worker_config = WorkerConfig(config)
-    processes.start(Role.WEB)
-    # When gunicorn tells the process to stop, it ends as Python does.
-    atexit.register(processes.stop)
-    # Not the worker's app, which imports the tasks and all that they need.
-    celery_app = Celery(config.service_name)
-    celery_app.config_from_object(worker_config)
+        from app.config.celery_settings import worker_config
 
-    servers = [Check('broker', broker_probe(celery_app))]
-    if worker_config.stores_results:
-        servers.append(Check('results', results_probe(celery_app)))
-    collector = ProcessCollector(config.prometheus_multiproc_dir)
-    queues = [*queues_by_name(worker_config), worker_config.TOPOLOGY.platform]
-    depths = DepthPoller(celery_app, config.prefix, [name for name in queues if name])
-    if interval := config.queue_depth_interval:
-        depths.poll_every(interval)
-
-    web = Flask(__name__)
-    web.json.sort_keys = False  # type: ignore[attr-defined]
-    web.register_blueprint(health(config, servers))
-    web.register_blueprint(metrics(config, collector, depths if interval else None))
-    tasks = TaskTables(celery_app)
-    web.register_blueprint(dashboard(worker_config, servers, collector, depths, tasks))
-    web.register_error_handler(HTTPException, _as_json)
-    web.register_error_handler(Exception, _internal_error)
-    return web
-
-
-def _as_json(error: HTTPException) -> tuple[Response, int]:
-    status = error.code or 500
-    return jsonify(status=status, error=error.name, path=request.path), status
-
-
-def _internal_error(error: Exception) -> tuple[Response, int]:
-    current_app.logger.exception('the request for %s failed', request.path)
-    return jsonify(status=500, error='Internal Server Error', path=request.path), 500
+        return web.create_app(worker_config)

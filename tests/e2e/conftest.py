@@ -10,6 +10,7 @@ import pytest
 from tests.support import app_tasks
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
+from tests.support.waiting import wait_until
 from tests.support.worker import Server, Site
 
 
@@ -20,7 +21,7 @@ def site(tmp_path: Path, sqs: SqsServer, postgres: PostgresServer) -> Site:
 
 
 @pytest.fixture(scope='session')
-def server(
+def shared_server(
     tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
 ) -> Iterator[Server]:
     """A whole server with default settings, for all tests that leave it running.
@@ -30,3 +31,17 @@ def server(
     site = Site(tmp_path_factory.mktemp('server'), sqs.url, postgres.environment)
     with site.server(**app_tasks.IMPORTS) as server:
         yield server
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """The shared server, which has counted what earlier tests ran."""
+
+    def counted(*states: str) -> float:
+        return sum(shared_server.metric('worker_tasks_count_total', state=s) for s in states)
+
+    wait_until(
+        lambda: counted('STARTED') == counted('SUCCESS', 'FAILURE', 'RETRY', 'IGNORED', 'REJECTED'),
+        'every end is counted',
+    )
+    return shared_server

@@ -68,7 +68,7 @@ def test_it_reads_the_local_worker_s_file(tmp_path: Path, sqs: SqsServer) -> Non
 
 def test_a_copy_needs_only_the_wheel(server: Server, tmp_path: Path) -> None:
     shutil.copytree(ROOT / 'examples' / 'client', tmp_path / 'client')
-    shutil.copytree(ROOT / 'be_queue', tmp_path / 'wheel' / 'be_queue')
+    shutil.copytree(ROOT / 'be-queue/src/be_queue', tmp_path / 'wheel' / 'be_queue')
     ended = subprocess.run(
         [sys.executable, 'client'],
         cwd=tmp_path,
@@ -83,7 +83,7 @@ def test_a_copy_needs_only_the_wheel(server: Server, tmp_path: Path) -> None:
 
 def test_the_wheel_s_page_is_right(server: Server, sqs: SqsServer, tmp_path: Path) -> None:
     (tmp_path / 'shop').mkdir()
-    page = (ROOT / 'be_queue' / 'README.md').read_text()
+    page = (ROOT / 'be-queue' / 'README.md').read_text()
     for path, code in re.findall(
         r'^```python\n# (\S+)\n(.*?)^```$', page, re.MULTILINE | re.DOTALL
     ):

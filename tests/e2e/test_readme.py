@@ -40,8 +40,13 @@ def test_every_command_of_the_readme_is_accounted_for() -> None:
 
 
 def test_every_file_that_the_readme_names_exists() -> None:
-    named = re.findall(r'(?:`|\]\()((?:app|be_queue|deploy|examples|docs|tests)/[\w./-]+)', README)
-    named += re.findall(r'^((?:app|be_queue|deploy|examples|tests)/\S*)  ', README, re.MULTILINE)
+    named = re.findall(r'(?:`|\]\()((?:app|be-queue|deploy|examples|docs|tests)/[\w./-]+)', README)
+    folder = ''
+    for line in re.search(r'```text\n(app/ .*?)```', README, re.DOTALL)[1].splitlines():
+        name = line.split()[0]
+        folder = '' if line[0] != ' ' else folder
+        named.append(folder + name)
+        folder = folder or name
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 
@@ -50,7 +55,8 @@ def test_the_docs_have_every_setting_and_the_metrics_that_users_know() -> None:
     # In a process of its own: metrics are registered when their module is imported.
     program = (
         'from app.config.configuration import Config\n'
-        'from app.utils.metrics.metrics import REGISTRY\n'
+        'import be_queue.worker.metrics.metrics\n'
+        'from prometheus_client import REGISTRY\n'
         'print(*(name.upper() for name in Config.model_fields))\n'
         "print(*(m.name for m in REGISTRY.collect() if 'template' in m.name))\n"
     )
@@ -87,7 +93,7 @@ def installed(copy: Path) -> None:
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith('.'):
             (environment / entry.name).symlink_to(entry)
-    (environment / '.requirements-installed').touch()
+    (environment / '.run-requirements-installed').touch()
 
 
 def test_a_fresh_copy_runs_with_two_commands(copy: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_long_countdown_on_a_fifo_queue_runs_once(counted: Counted) -> None:
 def test_a_message_published_as_an_idle_worker_stops_is_not_hidden(counted: Counted) -> None:
     trial = sigterm.hidden(counted, patience=90)
     # Not for the visibility timeout, which is a minute: it was handed back, or never taken.
-    assert trial.seconds < trial.stop + 1
+    assert trial.seconds < trial.stop + 30
 
 
 def test_a_worker_under_load_comes_back_from_faults_of_every_call(counted: Counted) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from celery import Celery, chord
 
+from tests.support import ending
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy
 from tests.support.redis import running_redis
@@ -168,16 +169,22 @@ def test_a_backend_that_can_never_work_stops_the_start(site: Site) -> None:
 
 @pytest.mark.parametrize('seconds', [0, 3600])
 def test_a_stop_waits_for_the_backend_as_long_as_it_is_told_to(
-    site: Site, sqs: SqsServer, redis_backend: Backend, seconds: int
+    site: Site, sqs: SqsServer, redis_backend: Backend, tmp_path: Path, seconds: int
 ) -> None:
     """A finished task goes back to its queue, or keeps the worker until its result is stored."""
     with site.worker(
-        CELERY_RESULT_BACKEND=redis_backend.url, RESULT_BACKEND_SHUTDOWN_TIMEOUT=seconds
+        CELERY_RESULT_BACKEND=redis_backend.url,
+        RESULT_BACKEND_SHUTDOWN_TIMEOUT=seconds,
+        **ending.IMPORTS,
     ) as worker:
-        task_id = send(site, 'slow', 2)
+        end = tmp_path / 'end'
+        task_id = send(site, ending.BESIDE, str(tmp_path / 'marks'), str(end))
         wait_until(lambda: state(site, redis_backend, task_id) == 'STARTED', 'the task runs')
         redis_backend.take_away()
-        wait_until(lambda: 'task_name=slow' in worker.log, 'its result cannot be stored')
+        end.touch()
+        wait_until(
+            lambda: f'task_name={ending.BESIDE}' in worker.log, 'its result cannot be stored'
+        )
         worker.signal(signal.SIGTERM)
         if seconds:
             wait_until(lambda: 'Warm shutdown' in worker.log, 'it stops')
@@ -185,7 +192,8 @@ def test_a_stop_waits_for_the_backend_as_long_as_it_is_told_to(
         # Without a stop, the task would wait for 540 seconds.
         assert worker.wait_ended(60) == 0
         assert ('goes back to its queue' in worker.log) == (seconds == 0)
-        wait_until(lambda: sqs.in_flight(site.queue('slow')) == 0, 'nothing stays hidden')
-        assert sqs.visible(site.queue('slow')) == (seconds == 0)
+        queue = f'{site.username}-local-celery'
+        wait_until(lambda: sqs.in_flight(queue) == 0, 'nothing stays hidden')
+        assert sqs.visible(queue) == (seconds == 0)
     if seconds:
         assert state(site, redis_backend, task_id) == 'SUCCESS'

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support import ending
 from tests.support.postgres import PostgresServer
 from tests.support.sqs import SqsServer
 from tests.support.waiting import wait_until
@@ -35,17 +37,30 @@ def stored(postgres: PostgresServer, task_ids: list[str]) -> dict[str, str]:
         return dict(rows.fetchall())
 
 
+class Running:
+    """A task that runs until it is told to end."""
+
+    def __init__(self, site: Site, folder: Path, **limits: float) -> None:
+        self._end = folder / 'end'
+        arguments = (str(folder / 'marks'), str(self._end))
+        self.result: Any = site.producer().send_task(ending.BESIDE, arguments, **limits)
+        wait_until((folder / 'marks').exists, 'the task runs')
+
+    def end(self) -> None:
+        self._end.touch()
+
+
 def test_results_are_stored_once_the_database_is_back(
-    site: Site, database: PostgresServer, postgres: PostgresServer, sqs: SqsServer
+    site: Site, database: PostgresServer, postgres: PostgresServer, sqs: SqsServer, tmp_path: Path
 ) -> None:
-    with site.server() as server:
+    with site.server(**ending.IMPORTS) as server:
         producer = site.producer()
         assert producer.send_task('add', (1, 1)).get(timeout=30) == 2
         pool = server.pool_pids()
-        running = producer.send_task('slow', (1,))
-        wait_until(lambda: stored(postgres, [running.id]), 'the task runs')
+        running = Running(site, tmp_path)
         database.proxy.cut()
-        ids = [running.id] + [producer.send_task('add', (n, n)).id for n in range(10)]
+        running.end()
+        ids = [running.result.id] + [producer.send_task('add', (n, n)).id for n in range(10)]
 
         wait_until(lambda: 'is unavailable' in server.log, 'the log says so')
         # An answer is used again for a second.
@@ -54,7 +69,7 @@ def test_results_are_stored_once_the_database_is_back(
         assert checks['results'] != 'ok'
         assert checks['worker'] == 'ok'
         assert server.health('/healthz')[0] == 200
-        assert stored(postgres, ids) == {running.id: 'STARTED'}
+        assert stored(postgres, ids) == {running.result.id: 'STARTED'}
 
         database.proxy.restore()
         wait_until(
@@ -63,8 +78,7 @@ def test_results_are_stored_once_the_database_is_back(
         )
         assert server.pool_pids() == pool
         server.wait_ready()
-        for queue in ('add', 'slow'):
-            name = site.queue(queue)
+        for name in (site.queue('add'), f'{site.username}-local-celery'):
             wait_until(
                 lambda name=name: sqs.in_flight(name) == sqs.visible(name) == 0,
                 'every message is deleted',
@@ -94,12 +108,13 @@ def test_a_worker_that_starts_without_the_database_says_so_and_waits_for_it(
 
 
 def test_a_success_is_not_turned_into_a_time_out_by_waiting_for_the_database(
-    site: Site, database: PostgresServer, postgres: PostgresServer
+    site: Site, database: PostgresServer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    with site.worker(CELERY_TASK_TIME_LIMIT=20, CELERY_TASK_SOFT_TIME_LIMIT=2) as server:
-        result = site.producer().send_task('slow', (1,))
-        wait_until(lambda: stored(postgres, [result.id]), 'the task runs')
+    with site.worker(**ending.IMPORTS) as server:
+        task = Running(site, tmp_path, time_limit=60, soft_time_limit=3)
+        result = task.result
         database.proxy.cut()
+        task.end()
         wait_until(lambda: 'Soft time limit' in server.log, 'the soft limit is over')
         database.proxy.restore()
         wait_until(
@@ -109,17 +124,14 @@ def test_a_success_is_not_turned_into_a_time_out_by_waiting_for_the_database(
 
 
 def test_a_task_that_waits_up_to_its_time_limit_for_the_database_runs_again(
-    site: Site, database: PostgresServer, postgres: PostgresServer
+    site: Site, database: PostgresServer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     options = {'wait_time_seconds': 1}
-    with site.worker(
-        CELERY_TASK_TIME_LIMIT=2,
-        CELERY_TASK_SOFT_TIME_LIMIT=0,
-        CELERY_BROKER_TRANSPORT_OPTIONS=options,
-    ) as worker:
-        result = site.producer().send_task('slow', (0.5,))
-        wait_until(lambda: stored(postgres, [result.id]), 'the task runs')
+    with site.worker(CELERY_BROKER_TRANSPORT_OPTIONS=options, **ending.IMPORTS) as worker:
+        task = Running(site, tmp_path, time_limit=4)
+        result = task.result
         database.proxy.cut()
+        task.end()
         wait_until(lambda: 'goes back to its queue' in worker.log, 'the message is handed back')
         database.proxy.restore()
         wait_until(
@@ -129,17 +141,20 @@ def test_a_task_that_waits_up_to_its_time_limit_for_the_database_runs_again(
         assert 'Hard time limit' not in worker.log
 
 
-def test_a_failure_that_the_parent_must_store_is_stored_later(
-    site: Site, database: PostgresServer, postgres: PostgresServer
+def test_a_database_that_refuses_results_loses_none_and_the_log_names_the_rights(
+    site: Site, postgres: PostgresServer
 ) -> None:
-    with site.worker(CELERY_TASK_TIME_LIMIT=3, CELERY_TASK_SOFT_TIME_LIMIT=0) as worker:
-        producer = site.producer()
-        killed = producer.send_task('slow', (60,))
-        wait_until(lambda: stored(postgres, [killed.id]), 'the task runs')
-        database.proxy.cut()
-        wait_until(lambda: 'Hard time limit' in worker.log, 'the child is killed')
-        database.proxy.restore()
-        wait_until(
-            lambda: stored(postgres, [killed.id]) == {killed.id: 'FAILURE'}, 'the failure is stored'
-        )
-        assert producer.send_task('add', (1, 1)).get(timeout=30) == 2
+    user = f'u{site.username}'
+    producer = site.producer()
+    producer.backend.connect().close()  # makes the tables
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{postgres.password}'")
+        with site.worker(RESULT_DB_USER=user) as worker:
+            result = producer.send_task('add', (1, 1))
+            wait_until(lambda: 'task_name=add' in worker.log, 'the task waits for the database')
+            line = next(line for line in worker.log.splitlines() if 'task_name=add' in line)
+            assert 'permission denied for' in line
+            assert 'check the rights of RESULT_DB_USER' in line
+            for kind in ('TABLES', 'SEQUENCES'):
+                connection.execute(f'GRANT ALL ON ALL {kind} IN SCHEMA public TO {user}')
+            assert result.get(timeout=60) == 2

@@ -58,7 +58,7 @@ def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServe
 
 #: Imports nothing of the tasks, and sends one of its own from another thread.
 SENDER = """
-import app.utils.processes, threading
+import app.utils.fluent, threading
 from celery import shared_task
 def add(x, y): ...
 sender = threading.Thread(target=shared_task(name='add')(add).delay, args=(1, 2))

@@ -203,41 +203,41 @@ def test_the_last_span_of_a_recycled_process_arrives(traced: Traced) -> None:
 
 
 def test_an_agent_whose_name_does_not_resolve_costs_one_line(site: Site) -> None:
-    with site.server(JAEGER_AGENT_HOST='jaeger.invalid', PLATFORM_QUEUE_NAME='') as server:
+    with site.worker(JAEGER_AGENT_HOST='jaeger.invalid', PLATFORM_QUEUE_NAME='') as worker:
         producer = site.producer()
 
         def both_processes_have_run_tasks() -> bool:
             results = [producer.send_task('slow', (0.05,)) for _ in range(8)]
             assert [each.get(timeout=30) for each in results] == [0.05] * 8
             return {'ForkPoolWorker-1', 'ForkPoolWorker-2'} <= set(
-                re.findall(r'(\S+) celery.app.trace: .* succeeded', server.log)
+                re.findall(r'(\S+) celery.app.trace: .* succeeded', worker.log)
             )
 
         wait_until(both_processes_have_run_tasks, 'both processes have run tasks')
-        wait_until(lambda: 'Jaeger agent' in server.log, 'the log says so')
-        server.signal(signal.SIGTERM)
-        assert server.wait_ended() == 0
-        (line,) = (line for line in server.log.splitlines() if 'Jaeger agent' in line)
+        wait_until(lambda: 'Jaeger agent' in worker.log, 'the log says so')
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_ended() == 0
+        (line,) = (line for line in worker.log.splitlines() if 'Jaeger agent' in line)
         assert 'check JAEGER_AGENT_HOST' in line
 
 
 def test_otlp_arrives_and_a_collector_that_fails_or_hangs_holds_nothing_up(site: Site) -> None:
     with (
         spans.collector() as received,
-        site.server(
+        site.worker(
             TRACING_EXPORTER='otlp',
             OTEL_EXPORTER_OTLP_ENDPOINT=received.url,
             PLATFORM_QUEUE_NAME='',
             CELERY_WORKER_CONCURRENCY=1,
             **IMPORTS,
-        ) as server,
+        ) as worker,
     ):
         producer = site.producer()
         sent = producer.send_task(TRACED, queue=f'{site.username}-local-celery', headers=SENDER)
         _, child_id = sent.get(timeout=30)
         ran = received.wait_task('run add', child_id)
         names = ['run add', 'wait add', 'send add', 'own', f'run {TRACED}', f'wait {TRACED}']
-        assert parents(received, ran) == names
+        wait_until(lambda: parents(received, ran) == names, 'every span is there')
         assert (ran.trace, ran.kind) == (10, 'CONSUMER')
 
         def run_some() -> None:
@@ -248,12 +248,12 @@ def test_otlp_arrives_and_a_collector_that_fails_or_hangs_holds_nothing_up(site:
 
         received.status = 500
         run_some()
-        wait_until(lambda: 'OTLP endpoint is unavailable' in server.log, 'the log says so')
+        wait_until(lambda: 'OTLP endpoint is unavailable' in worker.log, 'the log says so')
         received.status = 200
         run_some()
-        wait_until(lambda: 'OTLP endpoint is back' in server.log, 'the log says so')
+        wait_until(lambda: 'OTLP endpoint is back' in worker.log, 'the log says so')
         received.delay = 60
         run_some()
-        server.signal(signal.SIGTERM)
-        assert server.wait_ended() == 0
-        assert server.log.count('OTLP endpoint') == 2
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_ended() == 0
+        assert worker.log.count('OTLP endpoint') == 2

@@ -18,7 +18,7 @@ from tests.support.faulty import DELETE, FaultySqs
 from tests.support.loop import turn_until
 from tests.support.waiting import wait_until
 
-#: Else boto3 itself tries again for many seconds.
+#: Otherwise boto3 itself retries for many seconds.
 ONCE = {'client-config': {'retries': {'mode': 'standard', 'total_max_attempts': 1}}}
 UNAVAILABLE = faulty.status(503, 'ServiceUnavailable')
 

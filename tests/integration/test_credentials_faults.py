@@ -30,7 +30,7 @@ end=$(($(date +%s) + 60))
 printf '{{"Version": 1, "AccessKeyId": "{key(3600)}", "SecretAccessKey": "secret", '
 printf '"Expiration": "%s"}}' "$(date -u -d @$end +%Y-%m-%dT%H:%M:%SZ)"
 """
-#: What a program writes that gives no credentials, and what botocore makes of that.
+#: Output of a program that gives no credentials, and the exception of botocore for it.
 BAD = {
     'expired': (GOOD.replace('+ 60', '- 60'), 'RuntimeError'),
     'rubbish': ('echo "Please log in"', 'JSONDecodeError'),
@@ -102,7 +102,6 @@ def test_a_request_has_an_outcome_when_a_login_process_fails(
     assert answers
 
 
-@pytest.mark.parametrize('fault', ['rubbish'])
 def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
     scene: Scene,
     login: Login,
@@ -110,8 +109,8 @@ def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
     hub: Hub,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    fault: str,
 ) -> None:
+    text, error = BAD['rubbish']
     for name, value in login.variables.items():
         monkeypatch.setenv(name, value)
     app = scene.app(f'http://127.0.0.1:{proxy.port}', visibility_timeout=3)
@@ -126,9 +125,9 @@ def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
         queue = app.amqp.queues[scene.work]
         with kombu.Consumer(channel, [queue], on_message=held.append):
             turn_until(hub, lambda: len(held) >= 2, 'both are received')
-            login.write(BAD[fault][0])
+            login.write(text)
             held[0].ack()
-        assert BAD[fault][1] in caplog.text
+        assert error in caplog.text
         wait_until(lambda: (0, 1) in noted.extensions, 'the other cannot be extended')
         info = held[1].delivery_info
         channel.hand_back.release_handles(scene.work, info['sqs_queue'], [held[1].delivery_tag])
@@ -138,14 +137,12 @@ def test_what_a_worker_waits_for_at_its_end_may_have_no_credentials(
         wait_until(lambda: any(n for n, _ in noted.extensions[before:]), 'it is extended again')
 
 
-@pytest.mark.parametrize('fault', ['expired'])
 def test_a_worker_goes_on_when_its_login_process_does(
     tmp_path: Path,
     login: Login,
     sqs: SqsServer,
     proxy: FaultySqs,
     postgres: PostgresServer,
-    fault: str,
 ) -> None:
     proxy.fail('*', Gate())
     site = Site(tmp_path, f'http://127.0.0.1:{proxy.port}', postgres.environment)
@@ -158,7 +155,7 @@ def test_a_worker_goes_on_when_its_login_process_does(
         **login.variables,
     }
     with own_worker(site, **variables) as worker:
-        text, error = BAD[fault]
+        text, error = BAD['expired']
         login.write(text)
         queue = f'{site.username}-local-tests-add'
         away = f'SQS queue {queue} is unavailable, trying until it is back: {error}'

@@ -17,9 +17,9 @@ import pytest
 from celery import Celery, states
 from sqlalchemy import NullPool, create_engine
 
-from app.monitor.table import TaskTable
-from app.utils import heartbeat
 from be_queue import Config, Queue, Queues
+from be_queue.worker import heartbeat
+from be_queue.worker.monitor.table import TaskTable
 from tests.support.postgres import PostgresServer
 from tests.support.process import running
 from tests.support.sqs import SqsServer
@@ -36,6 +36,12 @@ def cells(page: str, text: str) -> list[str]:
     (row,) = (row for row in re.findall(r'<tr>(.*?)</tr>', page, re.DOTALL) if text in row)
     found = re.findall(r'<td.*?>(.*?)</td>', row, re.DOTALL)
     return [unescape(re.sub(r'<[^>]*>', ' ', cell)).strip() for cell in found]
+
+
+@pytest.fixture(scope='module')
+def postgres(postgres: PostgresServer) -> PostgresServer:
+    """The database by a way of our own, which can be cut."""
+    return postgres.with_a_proxy_of_its_own()
 
 
 @pytest.fixture(scope='module')
@@ -96,36 +102,28 @@ def test_tasks_are_shown_with_their_results(site: Site, results: Results) -> Non
     assert cells(page, delayed)[6].split() == ['due', 'in', '3', 'h']
 
 
-def test_hostile_texts_stay_texts(site: Site, results: Results) -> None:
+def test_hostile_texts_stay_texts_and_passwords_are_masked(site: Site, results: Results) -> None:
     task_id = results.sent(f'{HOSTILE}" onclick="x')
     results.stored(task_id, HOSTILE)
     error_id = results.sent('add')
     results.stored(error_id, ValueError(HOSTILE), states.FAILURE)
-    page = site.wait_for(error_id)
+    long, huge, secret = (results.sent('add') for _ in range(3))
+    results.stored(long, ['x' * 90] * 20)
+    results.stored(huge, 'x' * 30_000)
+    results.stored(secret, {'password': 'hunter2', 'url': 'http://me:hunter2@host/'})
+    page = site.wait_for(secret)
     assert cells(page, task_id)[0] == f'{HOSTILE}" onclick="x'
     assert cells(page, task_id)[4] == repr(HOSTILE)
     assert '<script>' not in page
     assert '" onclick="' not in page
     assert '<h1>orders &amp; returns</h1>' in page
-
-    headers = site.get()[1]
-    assert "default-src 'none'" in headers['Content-Security-Policy']
-    assert 'unsafe' not in headers['Content-Security-Policy']
-    assert headers['Content-Type'].startswith('text/html')
-
-
-def test_results_are_cut_and_passwords_masked(site: Site, results: Results) -> None:
-    long = results.sent('add')
-    results.stored(long, ['x' * 90] * 20)
-    huge = results.sent('add')
-    results.stored(huge, 'x' * 30_000)
-    secret = results.sent('add')
-    results.stored(secret, {'password': 'hunter2', 'url': 'http://me:hunter2@host/'})
-    page = site.wait_for(secret)
     assert 0 < len(cells(page, long)[4]) <= 250
     assert cells(page, huge)[4] == '30,002 bytes'
     assert cells(page, secret)[4] == "{'password': '***', 'url': 'http://me:***@host/'}"
     assert 'hunter2' not in page
+    policy = site.get()[1]['Content-Security-Policy']
+    assert "default-src 'none'" in policy
+    assert 'unsafe' not in policy
 
 
 def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> None:
@@ -136,13 +134,10 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
     with producer.connection_for_write() as connection:
         for n in range(3):
             producer.send_task('add', (n, n), connection=connection)
-    celery_queue = f'{site.username}-local-celery'
-    for name in (celery_queue, f'err-{celery_queue}', f'err-{site.queue("add")}'):
-        url = sqs.client().create_queue(QueueName=name)['QueueUrl']
-        if name.startswith('err-'):
-            sqs.client().send_message(QueueUrl=url, MessageBody='a dead letter')
+    url = sqs.client().create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
+    sqs.client().send_message(QueueUrl=url, MessageBody='a dead letter')
     count = (
-        'from app.utils.metrics.metrics import *\n'
+        'from be_queue.worker.metrics.metrics import *\n'
         f'label = dict(name="add", queue="{site.queue("add")}")\n'
         'CONSUMER_TASKS.labels(state="RECEIVED", **label).inc(1234)\n'
         'CONSUMER_TASKS.labels(state="FAILURE", **label).inc()\n'
@@ -152,7 +147,7 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
         'for seconds in (1, 2): RUNTIME.labels(**label).observe(seconds)\n'
     )
     with running(['-c', count], site.environment, site.folder / 'count.log') as counting:
-        assert counting.ends(timeout=30) == 0
+        assert counting.ends(timeout=60) == 0
 
     def row() -> list[str] | None:
         found = cells(site.get()[0], f'err-{site.queue("add")}')
@@ -163,8 +158,6 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
     assert shown[1].split() == [site.queue('add'), f'err-{site.queue("add")}']
     assert shown[4].split() == ['1', '234']
     assert shown[5:9] == ['5', '2', '3', '1.50 s']
-    of_celery = cells(site.get()[0], f'err-{celery_queue}')
-    assert (of_celery[0], *of_celery[2:4]) == ("Celery's own", '0', '1')
     slow = cells(site.get()[0], f'err-{site.queue("slow")}')
     # Nobody has made that queue: whoever looks must not.
     assert slow[2:9] == [UNKNOWN, UNKNOWN, '0', '0', '0', '0', UNKNOWN]
@@ -182,10 +175,10 @@ def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
     path.write_text(json.dumps({'pid': 1, 'state': 'consuming', 'time': time.time() - 100}))
     page = site.get()[0]
     assert 'worker stuck' in page
-    assert 'the event loop of worker process 1 is stuck for 100 s' in page
+    assert re.search(r'the event loop of worker process 1 is stuck for 1\d\d s', page)
 
 
-def test_the_page_comes_while_the_database_is_away(
+def test_the_page_comes_while_the_database_is_unavailable(
     site: Site, results: Results, postgres: PostgresServer
 ) -> None:
     task_id = results.sent('add')

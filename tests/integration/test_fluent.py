@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.config.configuration import Config
-from app.utils.fluent.sender import Sender
+from be_queue.worker.fluent.sender import Sender
 from tests.support.fluent_server import FluentServer, closes, receives, rubbish, running_fluent
 from tests.support.waiting import wait_until
 

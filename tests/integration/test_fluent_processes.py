@@ -12,7 +12,7 @@ from tests.support.fluent_server import FluentServer, running_fluent
 from tests.support.ports import free_port
 from tests.support.process import NO_DOTENV, ROOT
 
-LOG = 'from app.utils.fluent import td\n'
+LOG = 'from be_queue.worker.fluent import td\n'
 #: A fork, while another thread of its parent holds every lock.
 FORK = """
 import os, sys, threading, warnings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.utils.celery_signals.lost_copies import LostCopies
 from be_queue import NotSentError
 from be_queue.transport import publishing
+from be_queue.worker.celery_signals.lost_copies import LostCopies
 from tests.integration.sending import Site, only, proxy, server, site
 from tests.support.faulty import FaultySqs, status
 
@@ -38,11 +38,8 @@ def test_lost_copies_are_logged_once_and_once_when_it_is_over(
     assert site.args(site.work) == [[0], [1], [2], [0], [1]]
     assert site.args(site.platform) == [[0], [1]]
 
-
-def test_a_task_that_only_its_copy_reached_is_an_error_to_a_worker_too(
-    site: Site, proxy: FaultySqs
-) -> None:
+    # A task that only its copy reached is an error to a worker too.
     proxy.fail('SendMessage', only(site.work, REFUSED))
     with pytest.raises(NotSentError, match='on purpose') as error:
-        site.app(proxy.url).send_task('work')
+        app.send_task('work')
     assert list(error.value.failed) == [site.work]

@@ -17,8 +17,8 @@ from celery import Celery
 from psycopg.rows import dict_row
 from sqlalchemy import NullPool, select
 
-from app.monitor.table import TASKS, TaskTable, open_engine
 from be_queue import Config, Queue, Queues
+from be_queue.worker.monitor.table import TASKS, TaskTable, open_engine
 from tests.support.postgres import PostgresServer
 from tests.support.process import Program, running
 from tests.support.proxy import Proxy
@@ -93,6 +93,12 @@ class Scene:
         )
 
 
+@pytest.fixture(scope='module')
+def postgres(postgres: PostgresServer) -> PostgresServer:
+    """The database by a way of our own, which can be cut."""
+    return postgres.with_a_proxy_of_its_own()
+
+
 @pytest.fixture
 def scene(sqs: SqsServer, postgres: PostgresServer, tmp_path: Path) -> Scene:
     return Scene(sqs, postgres, tmp_path)
@@ -112,26 +118,14 @@ def test_a_task_becomes_a_row(shared: tuple[Scene, Program]) -> None:
     scene, _ = shared
     before = datetime.now(timezone.utc)
     eta = before.replace(microsecond=0) + timedelta(hours=2)
-    task_id = scene.send(
-        'add',
-        1,
-        'x' * 5000,
-        eta=eta,
-        expires=3600,
-        retries=2,
-        parent_id='the parent',
-        group_id='the group',
-    )
+    given = {'eta': eta, 'retries': 2, 'parent_id': 'the parent', 'group_id': 'the group'}
+    task_id = scene.send('add', 1, 'x' * 5000, expires=3600, **given)
     row = scene.wait_for_row(task_id)
-    assert row['name'] == 'add'
-    assert row['queue'] == f'{scene.username}-local-add'
+    queue = f'{scene.username}-local-add'
+    expected = {'name': 'add', 'queue': queue, 'kwargs': '{}', 'root_id': task_id}
+    assert (expected | given).items() <= row.items()
     assert row['args'].startswith("(1, 'xxx")
     assert len(row['args']) <= 1024
-    assert row['kwargs'] == '{}'
-    assert row['retries'] == 2
-    assert (row['parent_id'], row['root_id']) == ('the parent', task_id)
-    assert row['group_id'] == 'the group'
-    assert row['eta'] == eta
     assert before < row['expires'] < before + timedelta(hours=2)
     assert '@' in row['origin']
     # SQS tells whole milliseconds.
@@ -149,17 +143,10 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
     first = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
     def message(retries: int, minutes: int) -> dict[str, Any]:
-        # All values of it are of this attempt.
+        """Return a row of which all values are of this attempt."""
         at = first + timedelta(minutes=minutes)
-        empty = dict.fromkeys(TASKS.c.keys())
-        return empty | {
-            'task_id': task_id,
-            'name': f'attempt {retries}',
-            'retries': retries,
-            'eta': at + timedelta(hours=1),
-            'sent_at': at,
-            'seen_at': at,
-        }
+        row = {'task_id': task_id, 'name': f'attempt {retries}', 'retries': retries}
+        return dict.fromkeys(TASKS.c.keys()) | row | {'eta': at, 'sent_at': at, 'seen_at': at}
 
     def row() -> dict[str, Any]:
         with engine.connect() as connection:
@@ -169,23 +156,13 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
     messages = [message(0, 0), message(2, 20), message(1, 10)]
     table.save(messages[:1])
     assert row() == messages[0]
-    table.save(messages[1:])
-    assert row() == messages[1] | {'sent_at': first, 'seen_at': messages[2]['seen_at']}
-    # Messages may come twice.
-    table.save(messages)
-    assert row() == messages[1] | {'sent_at': first, 'seen_at': messages[2]['seen_at']}
-
-
-def test_messages_of_one_receive_are_all_stored(shared: tuple[Scene, Program]) -> None:
-    scene, _ = shared
-    ids = [scene.send('add', n) for n in range(25)]
-    wait_until(lambda: len(scene.rows(*ids)) == len(ids), 'every task has a row')
-    scene.wait_for_empty_queue()
+    for twice in (messages[1:], messages):
+        table.save(twice)
+        assert row() == messages[1] | {'sent_at': first, 'seen_at': messages[2]['seen_at']}
 
 
 def test_what_is_not_a_task_is_rejected_and_reported(shared: tuple[Scene, Program]) -> None:
     scene, monitor = shared
-    scene.wait_for_row(scene.send())
     envelope = {'properties': {'body_encoding': 'base64', 'delivery_info': {}}}
     broken = [
         'hello',
@@ -194,29 +171,23 @@ def test_what_is_not_a_task_is_rejected_and_reported(shared: tuple[Scene, Progra
         json.dumps(envelope | {'headers': ['no', 'dict']}),
         json.dumps(envelope | {'headers': {'task': 'add'}}),
         json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x', 'retries': 'many'}}),
-        json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x', 'eta': 'tomorrow'}}),
-        json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x' * 156}}),
         base64.b64encode(b'\xff\xfe').decode(),
-        json.dumps({'properties': 5}),
         json.dumps({'properties': {'delivery_info': 'none'}}),
         json.dumps(envelope | {'headers': {'__type__': 'unheard of', '__value__': 1}}),
     ]
+    scene.wait_for_row(scene.send())
     for body in broken:
         scene.send_raw(body)
-    scene.wait_for_row(scene.send())
+    # Text that a database refuses is replaced.
+    task_id = uuid.uuid4().hex
+    headers = {'id': task_id, 'task': 'nul\0 half \ud800 quote \' "'}
+    scene.send_raw(json.dumps({'headers': headers, 'properties': {'delivery_info': {}}}))
+    assert scene.wait_for_row(task_id)['name'] == 'nul\N{REPLACEMENT CHARACTER} half ? quote \' "'
     scene.wait_for_empty_queue()
     assert monitor.log.count('rejected a message that is not a task') == len(broken)
     assert "fault=header 'id' must be a text of 1 to 155 characters" in monitor.log
     assert 'hello' in monitor.log
     assert 'Traceback' not in monitor.log
-
-
-def test_characters_that_a_database_refuses_are_replaced(shared: tuple[Scene, Program]) -> None:
-    scene, _ = shared
-    task_id = uuid.uuid4().hex
-    headers = {'id': task_id, 'task': 'nul\0 half \ud800 quote \' "'}
-    scene.send_raw(json.dumps({'headers': headers, 'properties': {'delivery_info': {}}}))
-    assert scene.wait_for_row(task_id)['name'] == 'nul\N{REPLACEMENT CHARACTER} half ? quote \' "'
 
 
 def test_an_unavailable_database_loses_nothing(shared: tuple[Scene, Program]) -> None:
@@ -227,7 +198,7 @@ def test_an_unavailable_database_loses_nothing(shared: tuple[Scene, Program]) ->
         wait_until(lambda: OUTAGE in monitor.log, 'it is noticed')
     wait_until(lambda: len(scene.rows(*missed)) == 3, 'the rows are there after all')
     scene.wait_for_empty_queue()
-    assert monitor.log.count(OUTAGE) == 2  # when it begins, and when it ends
+    wait_until(lambda: monitor.log.count(OUTAGE) == 2, 'it is noticed when it begins, and ends')
     assert f'{scene.postgres.user}:***@' in monitor.log
     assert f':{scene.postgres.password}@' not in monitor.log
 
@@ -273,14 +244,13 @@ def test_an_unavailable_broker_loses_nothing(scene: Scene) -> None:
             {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'},
             "result_backend='redis://me:***@127.0.0.1/0': the table of tasks needs db+postgresql",
         ),
-        ({'CELERY_RESULT_BACKEND': 'db+oracle://h/d'}, 'the table of tasks needs db+postgresql'),
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_it_with_one_line(
     scene: Scene, variables: dict[str, str], message: str
 ) -> None:
     with scene.monitor(**variables) as monitor:
-        assert monitor.ends(timeout=30) == 1
+        assert monitor.ends(timeout=60) == 1
         assert message in monitor.log
         assert len(monitor.log.splitlines()) == 1
         assert 'hunter2' not in monitor.log

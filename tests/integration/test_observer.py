@@ -1,4 +1,4 @@
-"""What the observer of a channel is told of messages, on a real SQS server."""
+"""The observer of a channel sees each message, on a real SQS server."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def waits(consumer: Consumer) -> bool:
 
 
 def test_what_is_handed_back_at_the_end(scene: Scene, hub: Hub) -> None:
-    with consuming(scene, hub, wait_time_seconds=1) as consumer:
+    with consuming(scene, hub, wait_time_seconds=20) as consumer:
         turn_until(hub, lambda: waits(consumer), 'a receive waits')
         send(scene, 1)
     assert consumer.noted.releases == [(scene.work, 1)]

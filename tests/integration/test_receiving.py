@@ -1,4 +1,4 @@
-"""What a channel receives, from a real SQS server, as its children take the work.
+"""A channel receives from a real SQS server as its children take the work.
 
 The event loop is kombu's; a child is a timer.
 """
@@ -147,6 +147,8 @@ def test_what_waits_is_handed_back_as_far_as_order_and_receives_allow(
     with working(app, hub, 3, {'work': 60}) as worker:
         worker.run_until(lambda: worker.most_held['work'] == 3)
         channel = worker.channel
+        # One that waits would take what is handed back.
+        worker.run_until(lambda: not channel.receiving.in_flight)
         held = [message for _, message in channel.held()]
         order = [message.delivery_tag for message in held]
         tags = channel.hand_back([held[i] for i in waiting])

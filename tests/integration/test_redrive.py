@@ -7,9 +7,9 @@ import logging
 import pytest
 from celery import Celery
 
-from app.preflight import declare_queues
-from app.start_error import StartError
 from be_queue.transport.redrive import RETENTION_SECONDS, RedriveError
+from be_queue.worker.preflight import declare_queues
+from be_queue.worker.start_error import StartError
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs

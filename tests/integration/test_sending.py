@@ -7,12 +7,27 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
+from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError
+from kombu.exceptions import OperationalError
 
-from be_queue import NotSentError
-from tests.integration.sending import Site, asked, only, proxy, server, site
-from tests.support.faulty import FaultySqs, Handler, no_answer, status
+from be_queue import MessageTooLargeError, NotSentError, send_batch
+from be_queue.transport.batch import LANES, MAX_FAILURES
+from tests.integration.sending import (
+    Site,
+    asked,
+    before_each_publish,
+    calls,
+    errors,
+    only,
+    proxy,
+    server,
+    site,
+)
+from tests.support.faulty import FaultySqs, Handler, answer_lost, no_answer, reset, status
 from tests.support.waiting import wait_until
 
 __all__ = ['proxy', 'server', 'site']
@@ -128,6 +143,117 @@ def test_each_predefined_queue_is_sent_to_with_its_own_login(site: Site, proxy: 
     app.send_task('work')
 
     assert logins == {site.work: 'worker', site.platform: 'observer'}
+
+
+def test_a_message_over_the_limit_is_refused_before_anything_is_sent(site: Site) -> None:
+    url = site.create(site.work, MaximumMessageSize=4096)
+    app = site.app()
+    longest = 2000
+    app.send_task('work', ('a' * longest,))
+    (message,) = site.messages(site.work)
+    longest += 4096 - len(message['Body'])
+    site.messages(site.platform)
+
+    app.send_task('work', ('a' * longest,))
+    task_id = str(uuid.uuid4())
+    with pytest.raises(MessageTooLargeError) as error:
+        app.send_task('work', ('a' * (longest + 1),), task_id=task_id)
+
+    assert len(site.messages(site.work)) == len(site.messages(site.platform)) == 1
+    assert (error.value.size, error.value.limit) == (4097, 4096)
+    assert (error.value.task, error.value.queue) == ('work', site.work)
+    assert f"'work' {task_id}: its message has 4097 bytes" in str(error.value)
+
+    raised = {'MaximumMessageSize': '8192'}
+    site.sqs.client().set_queue_attributes(QueueUrl=url, Attributes=raised)
+    app.send_task('work', ('a' * (longest + 1),))
+    assert len(site.messages(site.work)) == 1
+
+
+def test_text_is_sent_as_it_is_and_base64_where_asked_for(site: Site) -> None:
+    text = 'a' * 10_000
+    for asked_for, times in ((False, 1), (True, 0)):
+        options = {'sqs_base64_encoding': asked_for}
+        site.app(broker_transport_options=options).send_task('work', (text,))
+        (message,) = site.messages(site.work)
+        assert message['Body'].count(text) == times
+
+
+def test_message_attributes_count_and_reach_every_queue(site: Site, proxy: FaultySqs) -> None:
+    site.create(site.work, MaximumMessageSize=4096)
+    sent = asked(proxy)
+    attribute = {'tenant': {'DataType': 'String', 'StringValue': 'a'}}
+    app = site.app(proxy.url)
+
+    app.send_task('work', message_attributes=attribute)
+    for request in (*sent.of(site.work), *sent.of(site.platform)):
+        assert request['MessageAttributes'] == attribute
+        assert 'message_attributes' not in request['MessageBody']
+    attribute['tenant']['StringValue'] = 'a' * 4000
+    with pytest.raises(MessageTooLargeError):
+        app.send_task('work', message_attributes=attribute)
+
+
+def tries(number: int) -> dict[str, Any]:
+    """Have boto3 try each request so often."""
+    return {'client-config': {'retries': {'total_max_attempts': number}}}
+
+
+def test_a_message_is_tried_as_often_as_boto3_tries_it(site: Site, proxy: FaultySqs) -> None:
+    app = site.app(proxy.url, broker_transport_options=tries(2))
+    app.send_task('work', (1,))
+    before = proxy.requests['SendMessage']
+    proxy.fail('SendMessage', answer_lost)
+
+    with pytest.raises(OperationalError) as error:
+        app.send_task('work', (2,))
+
+    assert isinstance(error.value.__cause__, BotoCoreError)
+    assert proxy.requests['SendMessage'] - before == 2 * 2  # two queues
+    assert sorted(site.args(site.work)) == [[1], [2], [2]]
+
+
+def test_a_batch_gives_up_when_sqs_is_lost_on_the_way(site: Site, proxy: FaultySqs) -> None:
+    app = site.app(proxy.url, platform=False, broker_transport_options=tries(1))
+    assert errors(send_batch(app, calls(app, 'work', 1))) == []
+    before = proxy.requests['SendMessageBatch']
+    proxy.fail('SendMessageBatch', reset)
+    tried: list[int] = []
+
+    def count(**_: Any) -> None:
+        tried.append(1)
+
+    with before_each_publish(count):
+        outcomes = send_batch(app, calls(app, 'work', 1000))
+
+    assert len(errors(outcomes)) == 1000
+    # Each lane may have one in flight when the third fails.
+    assert proxy.requests['SendMessageBatch'] - before <= MAX_FAILURES + LANES
+    assert isinstance(outcomes[0].error, NotSentError)
+    assert isinstance(outcomes[-1].error, OperationalError)
+    assert outcomes[-1].result is None
+    assert len(tried) < 1000
+
+
+def test_a_server_that_is_lost_keeps_nothing_from_another(site: Site, proxy: FaultySqs) -> None:
+    copies: list[int] = []
+
+    def lost(handler: Handler) -> None:
+        copies.append(1)
+        reset(handler)
+
+    proxy.fail('SendMessageBatch', only(site.platform, lost))
+    # Each has a client of its own.
+    predefined = {queue: {'url': site.create(queue)} for queue in (site.work, site.platform)}
+    app = site.app(proxy.url, broker_transport_options=tries(1) | {'predefined_queues': predefined})
+
+    outcomes = send_batch(app, calls(app, 'work', 300))
+
+    assert len(site.messages(site.work)) == 300
+    assert len(copies) <= MAX_FAILURES + LANES
+    for error in errors(outcomes):
+        assert isinstance(error, NotSentError)
+        assert (list(error.sent), list(error.failed)) == ([site.work], [site.platform])
 
 
 PRODUCER = """

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from app.utils.sentry.transport import Transport
+from be_queue.worker.sentry.transport import Transport
 from tests.support import faulty
 from tests.support.faulty_service import says
 from tests.support.process import running

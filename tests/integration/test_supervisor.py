@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 
 PROGRAM = """
 import json, logging, os, signal, sys, threading, time
-from app.supervisor import Child, Supervisor
+from be_queue.worker.supervisor import Child, Supervisor
 
 def child(name, script, **options):
     return Child(name, ['sh', '-c', f'cd $FOLDER; touch {name}; {script}'], **options)
@@ -59,7 +59,7 @@ def test_groups_stop_one_after_the_other_and_the_children_of_one_side_by_side(
     group = {'web': after('web', 'monitor'), 'monitor': after('monitor', 'web')}
     with supervisor(tmp_path, {'broker': broker}, group, {'worker': {'script': RUNS}}) as program:
         wait_until((tmp_path / 'trap-is-set').exists, 'the broker is ready')
-        assert program.ends(signal.SIGTERM, timeout=30) == 0
+        assert program.ends(signal.SIGTERM, timeout=60) == 0
     assert (tmp_path / 'in-order').exists()
 
 
@@ -68,8 +68,6 @@ def test_groups_stop_one_after_the_other_and_the_children_of_one_side_by_side(
     [
         ('exit 3', 'worker exited with status 3: stopping the rest'),
         ('kill -KILL $$', 'worker was killed by SIGKILL: stopping the rest; unless somebody'),
-        # Python has no name for those between SIGRTMIN and SIGRTMAX.
-        ('kill -37 $$', 'worker was killed by signal 37: stopping the rest'),
     ],
 )
 def test_a_child_that_ends_takes_the_rest_down(tmp_path: Path, end: str, said: str) -> None:
@@ -77,7 +75,7 @@ def test_a_child_that_ends_takes_the_rest_down(tmp_path: Path, end: str, said: s
     with supervisor(tmp_path, {'web': {'script': RUNS}}, {'worker': {'script': until}}) as program:
         pids = children(program.process.pid)
         (tmp_path / 'may-end').touch()
-        assert program.ends(timeout=30) == 1
+        assert program.ends(timeout=60) == 1
         assert said in program.log
         wait_until(lambda: not any(map(alive, pids)), 'they are gone')
 
@@ -99,15 +97,8 @@ def test_a_child_that_does_not_obey_ends_all_the_same(
         for _ in range(signals):
             program.process.send_signal(signal.SIGINT)
             wait_until(lambda: 'SIGINT: stopping' in program.log, 'the first one is taken')
-        assert program.ends(timeout=30) == 0
+        assert program.ends(timeout=60) == 0
         assert said in program.log
-
-
-def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
-    with supervisor(tmp_path, {'child': {'script': RUNS}}) as program:
-        (child,) = children(program.process.pid)
-        program.ends(signal.SIGKILL)
-        wait_until(lambda: not alive(child), 'the child is gone')
 
 
 def test_orphans_are_reaped(tmp_path: Path) -> None:
@@ -140,7 +131,7 @@ def test_a_signal_ends_what_waits_and_one_from_before_lets_nothing_wait(
         if not kill:
             wait_until(lambda: 'waits' in program.log, 'it waits')
             program.process.send_signal(signal.SIGINT)
-        assert program.ends(timeout=30) == 0
+        assert program.ends(timeout=60) == 0
         assert ('waits' in program.log) == (not kill)
         assert 'SIGINT: stopping' in program.log
         wait_until(lambda: not any(map(alive, pids)), 'the child is gone')

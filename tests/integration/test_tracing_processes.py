@@ -25,13 +25,13 @@ import sys
 import threading
 
 import app.worker
-from app.utils import tracing
-from app.utils.celery_signals import processes
-from app.utils.role import Role
+from be_queue.worker import tracing
+from be_queue.worker.celery_signals import processes
+from be_queue.worker.role import Role
 
 processes._start(Role.CONSUMER)
 modules = {'.'.join(name.split('.')[:depth]) for name in sys.modules for depth in (1, 2, 3)}
-ours = [name for name in sys.modules if name.startswith('app.utils.tracing.')]
+ours = [name for name in sys.modules if name.startswith('be_queue.worker.tracing.')]
 threads = [thread.name for thread in threading.enumerate()]
 tracing.stop()
 print(json.dumps([sorted(modules), ours, threads]))
@@ -67,7 +67,7 @@ def test_switched_off_nothing_of_it_is_imported_or_started(tmp_path: Path) -> No
 def test_switched_on_it_imports_what_its_exporter_needs(tmp_path: Path) -> None:
     modules, ours, threads = started(tmp_path, JAEGER_AGENT_HOST='127.0.0.1')
     assert modules & (JAEGER | OTLP) == JAEGER
-    assert 'app.utils.tracing.jaeger' in ours
+    assert 'be_queue.worker.tracing.jaeger' in ours
     # The worker's main process is to be forked without any.
     assert threads == ['MainThread']
 
@@ -82,7 +82,7 @@ def test_switched_on_it_imports_what_its_exporter_needs(tmp_path: Path) -> None:
 
 
 def test_a_producer_that_does_as_its_page_says_is_traced(tmp_path: Path, sqs: SqsServer) -> None:
-    page = (ROOT / 'be_queue' / 'README.md').read_text()
+    page = (ROOT / 'be-queue' / 'README.md').read_text()
     (tmp_path / 'shop').mkdir()
     blocks = re.findall(r'^```python\n# (\S+)\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
     for path, code in blocks:

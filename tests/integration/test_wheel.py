@@ -15,7 +15,7 @@ from be_queue.results import ResultsExtraMissingError
 from tests.integration.received import Received, received
 from tests.support.sqs import REGION, SqsServer
 
-ROOT = Path(__file__).parents[2]
+LIBRARY = Path(__file__).parents[2] / 'be-queue'
 
 # Building and installing takes as long as the package index does.
 pytestmark = pytest.mark.timeout(600)
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(600)
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this repository."""
     folder = tmp_path_factory.mktemp('wheel')
-    pip('wheel', '--no-deps', '--wheel-dir', str(folder), str(ROOT))
+    pip('wheel', '--no-deps', '--wheel-dir', str(folder), str(LIBRARY))
     (built,) = folder.glob('*.whl')
     return built
 
@@ -62,12 +62,12 @@ def test_the_wheel_holds_be_queue_alone(wheel: Path) -> None:
     assert info.startswith('be_queue-')
     assert info.endswith('.dist-info')
     sources = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / 'be_queue').rglob('*.py')
+        path.relative_to(LIBRARY / 'src').as_posix()
+        for path in (LIBRARY / 'src' / 'be_queue').rglob('*.py')
         if '__pycache__' not in path.parts
     }
     assert {name for name in names if name.endswith('.py')} == sources
-    left = [*ROOT.glob('build'), *ROOT.glob('*.egg-info'), *ROOT.glob('be_queue/*.egg-info')]
+    left = [*LIBRARY.glob('build'), *LIBRARY.rglob('*.egg-info')]
     assert left == [], 'building it leaves nothing in the tree'
 
 

@@ -110,7 +110,7 @@ def busy(counted: Counted, visibility_timeout: int) -> Iterator[Busy]:
                 yield Busy(counted, server, proxy, line)
             # What does not come is counted as lost.
             with suppress(AssertionError):
-                counted.wait_all_run(timeout=4 * visibility_timeout)
+                counted.wait_all_run(timeout=max(60, 4 * visibility_timeout))
             assert server.process.poll() is None, 'the server has ended'
             assert server.pid_of('celery') == worker, 'the worker has ended'
         line.cut()

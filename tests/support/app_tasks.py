@@ -18,8 +18,8 @@ from celery.utils.log import get_task_logger
 from app.config.configuration import load_config
 from app.tasks.base_task import FixedDelayTask, NoRetryTask
 from app.tasks.tasks import add
-from app.utils.fluent import td
-from app.utils.tracing import tracer
+from be_queue.worker.fluent import td
+from be_queue.worker.tracing import tracer
 
 __all__ = [
     'ALWAYS_FAILS',

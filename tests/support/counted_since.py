@@ -1,4 +1,4 @@
-"""What metrics have counted in this process since a moment."""
+"""Counts of metrics in this process since a moment."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from app.web.metrics import ProcessCollector
+from be_queue.worker.web.metrics import ProcessCollector
 
 __all__ = ['counted_in']
 

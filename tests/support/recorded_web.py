@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from app.config.configuration import Config
-from app.utils import processes
-from app.utils.role import Role
 from app.web import create_app
+from be_queue.worker import processes
+from be_queue.worker.role import Role
 
 __all__ = ['create_app']
 

@@ -1,4 +1,4 @@
-"""What collectors return, by name and labels."""
+"""Values of collectors, by name and labels."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from celery.backends.base import DisabledBackend
 from celery.exceptions import Reject
 
 from app.config.configuration import load_config
-from app.utils import logs, processes
-from app.utils.role import Role
+from be_queue.worker import logs, processes
+from be_queue.worker.role import Role
 
 logger = logging.getLogger('tests.program')
 #: The secret of a request, a log line and RESULT_DB_PASS.
@@ -169,7 +169,7 @@ def switched_off() -> None:
 if __name__ == '__main__':
     logs.setup(load_config(), 'x')
     if sys.argv[1] != 'switched_off':
-        from app.utils.sentry import client
+        from be_queue.worker.sentry import client
 
         # Reports that a process sends at its end must arrive, also from a busy machine.
         client.FLUSH_TIMEOUT = 60

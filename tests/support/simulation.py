@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from be_queue.transport.capacity import Capacity
-from be_queue.transport.gate import Gate
 from be_queue.transport.observer import Observer
-from be_queue.transport.receiving import Receiving
+from be_queue.transport.receiving import Gate, Receiving
 
 __all__ = ['SimulatedGate', 'SimulatedHub', 'SimulatedWorker']
 

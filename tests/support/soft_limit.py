@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.utils import soft_time_limit
+from be_queue.worker import soft_time_limit
 
 __all__ = ['Striking', 'applying', 'strike']
 

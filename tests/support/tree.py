@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
     """Return whether a process exists and is not a zombie."""
     try:
         return _stat(pid)[0] != 'Z'
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -50,7 +50,7 @@ class Site:
 
     def get(self, path: str = '/', status: int = 200) -> tuple[str, Mapping[str, str]]:
         """Return the page and its headers; fail when it has another status."""
-        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=10)
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=60)
         with closing(connection):
             connection.request('GET', path)
             answer = connection.getresponse()

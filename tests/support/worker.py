@@ -18,8 +18,8 @@ from celery import Celery
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.web.metrics import HeartbeatCollector, ProcessCollector
 from be_queue import Config, Queue, Queues
+from be_queue.worker.web.metrics import HeartbeatCollector, ProcessCollector
 from tests.support.ports import free_port
 from tests.support.process import bare_environment
 from tests.support.tree import children, command_line, descendants, kill
@@ -170,6 +170,8 @@ class Site:
                 SQS_ENDPOINT_URL=env['SQS_ENDPOINT_URL'],
                 # The tests' own tasks go to the queue of Celery's.
                 ALLOW_UNMAPPED_TASKS=True,
+                # A busy machine is no outage.
+                RESULT_BACKEND_TIMEOUT=30,
                 **{name: value for name, value in env.items() if name.startswith('RESULT_DB_')}
                 | settings,
             )

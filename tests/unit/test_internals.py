@@ -43,6 +43,7 @@ from sentry_sdk.transport import HttpTransport
 
 ROOT = Path(__file__).parents[2]
 OURS = ('app', 'be_queue')
+FOLDERS = ('app', 'be-queue/src/be_queue')
 
 #: Names that begin with an underscore: every one in use, and no other.
 PRIVATE: dict[Any, str] = {
@@ -157,7 +158,7 @@ def names_in(base: ast.expr, names: dict[str, Any]) -> set[str]:
 def private_names() -> dict[str, list[str]]:
     """Return the files of each private name of a library."""
     found: dict[str, list[str]] = {}
-    for path in sources_of(*OURS):
+    for path in sources_of(*FOLDERS):
         tree = ast.parse(path.read_text())
         for name in {*of_other_objects(tree), *of_base_classes(tree)}:
             if is_private(name):
@@ -178,21 +179,33 @@ def test_every_private_name_is_listed_and_no_other() -> None:
 
 
 def test_every_undocumented_name_is_in_use() -> None:
-    sources = ''.join(path.read_text() for path in sources_of(*OURS))
+    sources = ''.join(path.read_text() for path in sources_of(*FOLDERS))
     names = ' '.join(UNDOCUMENTED.values()).split()
     assert [name for name in names if not re.search(rf'\b{name}\b', sources)] == []
 
 
 def test_the_app_imports_from_be_queue_only_what_its_modules_export() -> None:
-    imports = [
-        (node.module, alias.name)
-        for path in sources_of('app', 'examples')
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('be_queue')
-        for alias in node.names
-    ]
+    imports = [imported for path in sources_of('app', 'examples') for imported in imports_of(path)]
     assert [
         f'{module}.{name}'
         for module, name in imports
-        if name not in import_module(module).__all__ and find_spec(f'{module}.{name}') is None
+        if module.startswith('be_queue')
+        and name not in import_module(module).__all__
+        and find_spec(f'{module}.{name}') is None
     ] == []
+
+
+def test_the_library_imports_nothing_of_the_app_and_its_core_nothing_of_the_worker() -> None:
+    for path in sources_of('be-queue/src/be_queue'):
+        is_core = 'worker' not in path.relative_to(ROOT / 'be-queue/src/be_queue').parts
+        for module, name in imports_of(path):
+            assert module.partition('.')[0] != 'app', path
+            if is_core:
+                assert not f'{module}.{name}'.startswith('be_queue.worker'), path
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield module and name of each ``from module import name``."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module or '', alias.name) for alias in node.names)

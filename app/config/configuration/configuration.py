@@ -1,339 +1,52 @@
-"""The app's settings."""
+"""Your settings, and Celery's."""
 
 from __future__ import annotations
 
-import logging
-import os
-import re
-from collections.abc import Iterator
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, cast
 
-from dotenv import dotenv_values, load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from app.utils import sentry
+from be_queue.worker import settings
 
-from app.config.configuration import setting_types as types
-from app.config.configuration.faults import ConfigError
-from app.config.vault import VaultSettings, VaultSource, names
-from be_queue.environment import closest
-from be_queue.naming import LOCAL_ENV
-from be_queue.topology import PLATFORM_QUEUE
-
-__all__ = ['ROOT', 'Config', 'load_config', 'warn_of_misspelt']
-
-logger = logging.getLogger(__name__)
-
-#: The folder that holds app/: relative paths and the ``.env`` file are looked up here.
-ROOT = Path(__file__).resolve().parents[3]
-#: Settings of which an empty variable is a value.
-MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
-#: The packages of each exporter of traces, and what installs them.
-TRACING_PACKAGES = {
-    'jaeger': ('opentracing', 'jaeger-client'),
-    'otlp': (
-        'opentracing',
-        'opentelemetry-sdk',
-        'opentelemetry-exporter-otlp-proto-http',
-        'opentelemetry-opentracing-shim',
-    ),
-}
-INSTALL = {
-    'jaeger': 'pip install -r pip-requirements.txt',
-    'otlp': f'poetry install --with otlp, or pip install {" ".join(TRACING_PACKAGES["otlp"])}',
-}
+__all__ = ['Config', 'WorkerConfig', 'load_config']
 
 
-class Config(VaultSettings):
-    """The app's settings, each from the environment variable of the same name in upper case.
+class Config(settings.Settings):
+    """The worker's settings, and yours: each from the variable of its name in upper case.
 
-    The file ``.env`` beside the app stands in for variables that are not set. An empty variable
-    counts as unset, except where empty has a meaning of its own. Raises `ConfigError`, through
-    `load_config`, with one line per fault.
+    A field without a default must be set. Types are pydantic's:
+
+        thumbnail_size: Annotated[int, Field(gt=0, le=4096)] = 256
+
+    Read them in a task with `load_config`. docs/settings.md has those of the worker.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra='ignore', hide_input_in_errors=True)
+    root = Path(__file__).resolve().parents[3]
 
-    # The service
+    service_name: str = 'python-backend-worker-template'
 
-    #: Part of every queue name: local, dev, stage, prod, ...
-    env: types.EnvName = LOCAL_ENV
-    #: First part of queue names when ``env`` is local; by default the login name.
-    username: str | None = None
-    #: In logs, traces and error reports.
-    service_name: Annotated[str, Field(min_length=1)] = 'python-backend-worker-template'
-    #: Version or commit of what runs, in metrics, logs, traces and error reports.
-    release: str = 'unknown'
-    #: Where the web server listens; locally on loopback only.
-    server_host: str = ''
-    #: 0 takes any free port.
-    server_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-
-    # Queues
-
-    #: A URL, ``embedded`` (or ``embedded:PORT``) for a server of our own, or empty for AWS.
-    sqs_endpoint_url: Annotated[types.SqsEndpoint | None, Field(repr=False)] = None
-    aws_region: str = 'us-west-2'
-    #: Gets a copy of every task message; empty switches it off.
-    platform_queue_name: str = PLATFORM_QUEUE
-    #: Short names of the queues that this worker consumes, separated by commas; by default those
-    #: of the mapping. Celery's own queue is always among them.
-    consume_queues: str | None = None
-    #: Make missing queues, and fix redrive policies; else the start verifies them.
-    sqs_create_queues: bool = True
-    #: Send tasks that the mapping does not have, to the queue of Celery's own tasks.
-    allow_unmapped_tasks: bool = False
-    #: Seconds after which a chord fails whose header has not finished.
-    chord_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 86_400
-
-    # Results: PostgreSQL, in whose place CELERY_RESULT_BACKEND may name any backend of Celery's
-
-    result_db_user: str = 'cadasta'
-    result_db_pass: SecretStr = SecretStr('cadasta')
-    #: Locally, results are in a SQLite file until this is set.
-    result_db_host: str | None = None
-    result_db_port: types.Port = 5432
-    result_db_name: str = 'cadasta'
-    #: Seconds after which a result backend that does not answer is given up, to be tried again.
-    result_backend_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
-    #: Seconds that a task goes on waiting for an unavailable result backend when the worker stops.
-    result_backend_shutdown_timeout: Annotated[float, Field(ge=0, le=43_200)] = 5.0
-    #: Whether a message whose task runs already or has run is skipped: app/utils/idempotency.py.
-    idempotency_guard: bool = False
-
-    # Rate limits: app/utils/ratelimit
-
-    #: ``host:port`` or URL of the service that keeps rate limits, and its domain for ours.
-    ratelimit_host: types.RatelimitHost | None = None
-    ratelimit_domain: str | None = None
-    #: Where limits written in the mapping are kept for all workers together; else by each alone.
-    ratelimit_redis_url: Annotated[str | None, Field(repr=False)] = None
-    #: Seconds for a request to the service or to Redis.
-    ratelimit_timeout: Annotated[float, Field(ge=0.01, le=10)] = 0.1
-    #: While neither answers, queues have no limit (open) or are not polled (closed).
-    ratelimit_failure_policy: Literal['open', 'closed'] = 'open'
-
-    # Metrics: app/utils/metrics, app/web
-
-    #: In front of every metric's name; by default the service's name with ``_``.
-    metrics_prefix: types.MetricsPrefix | None = None
-    #: Where the processes keep their metrics; emptied at every start.
-    prometheus_multiproc_dir: Path = Path('prometheus_multiproc_dir')
-    #: Seconds between two questions to SQS how many messages are in each queue; 0 for no metrics.
-    queue_depth_interval: Annotated[float, Field(ge=0, le=3600)] = 30.0
-
-    # Logs: app/utils/logs
-
-    #: The least that is logged.
-    log_level: types.LogLevel = 'INFO'
-    #: Levels of single loggers and those below them: ``sqlalchemy.engine=INFO,kombu=DEBUG``.
-    log_levels: types.LogLevels = ''
-    #: ``auto`` is ``console`` on a terminal or when ``env`` is local, else ``json``.
-    log_format: types.LogFormat = 'auto'
-
-    # Errors: app/utils/sentry
-
-    #: Where errors are reported to; unset, they are not.
-    sentry_dsn: types.SentryDsn = SecretStr('')
-    #: Whether reports hold the arguments of tasks and the local variables of the code that failed.
-    sentry_send_arguments: bool = False
-    #: The part of the errors that is reported.
-    sentry_sample_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-    # Traces: app/utils/tracing; off until an agent or an endpoint is set
-
-    #: Jaeger's client to an agent, or OpenTelemetry's to an OTLP endpoint.
-    tracing_exporter: Literal['jaeger', 'otlp'] = 'jaeger'
-    #: The Jaeger agent that takes spans over UDP; without it Jaeger's exporter is off.
-    jaeger_agent_host: types.Host | None = None
-    jaeger_agent_port: types.Port = 6831
-    #: Where OTLP over HTTP is taken, without the path ``/v1/traces``.
-    otel_exporter_otlp_endpoint: types.OtlpEndpoint | None = None
-    #: How traces that begin here are chosen, by either exporter.
-    jaeger_sampler_type: Literal['const', 'probabilistic', 'ratelimiting'] = 'const'
-    #: 0 or 1 for const, a share of 1 for probabilistic, traces per second and process else.
-    jaeger_sampler_param: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-
-    # Event logs: app/utils/fluent
-
-    #: A server of Fluentd's forward protocol, which passes events on to Treasure Data.
-    fluent_host: types.HostOrIPv4 | None = None
-    fluent_port: types.Port = 24224
-    #: The Treasure Data database of the tables.
-    td_database: types.TdName | None = None
-    #: Room for events that wait for the server, in each process; beyond it, the oldest are dropped.
-    #: In bytes, of which each event counts 1,024.
-    fluent_buffer: Annotated[int, Field(ge=4096)] = 4 * 1024 * 1024
-
-    @model_validator(mode='before')
-    @classmethod
-    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return _without_empty(values)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        given = _without_empty({**env_settings(), **init_settings()})
-        # Before the environment, whose empty variables would hide what is in Vault. It leaves out
-        # what the environment gives.
-        return init_settings, VaultSource(settings_cls, given), env_settings
-
-    @field_validator('prometheus_multiproc_dir')
-    @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        return ROOT / path
-
-    @model_validator(mode='after')
-    def _validate(self) -> Config:
-        if faults := list(self._faults()):
-            raise ValueError('\n'.join(faults))
-        return self
-
-    def _faults(self) -> Iterator[str]:
-        """Return a line for each setting that does not go with another."""
-        endpoint, database = self.sqs_endpoint_url, self.td_database
-        if not self.is_local and types.embedded_port(endpoint or ''):
-            yield (
-                f'SQS_ENDPOINT_URL={endpoint!r}: must be a URL, or empty for AWS, while '
-                f'ENV={self.env}: the embedded server begins empty, keeps messages in memory and '
-                'is for ENV=local alone'
-            )
-        if self.fluent_host and not database:
-            yield f'TD_DATABASE=None: must be set, since FLUENT_HOST is: {types.TD_NAME_RULE}'
-        if self.tracing_exporter == 'otlp' and not self.otel_exporter_otlp_endpoint:
-            yield (
-                'OTEL_EXPORTER_OTLP_ENDPOINT=None: must be set while TRACING_EXPORTER=otlp, for '
-                'example to http://localhost:4318'
-            )
-        sampler = f"JAEGER_SAMPLER_PARAM='{self.jaeger_sampler_param:g}'"
-        if self.jaeger_sampler_type == 'const' and self.jaeger_sampler_param not in (0, 1):
-            yield (
-                f'{sampler}: must be 0 or 1 while JAEGER_SAMPLER_TYPE=const; a share is '
-                'probabilistic'
-            )
-        if self.jaeger_sampler_type == 'probabilistic' and self.jaeger_sampler_param > 1:
-            yield f'{sampler}: must be from 0 to 1 while JAEGER_SAMPLER_TYPE=probabilistic'
-        for package in TRACING_PACKAGES[self.tracing_exporter] if self.is_traced else ():
-            try:
-                metadata.distribution(package)
-            except metadata.PackageNotFoundError:
-                yield (
-                    f'TRACING_EXPORTER={self.tracing_exporter!r}: needs the package {package}, '
-                    f'which is not installed: {INSTALL[self.tracing_exporter]}'
-                )
-
-    @property
-    def is_local(self) -> bool:
-        """Whether this is a developer's machine."""
-        return self.env == LOCAL_ENV
-
-    @property
-    def prefix(self) -> str:
-        """The first part of every metric's name."""
-        return self.metrics_prefix or re.sub(r'[^a-zA-Z0-9_]', '_', self.service_name)
-
-    @property
-    def host(self) -> str:
-        """The address that the web server listens on."""
-        return self.server_host or ('127.0.0.1' if self.is_local else '0.0.0.0')
-
-    @property
-    def embedded_sqs_port(self) -> int | None:
-        """The port of the SQS server that we start ourselves; None when it is not ours."""
-        chosen = self.sqs_endpoint_url
-        if chosen is None and self.is_local:
-            chosen = 'embedded'
-        return types.embedded_port(chosen or '')
-
-    @property
-    def sqs_url(self) -> str:
-        """The SQS server's URL; '' for Amazon's own."""
-        port = self.embedded_sqs_port
-        # The embedded server wants a login and takes any.
-        return f'http://test:test@127.0.0.1:{port}' if port else self.sqs_endpoint_url or ''
-
-    @property
-    def consumed_names(self) -> list[str] | None:
-        """The names in ``consume_queues``; None when it is not set."""
-        if self.consume_queues is None:
-            return None
-        return [name for name in map(str.strip, self.consume_queues.split(',')) if name]
-
-    @property
-    def var_dir(self) -> Path:
-        """Where local state is kept."""
-        return ROOT / 'var'
-
-    @property
-    def heartbeat_path(self) -> Path:
-        """The file through which the worker tells the web server how it is."""
-        return self.prometheus_multiproc_dir / 'worker.json'
-
-    @property
-    def ratelimit_url(self) -> str | None:
-        """Where the rate-limit service takes requests; None when there is none."""
-        return types.ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
-
-    @property
-    def logger_levels(self) -> dict[str, str]:
-        """The levels of ``log_levels`` by the logger's name."""
-        return types.levels_of(self.log_levels)
-
-    @property
-    def is_traced(self) -> bool:
-        """Whether spans are made."""
-        return self.tracing_exporter == 'otlp' or bool(self.jaeger_agent_host)
+    def sentry_before_send(self, event: Any, hint: Any) -> Any:
+        return sentry.before_send(event, hint)
 
 
-@cache
+class WorkerConfig(settings.WorkerConfig):
+    """Celery's settings for this worker.
+
+    A variable ``CELERY_<SETTING>`` wins over what is here.
+    """
+
+    def default_settings(self) -> dict[str, Any]:
+        return super().default_settings() | {
+            'broker_transport': 'app.utils.transport:Transport',
+        }
+
+
+settings.use(Config)
+
+
 def load_config() -> Config:
     """Return the settings of this process, read once.
 
-    Raises `ConfigError` with one line per fault.
+    Raises `be_queue.worker.settings.ConfigError` with one line per fault.
     """
-    # Into the environment, so that Celery's, boto3's and Prometheus' own variables count too.
-    load_dotenv(ROOT / '.env', override=False)
-    try:
-        return Config()
-    except ValidationError as error:
-        raise ConfigError.from_validation(error, _shown_fields()) from None
-    except SettingsError as error:  # error parsing value for field "..."
-        name = str(error).split('"')[1].upper()
-        raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
-
-
-def warn_of_misspelt() -> None:
-    """Log a warning for each variable whose name is close to that of a setting."""
-    known = {name.upper() for name in Config.model_fields}
-    ours = dotenv_values(ROOT / '.env')
-    for variable in {**os.environ, **ours}:
-        # be_queue looks at CELERY_* itself. What is in the environment may be another program's.
-        if variable.upper() not in known and not variable.startswith('CELERY_'):
-            hint = closest(variable.upper(), known, 0.85 if variable in ours else 0.9)
-            if hint:
-                logger.warning('%s is no setting of this worker: did you mean %s?', variable, hint)
-
-
-def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: v for name, v in values.items() if v != '' or name in MEANT_EMPTY}
-
-
-def _shown_fields() -> set[str]:
-    """Return the settings of which an error may show the value."""
-    shown = {name for name, f in Config.model_fields.items() if 'Secret' not in str(f.annotation)}
-    # Upper case or lower, as for any setting.
-    mappings = [text for name, text in os.environ.items() if name.upper() == 'VAULT_SECRETS']
-    return shown.difference(*map(names, mappings))
+    return cast(Config, settings.current())

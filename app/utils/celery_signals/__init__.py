@@ -1,9 +1,9 @@
-"""Handlers of Celery's signals: metrics, lost processes, the life of the worker's processes.
+"""Your handlers of Celery's signals; the worker's own are connected beside them.
 
-Importing the package connects them; Celery keeps weak references, so they live at module level.
+    @signals.task_failure.connect
+    def page_somebody(sender, exception, **_):
+        ...
+
+Celery keeps weak references, so handlers live at module level.
 See https://docs.celeryq.dev/en/stable/userguide/signals.html.
 """
-
-from app.utils.celery_signals import lost_copies, metrics, outcomes, pool, processes
-
-__all__ = ['lost_copies', 'metrics', 'outcomes', 'pool', 'processes']

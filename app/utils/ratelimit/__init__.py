@@ -1,11 +1,20 @@
-"""Limits how fast queues are polled, over all workers together.
+"""Which limiter a queue gets."""
 
-Permits are asked for before messages: what may not run yet stays in SQS, and waiting costs neither
-visibility time nor a receive attempt.
+from __future__ import annotations
 
-    plan -> one limiter per queue: a service (Envoy's protocol), or windows in Redis or memory
-    receives -> gate -> permits of a queue -> its limiter
+from collections.abc import Sequence
 
-Windows begin at full seconds, minutes, hours or days by the clock, as those of Envoy's service do,
-so a limit means the same in each backend.
-"""
+from be_queue.worker import ratelimit
+from be_queue.worker.ratelimit import Limit, Limiter
+from be_queue.worker.settings import Settings
+
+__all__ = ['limiters']
+
+
+def limiters(config: Settings, limits: Sequence[Limit]) -> dict[str, Limiter]:
+    """Return the limiter of each queue that has one, by the queue's name; connect to nothing yet.
+
+    Called once in the worker's main process, before it receives. The worker's own are a rate-limit
+    service (RATELIMIT_HOST), windows in Redis (RATELIMIT_REDIS_URL), or windows in memory.
+    """
+    return ratelimit.limiters(config, limits)

@@ -1,25 +1,20 @@
-"""Reports errors to Sentry, see docs/observability.md; imports the SDK only with a SENTRY_DSN."""
+"""What of an error report leaves the worker."""
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
-from app.config.configuration import Config
-from app.utils.role import Role
-
-__all__ = ['start', 'stop']
+__all__ = ['before_send']
 
 
-def start(config: Config, role: Role) -> None:
-    """Start in this process, after its fork."""
-    if config.sentry_dsn.get_secret_value():
-        from app.utils.sentry import client
+def before_send(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the report, changed or not; None drops it.
 
-        client.start(config, role)
+    Called in the process that reports, before each report is sent; secrets are masked already, and
+    are masked once more in what is returned.
 
-
-def stop() -> None:
-    """Report the exception that ends the process, if any; send pending events, for at most 2 s."""
-    client = sys.modules.get('app.utils.sentry.client')
-    if client is not None:
-        client.stop()
+    Arguments:
+        event: https://develop.sentry.dev/sdk/data-model/event-payloads/
+        hint: ``exc_info`` or ``log_record``, where there is one.
+    """
+    return event

@@ -11,8 +11,8 @@ import pytest
 from limits import parse
 
 from app.config.configuration import Config
-from app.utils.ratelimit.limiter import Grant, Limiter, LimiterError
-from app.utils.ratelimit.plan import Limit, limiters
+from be_queue.worker.ratelimit.limiter import Grant, Limiter, LimiterError
+from be_queue.worker.ratelimit.plan import Limit, limiters
 from tests.support.ratelimit_service import DOMAIN, RateLimitService
 from tests.support.waiting import wait_until
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from app.config.configuration import Config
-from app.utils.ratelimit import check
-from app.utils.ratelimit.check import check_service
 from be_queue import SettingError
+from be_queue.worker.ratelimit import check
+from be_queue.worker.ratelimit.check import check_service
 from tests.support import faulty
 from tests.support.faulty_service import says
 from tests.support.ratelimit_service import DOMAIN, RateLimitService

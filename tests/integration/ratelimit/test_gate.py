@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from kombu.asynchronous import Hub
 
-from app.utils.ratelimit.gate import RateLimitGate
-from app.utils.ratelimit.limiter import Limiter
+from be_queue.worker.ratelimit.gate import RateLimitGate
+from be_queue.worker.ratelimit.limiter import Limiter
 from tests.integration.ratelimit.asking import PATIENT, in_memory, in_redis, of_service
 from tests.support import faulty
 from tests.support.loop import turn_until

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from limits import parse
 
-from app.utils.ratelimit.windows import Windows, storage
+from be_queue.worker.ratelimit.windows import Windows, storage
 from tests.integration.ratelimit.asking import (
     PATIENT,
     in_memory,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.utils.ratelimit.limiter import Fault
+from be_queue.worker.ratelimit.limiter import Fault
 from tests.integration.ratelimit.asking import error_of, in_redis, take_all, unused_name
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy

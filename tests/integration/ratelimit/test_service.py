@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from app.utils.ratelimit.limiter import Fault
-from app.utils.ratelimit.service import FRESH_SECONDS
+from be_queue.worker.ratelimit.limiter import Fault
+from be_queue.worker.ratelimit.service import FRESH_SECONDS
 from tests.integration.ratelimit.asking import error_of, of_service, outlast, take_all
 from tests.support.ratelimit_service import RateLimitService
 from tests.support.waiting import wait_until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.utils.ratelimit.limiter import Fault
+from be_queue.worker.ratelimit.limiter import Fault
 from tests.integration.ratelimit.asking import error_of, of_service
 from tests.support import faulty
 from tests.support.faulty_service import says

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
 
 from app.config.configuration import Config
-from app.config.configuration.result_backend import vault_backend
-from app.utils import vault
-from app.utils.role import Role
-from app.utils.vault import database, lease_keeper
 from be_queue.results import engine_options
+from be_queue.worker import vault
+from be_queue.worker.role import Role
+from be_queue.worker.settings.result_backend import vault_backend
+from be_queue.worker.vault import database, lease_keeper
 from tests.support.openbao import OpenBao
 from tests.support.postgres import PostgresServer
 

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from app.config.configuration.result_backend import vault_backend
 from celery import Celery
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from app.config.configuration import Config, ConfigError
-from app.config.configuration.result_backend import vault_backend
-from app.utils import vault
-from app.utils.idempotency import Guard
-from app.utils.vault import database, lease_keeper
-from app.utils.vault.lease_keeper import LeaseKeeper
-from app.utils.vault.shared_login import SharedLogin
+from app.config.configuration import Config
 from be_queue import SettingError
 from be_queue.results import engine_options
+from be_queue.worker import vault
+from be_queue.worker.idempotency import Guard
+from be_queue.worker.settings import ConfigError
+from be_queue.worker.vault import database, lease_keeper
+from be_queue.worker.vault.lease_keeper import LeaseKeeper
+from be_queue.worker.vault.shared_login import SharedLogin
 from tests.integration.vault.conftest import POLICY, Read, user
 from tests.support.faulty import no_answer
 from tests.support.faulty_service import says

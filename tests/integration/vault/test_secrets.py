@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.config.configuration import Config, ConfigError, configuration, load_config
+from app.config.configuration import Config, load_config
 from be_queue import SettingError
+from be_queue.worker.settings import ConfigError, forget
 from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.openbao import OpenBao
 from tests.support.process import ROOT
@@ -104,11 +105,11 @@ def test_only_settings_of_the_app_come_from_vault(read: Read, name: str, words: 
 def test_a_bad_value_from_vault_is_not_shown(
     bao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, 'ROOT', tmp_path)
+    monkeypatch.setattr(Config, 'root', tmp_path)
     monkeypatch.setenv('VAULT_ADDR', bao.url)
     monkeypatch.setenv('VAULT_TOKEN', bao.token(POLICY))
     monkeypatch.setenv('VAULT_SECRETS', 'SERVER_PORT=worker/all#no port')
-    load_config.cache_clear()
+    forget()
     with pytest.raises(ConfigError) as caught:
         load_config()
     assert str(caught.value) == 'SERVER_PORT=***: must be a whole number'
@@ -128,11 +129,12 @@ import logging, os, traceback
 logging.basicConfig(level=logging.DEBUG)
 from app.config.configuration import load_config
 from app.worker import app, worker_config
+from be_queue.worker.settings import forget
 config = load_config()
 print(repr(config), config.model_dump(), config.model_dump_json(), repr(worker_config))
 print(app.bugreport(), app.backend.as_uri(), app.conf.humanize(with_defaults=True))
 print(dict(os.environ))
-load_config.cache_clear()
+forget()
 os.environ['VAULT_TOKEN'] = 'hvs.hush-no-token'
 try:
     load_config()
@@ -142,11 +144,11 @@ except Exception:
 
 LOADED = """
 import sys, threading
-from app.utils import processes
-from app.utils.role import Role
+from be_queue.worker import processes
+from be_queue.worker.role import Role
 import app.worker
 processes.start(Role.CONSUMER)
-print([name for name in ('hvac', 'app.config.vault.client') if name in sys.modules])
+print([name for name in ('hvac', 'be_queue.worker.vault.client') if name in sys.modules])
 print([thread.name for thread in threading.enumerate() if 'vault' in thread.name])
 processes.stop()
 """

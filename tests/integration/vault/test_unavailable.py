@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trustme
 
-from app.config.vault import login
 from be_queue import SettingError
+from be_queue.worker.vault import login
 from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.faulty import no_answer, reset, serving
 from tests.support.faulty_service import says

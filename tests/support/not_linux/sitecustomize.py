@@ -28,11 +28,11 @@ for module, names in MISSING.items():
         if hasattr(module, name):
             delattr(module, name)
 
-# `app.linux` decides once, and alone: libraries would load what only macOS has.
-path = Path(__file__).resolve().parents[3] / 'app' / 'linux.py'
-spec = importlib.util.spec_from_file_location('app.linux', path)
+# `be_queue.worker.linux` decides once, and alone: libraries would load what only macOS has.
+path = Path(__file__).resolve().parents[3] / 'be-queue/src/be_queue/worker/linux.py'
+spec = importlib.util.spec_from_file_location('be_queue.worker.linux', path)
 linux = importlib.util.module_from_spec(spec)
 platform, sys.platform = sys.platform, 'darwin'
 spec.loader.exec_module(linux)
 sys.platform = platform
-sys.modules['app.linux'] = linux
+sys.modules['be_queue.worker.linux'] = linux

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config.configuration import Config, configuration, load_config
+from app.config.configuration import Config, load_config
+from be_queue.worker.settings import forget, use
 
 
 @pytest.fixture
@@ -16,12 +17,13 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
     def configure(env_file: str = '', **variables: str) -> Config:
         (tmp_path / '.env').write_text(env_file)
-        monkeypatch.setattr(configuration, 'ROOT', tmp_path)
+        monkeypatch.setattr(Config, 'root', tmp_path)
         monkeypatch.delenv('PYTHON_DOTENV_DISABLED', raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        load_config.cache_clear()
+        forget()
         return load_config()
 
     yield configure
-    load_config.cache_clear()
+    forget()
+    use(Config)

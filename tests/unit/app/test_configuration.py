@@ -6,9 +6,10 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
-from app.config.configuration import Config, ConfigError, WorkerConfig, configuration
-from app.config.configuration.worker_config import TASK_TIME_LIMIT
+from app.config.configuration import Config, WorkerConfig
 from be_queue import Queue, Queues, SettingError
+from be_queue.worker.settings import ConfigError, forget, use
+from be_queue.worker.settings.worker_config import TASK_TIME_LIMIT
 
 QUEUES = [Queue(queue_name='add', task='add')]
 
@@ -108,11 +109,6 @@ def test_an_empty_platform_queue_name_switches_it_off(configured):
     settings = worker_config(configured(PLATFORM_QUEUE_NAME='', USERNAME='u'))
     assert {queue.name for queue in settings.task_queues} == {'u-local-celery', 'u-local-add'}
     assert settings.not_consumed() == []
-
-
-def test_the_worker_leaves_the_platform_queue_alone(configured):
-    settings = worker_config(configured(USERNAME='u'))
-    assert settings.not_consumed() == ['u-local-platform.fifo']
 
 
 def test_every_fault_has_a_line_with_variable_value_and_rule(configured):
@@ -317,8 +313,9 @@ class Mine(Config):
         ({'BUCKET': 'b', 'PART': '{"token": "hush"}'}, 'PART.COUNT is missing: it must be set'),
     ],
 )
-def test_a_fault_shows_no_other_setting_and_no_secret(configured, monkeypatch, variables, line):
-    monkeypatch.setattr(configuration, 'Config', Mine)
+def test_a_fault_shows_no_other_setting_and_no_secret(configured, variables, line):
+    forget()
+    use(Mine)
     secrets = {'VAULT_TOKEN': 'hush', 'SENTRY_DSN': 'https://hush@sentry.example.com/1'}
     with pytest.raises(ConfigError) as caught:
         configured(**secrets, **variables)
@@ -339,15 +336,13 @@ def test_no_representation_shows_a_password(configured):
 
 
 def test_reliability_is_the_default(configured):
-    settings = worker_config(configured())
+    settings = worker_config(configured(), task_time_limit=7200)
     assert settings.task_acks_late is True
     assert settings.task_reject_on_worker_lost is True
     assert settings.worker_prefetch_multiplier == 1
     assert settings.worker_max_tasks_per_child == 10_000
-
-
-def test_what_a_dead_worker_held_is_back_within_a_minute(configured):
-    settings = worker_config(configured(), task_time_limit=7200)
+    assert settings.worker_proc_alive_timeout == 60
+    # What a dead worker held is back within a minute, however long tasks may take.
     assert settings.broker_transport_options['visibility_timeout'] == 60
 
 
@@ -370,18 +365,6 @@ def test_a_soft_time_limit_that_comes_too_late_is_refused(configured):
         'CELERY_TASK_SOFT_TIME_LIMIT=700: must be below CELERY_TASK_TIME_LIMIT, which is 600; '
         'both count from the start of a task: set both'
     )
-
-
-def test_a_variable_overrides_any_celery_setting(configured):
-    config = configured(
-        CELERY_WORKER_PREFETCH_MULTIPLIER='2',
-        CELERY_BROKER_TRANSPORT_OPTIONS="{'visibility_timeout': 7}",
-    )
-    settings = worker_config(config)
-    assert settings.worker_prefetch_multiplier == 2
-    assert settings.broker_transport_options['visibility_timeout'] == 7
-    assert settings.broker_transport_options['region'] == 'us-west-2'
-    assert worker_config(config, worker_prefetch_multiplier=3).worker_prefetch_multiplier == 3
 
 
 @pytest.mark.parametrize(

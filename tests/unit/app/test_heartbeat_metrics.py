@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.utils import heartbeat
-from app.utils.heartbeat import Load, Poller, State
-from app.web.metrics import POLLER_STATES, HeartbeatCollector
+from be_queue.worker import heartbeat
+from be_queue.worker.heartbeat import Load, Poller, State
+from be_queue.worker.web.metrics import POLLER_STATES, HeartbeatCollector
 
 Values = dict[tuple[str, ...], float]
 
@@ -26,15 +26,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / 'worker.json'
 
 
-def test_a_worker_that_starts_has_nothing_to_show(path: Path) -> None:
-    assert values(path) == {}
-    heartbeat.write(path, State.STARTING)
-    assert values(path) == {}
-
-
 def test_all_that_the_heartbeat_of_a_consuming_worker_holds_is_shown(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert values(path) == {}
     now = time.time()
     monkeypatch.setattr(time, 'time', lambda: now)
     pollers = {

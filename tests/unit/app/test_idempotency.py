@@ -15,13 +15,13 @@ from celery import Celery, Task, states
 from celery.exceptions import Reject
 from sqlalchemy import text
 
-from app.config.configuration.worker_config import SOFT_PART
-from app.utils import idempotency
-from app.utils.idempotency import KEEPALIVES, LOCK_PART, Guard
-from app.utils.logs.context import ContextFilter
-from app.utils.logs.formatters import JsonFormatter
 from be_queue import SettingError
 from be_queue.results import engine_options
+from be_queue.worker import idempotency
+from be_queue.worker.idempotency import KEEPALIVES, LOCK_PART, Guard
+from be_queue.worker.logs.context import ContextFilter
+from be_queue.worker.logs.formatters import JsonFormatter
+from be_queue.worker.settings.worker_config import SOFT_PART
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 

@@ -8,8 +8,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from app import redaction
-from app.redaction import MAX_LATER, MIN_LENGTH, add, keep, learn, redacted
+from be_queue.worker import redaction
+from be_queue.worker.redaction import MAX_LATER, MIN_LENGTH, add, keep, learn, redacted
 
 FORMS = (str, repr, json.dumps, quote, quote_plus, partial(quote, safe=''))
 PASSWORD = 'p@ss/w\u00f6rd"\\ \n%'

@@ -1,47 +1,19 @@
-"""What the server asks of its own children."""
+"""The start of the server, in parts."""
 
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from app import local, server
-from app.config.configuration import Config, WorkerConfig
-from app.start_error import StartError
-from app.supervisor import Supervisor
+from app.config.configuration import Config
+from app.config.queues import QUEUES
 from be_queue import Queue, Queues
+from be_queue.worker import local, server
+from be_queue.worker.start_error import StartError
+from be_queue.worker.supervisor import Supervisor
 from examples.client.__main__ import QUEUES as SENT
-from tests.support.ports import free_port
-
-
-class Ready(BaseHTTPRequestHandler):
-    """The web server of a worker that consumes."""
-
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == '/readyz' else 404)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing of each request."""
-
-
-def test_readiness_is_not_asked_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'):
-        monkeypatch.setenv(name, f'http://127.0.0.1:{free_port()}')
-    for name in ('no_proxy', 'NO_PROXY', 'REQUEST_METHOD'):
-        monkeypatch.delenv(name, raising=False)
-    with HTTPServer(('127.0.0.1', 0), Ready) as web:
-        thread = threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            assert server._is_ready(f'http://127.0.0.1:{web.server_port}')
-        finally:
-            web.shutdown()
-            thread.join()
 
 
 def test_the_port_of_another_program_is_told(configured: Callable[..., Config]) -> None:
@@ -53,16 +25,16 @@ def test_the_port_of_another_program_is_told(configured: Callable[..., Config]) 
 
 
 def test_the_demo_client_is_named_while_its_tasks_are_mapped(
-    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, caplog
+    configured: Callable[..., Config], caplog: pytest.LogCaptureFixture
 ) -> None:
+    configured()
     caplog.set_level('INFO')
-    worker_config = WorkerConfig(configured())
+    mapping = Queues(QUEUES).build_celery('local')
     assert {queue.task for queue in SENT} == local.DEMO_TASKS
-    server._announce('http://127.0.0.1:1', worker_config)
+    server._announce(mapping, 'http://127.0.0.1:1', 'http://127.0.0.1:2')
     assert 'send a first task: ' in caplog.text
     caplog.clear()
     own = Queues([Queue(queue_name='own', task='own')]).build_celery('local')
-    monkeypatch.setattr(server, 'QUEUES', own)
-    server._announce('http://127.0.0.1:1', worker_config)
+    server._announce(own, 'http://127.0.0.1:1', 'http://127.0.0.1:2')
     assert 'task own comes from' in caplog.text
     assert 'examples.client' not in caplog.text

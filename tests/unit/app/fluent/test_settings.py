@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.config.configuration import ConfigError
+from be_queue.worker.settings import ConfigError
 
 
 def test_they_are_off_by_default_and_empty_is_unset(configured) -> None:

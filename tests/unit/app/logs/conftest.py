@@ -13,9 +13,9 @@ import pytest
 from celery import Celery, Task
 from celery._state import _task_stack
 
-from app import redaction
 from app.tasks.base_task import FixedDelayTask
-from app.utils.logs.context import ContextFilter
+from be_queue.worker import redaction
+from be_queue.worker.logs.context import ContextFilter
 
 Record = Callable[..., logging.LogRecord]
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from celery import signals
 
-from app.utils import logs
-from app.utils.logs import configure
-from app.utils.logs.configure import QUIET
+from be_queue.worker import logs
+from be_queue.worker.logs import configure
+from be_queue.worker.logs.configure import QUIET
 
 Read = Callable[[], str]
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from celery.app import trace
 
-from app.utils.logs import about
-from app.utils.logs.context import ContextFilter
+from be_queue.worker.logs import about
+from be_queue.worker.logs.context import ContextFilter
 
 OF_THE_TASK = {
     'task_id': 'an-id',

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app import redaction
-from app.utils.logs.formatters import ConsoleFormatter, JsonFormatter
-from app.utils.long_text import MAX_TEXT
+from be_queue.text import MAX_TEXT
+from be_queue.worker import redaction
+from be_queue.worker.logs.formatters import ConsoleFormatter, JsonFormatter
 from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
 
 IDENTITY = {'service': 'payments', 'env': 'prod', 'release': '1.2.3'}

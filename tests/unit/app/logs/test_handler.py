@@ -6,8 +6,8 @@ import os
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
-from app.utils.logs.formatters import ConsoleFormatter, JsonFormatter
-from app.utils.logs.handler import LineHandler
+from be_queue.worker.logs.formatters import ConsoleFormatter, JsonFormatter
+from be_queue.worker.logs.handler import LineHandler
 from tests.support.soft_limit import Striking, applying
 
 

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from app.config.configuration import ConfigError
+from be_queue.worker.settings import ConfigError
 
 
 def test_by_default_the_format_is_chosen_and_no_logger_is_special(configured) -> None:
     config = configured()
-    assert (config.log_level, config.log_format, config.logger_levels) == ('INFO', 'auto', {})
+    assert (config.log_level, config.log_format, config.log_levels) == ('INFO', 'auto', {})
 
 
 def test_levels_of_loggers(configured) -> None:
     config = configured(LOG_LEVELS=' sqlalchemy.engine = info,kombu=DEBUG,')
-    assert config.logger_levels == {'sqlalchemy.engine': 'INFO', 'kombu': 'DEBUG'}
+    assert config.log_levels == {'sqlalchemy.engine': 'INFO', 'kombu': 'DEBUG'}
 
 
 def test_the_format_is_taken_in_any_case(configured) -> None:

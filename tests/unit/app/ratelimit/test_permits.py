@@ -11,11 +11,18 @@ from collections.abc import Callable
 
 import pytest
 from kombu.asynchronous import Hub
+from prometheus_client import REGISTRY
 
-from app.utils.metrics.metrics import REGISTRY
-from app.utils.ratelimit import permits as module
-from app.utils.ratelimit.limiter import Fault, Grant, LimiterError
-from app.utils.ratelimit.permits import MAX_FAILURES, MAX_PERMITS, OnError, OnGrant, Permits, State
+from be_queue.worker.ratelimit import permits as module
+from be_queue.worker.ratelimit.limiter import Fault, Grant, LimiterError
+from be_queue.worker.ratelimit.permits import (
+    MAX_FAILURES,
+    MAX_PERMITS,
+    OnError,
+    OnGrant,
+    Permits,
+    State,
+)
 from tests.support.loop import turn_until
 
 QUEUES = (f'queue-{number}' for number in itertools.count())
@@ -148,8 +155,9 @@ def test_a_message_that_a_long_poll_brings_in_a_later_window_is_paid_for_there(
 
 
 def test_a_message_that_comes_at_once_has_its_permit_though_a_window_ends_meanwhile(
-    scene: Scene,
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, 'SHORT_RECEIVE_SECONDS', 60.0)
     scene.limiter.answer = everything(expires_in=0.05)
     asked_at = time.monotonic()
     assert scene.permits.admit(1, ROOM) == 1

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.utils.ratelimit.check import check
-from app.utils.ratelimit.plan import Limit, limiters, plan
 from be_queue import SettingError
+from be_queue.worker.ratelimit.check import check
+from be_queue.worker.ratelimit.plan import Limit, limiters, plan
 
 SERVICE = {'RATELIMIT_HOST': 'limits:8080', 'RATELIMIT_DOMAIN': 'shop'}
 REDIS = {'RATELIMIT_REDIS_URL': 'redis://:hush@redis:6379/0'}

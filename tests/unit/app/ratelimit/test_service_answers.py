@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.utils.ratelimit.limiter import Fault, LimiterError
-from app.utils.ratelimit.service import MOST, UNITS, Reply, read
+from be_queue.worker.ratelimit.limiter import Fault, LimiterError
+from be_queue.worker.ratelimit.service import MOST, UNITS, Reply, read
 
 #: A full minute by the clock, and a moment within it.
 MINUTE = 1_700_000_040.0

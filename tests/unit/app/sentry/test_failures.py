@@ -7,9 +7,9 @@ from celery.app.task import Context
 from celery.exceptions import SoftTimeLimitExceeded
 from sentry_sdk.integrations.logging import LoggingIntegration
 
-from app.utils.role import Role
-from app.utils.sentry import client
-from app.utils.sentry.failures import breadcrumbs, tags
+from be_queue.worker.role import Role
+from be_queue.worker.sentry import client
+from be_queue.worker.sentry.failures import breadcrumbs, tags
 from tests.support.soft_limit import Striking, applying
 
 

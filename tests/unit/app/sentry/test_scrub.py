@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from app import redaction
-from app.utils.long_text import MAX_TEXT
-from app.utils.sentry.client import MAX_REPORT, scrub
+from be_queue.text import MAX_TEXT
+from be_queue.worker import redaction
+from be_queue.worker.sentry.client import MAX_REPORT, scrub
 
 DSN = 'https://c0ffee1234567890@sentry.example.com/42'
 

@@ -10,8 +10,8 @@ import pytest
 from opentracing import Tracer
 
 from app.config.configuration import Config
-from app.utils import tracing
-from app.utils.role import Role
+from be_queue.worker import tracing
+from be_queue.worker.role import Role
 from tests.support import spans
 from tests.support.spans import Spans
 

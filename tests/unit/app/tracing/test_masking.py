@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app import redaction
+from be_queue.worker import redaction
 from tests.unit.app.tracing.conftest import Traced
 from tests.unit.app.tracing.test_spans import request
 
@@ -22,7 +22,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_no_secret_is_on_a_span(traced: Traced, secret: str) -> None:
-    from app.utils.tracing import spans, tracer
+    from be_queue.worker.tracing import spans, tracer
 
     def fail() -> None:
         with tracer().start_active_span(f'own {secret}') as scope:
@@ -49,7 +49,7 @@ def test_no_secret_is_on_a_span(traced: Traced, secret: str) -> None:
 
 
 def test_a_secret_is_masked_before_a_text_is_cut(traced: Traced, secret: str) -> None:
-    from app.utils.tracing import tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         tracer().start_span('own', tags={'text': secret * 10_000}).finish()
@@ -59,7 +59,7 @@ def test_a_secret_is_masked_before_a_text_is_cut(traced: Traced, secret: str) ->
 
 
 def test_a_file_name_that_is_not_utf_8_is_sent(traced: Traced) -> None:
-    from app.utils.tracing import tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         tracer().start_span('caf\udce9', tags={'caf\udce9': 'caf\udce9'}).finish()

@@ -7,7 +7,8 @@ from importlib import metadata
 
 import pytest
 
-from app.config.configuration import Config, ConfigError
+from app.config.configuration import Config
+from be_queue.worker.settings import ConfigError
 
 Configured = Callable[..., Config]
 OTLP = 'http://localhost:4318'

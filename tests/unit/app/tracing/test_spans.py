@@ -9,8 +9,8 @@ import pytest
 from celery.app.task import Context
 from opentracing import Format
 
-from app.utils.tracing import headers
 from be_queue.tracing import SENT_AT, W3C
+from be_queue.worker.tracing import spans
 from tests.unit.app.tracing.conftest import Traced
 
 SENDER = f'00-{10:032x}-{11:016x}-01'
@@ -22,8 +22,6 @@ def request(**given: Any) -> Context:
 
 
 def run(task: Context, state: str | None = 'SUCCESS') -> None:
-    from app.utils.tracing import spans
-
     spans.started('add', task)
     spans.ended(task, state)
 
@@ -31,7 +29,7 @@ def run(task: Context, state: str | None = 'SUCCESS') -> None:
 def test_a_task_waits_from_its_sending_and_then_runs(traced: Traced) -> None:
     sent_at = time.time() - 60
     with traced() as (_, received):
-        run(request(**{W3C: SENDER, SENT_AT: sent_at, headers.TAKEN_AT: 5.0}))
+        run(request(**{W3C: SENDER, SENT_AT: sent_at, spans.TAKEN_AT: 5.0}))
     wait, ran = received.of('an-id')
     assert (wait.name, wait.trace, wait.parent) == ('wait add', 10, 11)
     assert (ran.name, ran.trace, ran.parent) == ('run add', 10, wait.id)
@@ -55,7 +53,7 @@ def test_a_task_waits_from_its_sending_and_then_runs(traced: Traced) -> None:
 
 def test_without_a_senders_trace_the_wait_begins_one(traced: Traced) -> None:
     with traced() as (_, received):
-        run(request(**{headers.TAKEN_AT: time.time() - 60}))
+        run(request(**{spans.TAKEN_AT: time.time() - 60}))
     wait, ran = received.of('an-id')
     assert wait.parent == 0
     assert (ran.parent, ran.trace) == (wait.id, wait.trace)
@@ -85,7 +83,7 @@ def test_the_request_has_the_traces_id_sampled_or_not(traced: Traced) -> None:
 
 
 def test_a_span_of_the_tasks_own_is_a_child_of_the_run(traced: Traced) -> None:
-    from app.utils.tracing import spans, tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         task = request()
@@ -99,7 +97,7 @@ def test_a_span_of_the_tasks_own_is_a_child_of_the_run(traced: Traced) -> None:
 
 
 def test_a_task_that_is_called_within_another_is_its_child(traced: Traced) -> None:
-    from app.utils.tracing import spans, tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         outer = request(id='outer')
@@ -112,8 +110,6 @@ def test_a_task_that_is_called_within_another_is_its_child(traced: Traced) -> No
 
 
 def test_a_failed_run_has_the_error_and_its_stack(traced: Traced) -> None:
-    from app.utils.tracing import spans
-
     with traced() as (_, received):
         task = request(retries=2)
         spans.started('add', task)
@@ -133,8 +129,6 @@ def test_a_failed_run_has_the_error_and_its_stack(traced: Traced) -> None:
 
 
 def test_an_error_of_celerys_own_is_on_the_span(traced: Traced) -> None:
-    from app.utils.tracing import spans
-
     with traced() as (_, received):
         task = request()
         spans.started('add', task)
@@ -148,8 +142,6 @@ def test_an_error_of_celerys_own_is_on_the_span(traced: Traced) -> None:
 
 
 def test_a_run_whose_process_is_gone_is_reported_by_another(traced: Traced) -> None:
-    from app.utils.tracing import spans
-
     began = time.time() - 5
     message = {'id': 'an-id', W3C: SENDER, SENT_AT: began - 60}
     with traced() as (_, received):
@@ -163,8 +155,6 @@ def test_a_run_whose_process_is_gone_is_reported_by_another(traced: Traced) -> N
 
 
 def test_what_ends_without_a_start_is_left_alone(traced: Traced) -> None:
-    from app.utils.tracing import spans
-
     with traced() as (_, received):
         spans.failed(request(), ValueError('no span'))
         spans.ended(request(), 'SUCCESS')
@@ -174,7 +164,7 @@ def test_what_ends_without_a_start_is_left_alone(traced: Traced) -> None:
 def test_a_span_that_a_task_leaves_active_costs_neither_it_nor_the_next_its_own(
     traced: Traced,
 ) -> None:
-    from app.utils.tracing import spans, tracer
+    from be_queue.worker.tracing import tracer
 
     with traced() as (_, received):
         for task_id in ('first', 'second'):
@@ -193,8 +183,8 @@ def test_a_span_that_a_task_leaves_active_costs_neither_it_nor_the_next_its_own(
 @pytest.mark.parametrize(
     ('given', 'expected'),
     [
-        ({SENT_AT: 5.5, headers.TAKEN_AT: 7}, 5.5),
-        ({SENT_AT: 'yesterday', headers.TAKEN_AT: 7}, 7.0),
+        ({SENT_AT: 5.5, spans.TAKEN_AT: 7}, 5.5),
+        ({SENT_AT: 'yesterday', spans.TAKEN_AT: 7}, 7.0),
         ({SENT_AT: -3}, None),
         ({}, None),
         # The sender's clock is ahead.
@@ -204,7 +194,7 @@ def test_a_span_that_a_task_leaves_active_costs_neither_it_nor_the_next_its_own(
 def test_the_time_of_sending_is_the_senders_or_that_of_sqs(
     given: dict[str, Any], expected: float | None
 ) -> None:
-    assert headers.sent_at(given, 100.0) == expected
+    assert spans.sent_at(given, 100.0) == expected
 
 
 @pytest.mark.parametrize('traced', ['otlp'], indirect=True)
@@ -218,7 +208,7 @@ def test_the_context_is_w3cs_whatever_propagator_is_global(traced: Traced) -> No
     try:
         with traced() as (tracer, received):
             run(request(**{W3C: SENDER}))
-            tracer.inject(headers.context(tracer, {W3C: SENDER}), Format.TEXT_MAP, carrier)
+            tracer.inject(spans.context(tracer, {W3C: SENDER}), Format.TEXT_MAP, carrier)
     finally:
         propagate.set_global_textmap(before)
     (ran,) = received.of('an-id')

@@ -16,6 +16,7 @@ from kombu.message import Message
 
 from be_queue.transport import delays
 from be_queue.transport.delays import MAX_DELAY_SECONDS, delay_seconds, seconds_left
+from be_queue.transport.messages import BATCH_BYTES
 
 NOW = datetime.datetime(2026, 3, 29, 0, 59, 30, tzinfo=datetime.timezone.utc)
 
@@ -96,4 +97,4 @@ def test_requests_with_copies_keep_to_the_limits_of_sqs(sizes: list[int]) -> Non
     for messages, entries in batches:
         assert 1 <= len(messages) == len(entries) <= 10
         total = sum(len(entry['MessageBody']) for entry in entries)
-        assert len(entries) == 1 or total <= delays.BATCH_BYTES
+        assert len(entries) == 1 or total <= BATCH_BYTES

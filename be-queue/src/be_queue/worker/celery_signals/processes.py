@@ -1,0 +1,63 @@
+"""Signals of the life of the worker's processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from typing import Any
+
+from celery import Task, current_app, signals
+
+from be_queue.worker import processes, tracing
+from be_queue.worker.result_store import ResultStore
+from be_queue.worker.role import Role
+
+SIGTERM = {signal.SIGTERM}
+
+
+@signals.worker_init.connect
+def _consumer_starts(**_: Any) -> None:
+    for task in current_app.tasks.values():
+        if task.Request == Task.Request:
+            task.Request = 'be_queue.worker.celery_signals.request:Request'
+    _start(Role.CONSUMER)
+
+
+@signals.worker_process_init.connect
+def _pool_process_starts(**_: Any) -> None:
+    _start(Role.POOL)
+    # billiard's handler raises SystemExit, which Python drops while it calls what is registered for
+    # forks: a process of a task's own that is terminated so early would never end.
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, SIGTERM),
+        after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, SIGTERM),
+        after_in_child=_terminate_by_default,
+    )
+
+
+def _terminate_by_default() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGTERM)
+
+
+@signals.worker_process_shutdown.connect
+def _pool_process_ends(**_: Any) -> None:
+    processes.stop()
+
+
+@signals.worker_shutdown.connect
+def _consumer_ends(**_: Any) -> None:
+    if isinstance(current_app.backend, ResultStore):
+        current_app.backend.flush()
+    processes.stop()
+
+
+def _start(role: Role) -> None:
+    if isinstance(current_app.backend, ResultStore):
+        current_app.backend.play(role)
+    processes.start(role)
+    if tracing.is_on():
+        from be_queue.worker.celery_signals import spans
+
+        spans.connect(role)

@@ -1,0 +1,110 @@
+"""Checks before anything is started: each fault is one line."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from be_queue import BeQueueError
+from be_queue.outage import CHECK_SQS, brief
+from be_queue.redact import redact
+from be_queue.worker.start_error import StartError
+
+__all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
+
+logger = logging.getLogger(__name__)
+
+#: The files of the metrics, and the heartbeat.
+STALE = ('*.db', 'worker.*')
+#: What to do when an address cannot be had, by the system's number of the fault.
+LISTEN_HINTS: dict[int | None, str] = {
+    errno.EADDRINUSE: 'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)',
+    errno.EACCES: 'set SERVER_PORT to one that this user may have',
+}
+
+
+def prepare_metrics_directory(folder: Path) -> None:
+    """Make the folder, and remove what an earlier run left: its counts are not this run's.
+
+    Raises `StartError` when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for pattern in STALE:
+            for path in folder.glob(pattern):
+                path.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StartError(
+            f'cannot write to the metrics directory {folder}: {os.strerror(error.errno or 0)}: '
+            'fix its permissions or set PROMETHEUS_MULTIPROC_DIR to another'
+        ) from None
+    os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(folder)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket for the web server to inherit; port 0 is any free one.
+
+    Raises `StartError` when the address cannot be had.
+    """
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        reason = str(error.strerror).partition(' (while ')[0]  # which repeats the address
+        hint = LISTEN_HINTS.get(error.errno, 'check SERVER_HOST')
+    raise StartError(f'cannot listen on {host}:{port}: {reason}: {hint}')
+
+
+def declare_queues(celery_app: Celery) -> str:
+    """Declare every queue of the mapping, and so see that the broker answers and lets us in.
+
+    Returns where they are: the URL that boto3 settled on, which AWS_ENDPOINT_URL may have set.
+
+    Queues of ours that are there get their redrive policy. Where queues must not be made, they
+    are compared with what they must be.
+
+    Raises `StartError` when the broker does not answer, and with one line for each difference.
+    """
+    connection = celery_app.connection_for_write()
+    try:
+        with connection, connection.channel() as channel:
+            differences = _differences(celery_app, channel)
+            for queue in () if differences else celery_app.amqp.queues.values():
+                queue(channel).declare()
+                if _is_ours(celery_app, queue.name):
+                    channel.redrive.ensure(queue.name)
+            endpoint: str = redact(channel.sqs().meta.endpoint_url)
+    except BeQueueError:
+        raise
+    except Exception as error:  # noqa: BLE001  (each transport has exceptions of its own)
+        raise StartError(
+            f'cannot reach the broker {connection.as_uri()}: {brief(error)}: check {CHECK_SQS}'
+        ) from None
+    if differences:
+        raise StartError('\n'.join(differences))
+    return endpoint
+
+
+def _differences(celery_app: Celery, channel: Any) -> list[str]:
+    if channel.redrive.creates:
+        return []
+    ours = [name for name in celery_app.amqp.queues if _is_ours(celery_app, name)]
+    lines = [line for name in ours for line in channel.differences(name)]
+    if lines and not channel.predefined_queues:
+        lines.append('or set SQS_CREATE_QUEUES=true to have all this made and fixed')
+    return lines
+
+
+def _is_ours(celery_app: Celery, name: str) -> bool:
+    """Return whether it is for this worker to say what a queue must be, and not for another."""
+    mapping = celery_app.conf.QUEUES
+    return name not in {mapping.sqs_name(queue) for queue in mapping if not queue.consume}

@@ -1,0 +1,131 @@
+"""Which queue has which limit, and which backend counts it.
+
+| the queue has    | and the settings have | its limit is kept                     |
+|------------------|-----------------------|---------------------------------------|
+| `ratelimit_name` | `RATELIMIT_HOST`      | by the service, under that name       |
+| `ratelimit`      | `RATELIMIT_REDIS_URL` | in Redis, for all workers together    |
+| `ratelimit`      | neither               | by each worker, in memory, for itself |
+
+Redis, the service's protocol and `limits` are imported for queues that have such a limit: together
+they take as long as Celery.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from be_queue import SettingError
+from be_queue.naming import prefix, sqs_name
+from be_queue.worker.ratelimit.limiter import Limiter
+from be_queue.worker.settings import Settings
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+
+__all__ = ['Limit', 'RateLimits', 'limiters', 'plan']
+
+DAY = 86_400
+#: Seconds of the longest window.
+LONGEST = 366 * DAY
+#: "0 seconds", which `limits` takes for one.
+NO_TIME = re.compile(r'\D0+\s*[A-Za-z]')
+
+#: Name and text of the limit by queue, as the mapping has them; one of them may be None.
+RateLimits = Mapping[str, Mapping[str, str | None]]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The limit of one queue.
+
+    Arguments:
+        queue: its name on SQS.
+        name: the limit's name where it is counted. Queues with the same name share it.
+        item: messages by time; None for a limit of the service, which knows.
+    """
+
+    queue: str
+    name: str
+    item: RateLimitItem | None = None
+
+
+def plan(config: Settings, ratelimits: RateLimits) -> list[Limit]:
+    """Return the limits of the queues that have one.
+
+    Raises `SettingError` with one line for each that cannot be kept.
+    """
+    limits, faults = [], []
+    texts: dict[str, tuple[str, str]] = {}
+    for queue, entry in ratelimits.items():
+        name, text = entry.get('name'), entry.get('limit')
+        try:
+            item = None if text is None else _parse(text)
+            if name and text and texts.setdefault(name, (text, queue))[0] != text:
+                other, first = texts[name]
+                raise ValueError(
+                    f'ratelimit={text!r}: queue {first} has {other!r} under the same '
+                    f'ratelimit_name={name!r}, and queues of one name share a limit'
+                )
+            if config.ratelimit_host and name:
+                if not config.ratelimit_domain:
+                    raise ValueError(
+                        f'ratelimit_name={name!r}: RATELIMIT_HOST makes it a limit of the service '
+                        f'{config.ratelimit_url}, which has it in a domain: set RATELIMIT_DOMAIN, '
+                        'or unset RATELIMIT_HOST'
+                    )
+                limits.append(Limit(queue, name))
+            elif item:
+                # Environments may share a Redis.
+                full_name = sqs_name(prefix(config.env, config.username), name) if name else queue
+                limits.append(Limit(queue, full_name, item))
+        except ValueError as error:
+            faults.append(f'queue {queue}: {error}')
+    try:
+        limiters(config, limits)
+    except ValueError as error:
+        faults.append(f'RATELIMIT_REDIS_URL: {error}')
+    if faults:
+        raise SettingError('\n'.join(faults))
+    return limits
+
+
+def limiters(config: Settings, limits: Sequence[Limit]) -> dict[str, Limiter]:
+    """Return the limiter of each queue that has one. Connects to nothing yet.
+
+    Raises ValueError for a URL of Redis that cannot be used.
+    """
+    made: dict[str, Limiter] = {}
+    timeout = config.ratelimit_timeout
+    if named := [limit for limit in limits if limit.item is None]:
+        from be_queue.worker.ratelimit.service import Service
+
+        made |= {limit.queue: Service(config, limit.name, timeout) for limit in named}
+    if counted := [(limit, limit.item) for limit in limits if limit.item is not None]:
+        from be_queue.worker.ratelimit.windows import Windows, storage
+
+        where = storage(config.ratelimit_redis_url, timeout)
+        made |= {limit.queue: Windows(where, item, limit.name) for limit, item in counted}
+    return made
+
+
+def _parse(text: str) -> RateLimitItem:
+    from limits import parse_many
+
+    fault = (
+        f'ratelimit={text!r}: must be one limit such as '
+        "'100/minute', '5/second' or '1000 per 2 hours'"
+    )
+    try:
+        items = parse_many(text)
+    except ValueError:
+        items = []
+    if len(items) != 1 or NO_TIME.search(text):
+        raise ValueError(fault)
+    if items[0].amount < 1:
+        raise ValueError(f'{fault}; to receive nothing, set consume=False')
+    if items[0].get_expiry() > LONGEST:
+        raise ValueError(f'{fault}; its window may last up to {LONGEST // DAY} days')
+    return items[0]

@@ -1,0 +1,154 @@
+"""Types of settings that pydantic does not have; each says what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
+from pydantic_settings import NoDecode
+
+LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+EMBEDDED_PORT = 4566
+#: The rate-limit service's own.
+RATELIMIT_PORT = 8080
+#: Names of databases and tables. Treasure Data's documentation once said 255 characters and now
+#: says 128. See "Naming Requirements and Restrictions for Treasure Data Entities" there.
+TD_NAME = re.compile(r'[a-z0-9_]{3,128}')
+TD_NAME_RULE = "3 to 128 lower-case letters, digits and '_', for example page_views"
+
+
+def _allow(allowed: str, fits: Callable[[Any], object]) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if value and not fits(value):
+            raise ValueError(allowed)
+        return value
+
+    return AfterValidator(check)
+
+
+def _match(pattern: str, allowed: str) -> AfterValidator:
+    return _allow(allowed, re.compile(pattern).fullmatch)
+
+
+def _is_http_url(text: str) -> bool:
+    """Return whether ``text`` is a URL of http or https without a query and a fragment."""
+    try:
+        url = HttpUrl(text)
+    except ValueError:
+        return False
+    is_plain = re.fullmatch(r'https?://[^\s/?#][^\s?#]*', text) and text.isascii()
+    return bool(is_plain) and url.port != 0
+
+
+def _is_without_login(text: str) -> bool:
+    return _is_http_url(text) and not HttpUrl(text).username
+
+
+def _is_sqs_endpoint(text: str) -> bool:
+    port = embedded_port(text)
+    if port is not None:
+        return port <= 65535
+    # kombu, which gets the URL, reads no IPv6 address.
+    return _is_http_url(text) and HttpUrl(text).path == '/' and '[' not in text
+
+
+def _is_sentry_dsn(dsn: SecretStr) -> bool:
+    from sentry_sdk.utils import Dsn  # only if there is one
+
+    try:
+        Dsn(dsn.get_secret_value())
+    except ValueError:
+        return False
+    return True
+
+
+def embedded_port(text: str) -> int | None:
+    """Return the port of ``embedded`` or ``embedded:PORT``; None for another text."""
+    match = re.fullmatch(r'embedded(?::(\d{1,5}))?', text)
+    return int(match[1] or EMBEDDED_PORT) if match else None
+
+
+def ratelimit_url(text: str) -> str:
+    """Return the URL of a rate-limit service that is given as ``host``, ``host:port`` or a URL.
+
+    Raises ValueError for another text.
+    """
+    has_scheme = '://' in text
+    url_text = text if has_scheme else f'http://{text}'
+    if not _is_without_login(url_text):
+        raise ValueError('host:port or a URL without a login, for example ratelimit:8080')
+    url = urlsplit(url_text)
+    host = url.netloc if has_scheme or url.port else f'{url.netloc}:{RATELIMIT_PORT}'
+    return f'{url.scheme}://{host}{url.path.rstrip("/").removesuffix("/json")}/json'
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in map(str.strip, text.split(',')) if name]
+
+
+def _levels(text: str) -> dict[str, str]:
+    """Return the level of each logger in ``logger=LEVEL,logger=LEVEL``; raise ValueError."""
+    levels = {}
+    for part in _names(text):
+        logger, _, level = (word.strip() for word in part.partition('='))
+        if not logger or level.upper() not in LEVELS:
+            raise ValueError(
+                f'logger=LEVEL, separated by commas, with {", ".join(LEVELS[:-1])} or '
+                f'{LEVELS[-1]}, for example sqlalchemy.engine=INFO,kombu=DEBUG; not {part!r}'
+            )
+        levels[logger] = level.upper()
+    return levels
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+EnvName = Annotated[str, _match('[A-Za-z0-9_-]+', "letters, digits, '-' and '_', for example prod")]
+MetricsPrefix = Annotated[
+    str, _match('[a-zA-Z_][a-zA-Z0-9_]*', "letters, digits and '_', without a digit in front")
+]
+LogLevel = Annotated[
+    Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'],
+    BeforeValidator(lambda text: str(text).upper()),
+]
+Names = Annotated[list[str] | None, NoDecode, BeforeValidator(_names)]
+LogLevels = Annotated[dict[str, str], NoDecode, BeforeValidator(_levels)]
+LogFormat = Annotated[
+    Literal['auto', 'json', 'console'], BeforeValidator(lambda text: str(text).lower())
+]
+Host = Annotated[
+    str,
+    _match(
+        '[A-Za-z0-9._-]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]+',
+        'the name or the address of a host, without a scheme and a port',
+    ),
+]
+HostOrIPv4 = Annotated[
+    str,
+    _match(
+        r'(?!.{254})[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?',
+        "a host's name or IPv4 address alone, for example localhost",
+    ),
+]
+SqsEndpoint = Annotated[
+    str,
+    _allow(
+        "a URL such as http://127.0.0.1:4566 without an IPv6 address, 'embedded', or empty for "
+        "Amazon's own",
+        _is_sqs_endpoint,
+    ),
+]
+OtlpEndpoint = Annotated[
+    str,
+    _allow(
+        'a URL without a login, for example http://localhost:4318; a login goes into '
+        'OTEL_EXPORTER_OTLP_HEADERS',
+        _is_without_login,
+    ),
+]
+RatelimitHost = Annotated[str, AfterValidator(lambda text: ratelimit_url(text) and text)]
+SentryDsn = Annotated[
+    SecretStr, _allow('a DSN such as https://KEY@sentry.example.com/42', _is_sentry_dsn)
+]
+TdName = Annotated[str, _match(TD_NAME.pattern, TD_NAME_RULE)]

@@ -1,0 +1,228 @@
+"""Runs children side by side: when one ends, all do.
+
+    RUNNING --SIGTERM, SIGINT--> STOPPING --a second signal--> STOPPING AT ONCE --> ended, 0
+       |                            |
+       +---- a child ends ----------+--> the rest is stopped --> ended, 1
+
+Children that were started last are stopped first, so that the web server tells of the worker until
+the worker is gone, and the worker has a broker until the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from be_queue.worker.linux import LOOK_FOR_OOM, adopt_orphans, die_with_parent, reap_orphans
+from be_queue.worker.settings import current
+
+__all__ = ['Child', 'State', 'Supervisor']
+
+logger = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Seconds between two looks at the children and the signals.
+LOOK_INTERVAL = 0.1
+
+
+@dataclass
+class Child:
+    """A command that runs beside the others, in a session of its own.
+
+    Arguments:
+        name: for the log.
+        command: the program and its arguments.
+        environment: variables beside our own.
+        pass_fds: file descriptors that it inherits.
+        stop_signal: asks it to end.
+        grace: seconds it then has before it is killed; None is no limit.
+        haste: seconds that it has when it is to end at once.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    pass_fds: Sequence[int] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace: float | None = 10.0
+    haste: float = 5.0
+    _process: subprocess.Popen[bytes] | None = None
+    _asked: bool = False
+    _deadline: float = math.inf
+    _group_killed: bool = False
+
+    def start(self) -> None:
+        """Start the process, out of reach of the terminal's Ctrl-C: we pass signals on."""
+        self._process = subprocess.Popen(
+            self.command,
+            cwd=current().root,
+            env={**os.environ, **self.environment},
+            pass_fds=self.pass_fds,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id; 0 before the start."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it has not ended."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self.status is None
+
+    def stop(self, at_once: bool = False) -> None:
+        """Ask it to end, once; ``at_once`` has Celery end tasks and hand their messages back."""
+        if self._asked and not at_once:
+            return
+        self._asked = True
+        seconds = self.haste if at_once else self.grace
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
+        if self.running:
+            os.kill(self.pid, signal.SIGQUIT if at_once else self.stop_signal)
+
+    def kill_if_overdue(self) -> None:
+        """Kill it when it runs although its time to end is over."""
+        if time.monotonic() >= self._deadline and self.running:
+            logger.warning('%s did not end in time: killing it', self.name)
+            self.kill_group()
+
+    def kill_group(self) -> None:
+        """Kill the process and whatever it started, unless that was done after its end."""
+        if self._process is not None and not self._group_killed:
+            self._group_killed = self.status is not None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+class State(Enum):
+    """States of the supervisor."""
+
+    RUNNING = 'running'
+    STOPPING = 'stopping'
+    STOPPING_AT_ONCE = 'stopping at once'
+
+
+class Supervisor:
+    """Starts children, passes signals on, and stops them all when one ends.
+
+    Use it as a context manager: whatever happens, no child outlives the block.
+    """
+
+    def __init__(self) -> None:
+        self.state = State.RUNNING
+        self._groups: list[Sequence[Child]] = []
+        self._signals: list[int] = []
+        self._failed = False
+        self._interruptible = False
+
+    def __enter__(self) -> Supervisor:
+        adopt_orphans()
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.kill_group()
+
+    def start(self, *children: Child) -> None:
+        """Start children that are stopped together, before those that were started earlier."""
+        self._groups.insert(0, children)
+        for child in children:
+            child.start()
+            logger.debug('%s started: pid=%d', child.name, child.pid)
+
+    def wait_until(self, condition: Callable[[], bool]) -> bool:
+        """Return True once ``condition()`` holds, False when the children are to be stopped."""
+        while self.state is State.RUNNING:
+            if condition():
+                return True
+            time.sleep(LOOK_INTERVAL)
+            self._look()
+        return False
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Have a signal to stop break into the block, which may wait for a server for minutes.
+
+        Start no child within: it could be started and not yet known here.
+
+        Raises `SystemExit` when a signal comes, and when the children are to be stopped already.
+        """
+        self._interruptible = True
+        try:
+            self._look()
+            if self.state is not State.RUNNING:
+                self._interruptible = False
+                raise SystemExit(self.run())
+            yield
+        finally:
+            self._interruptible = False
+            self._look()
+
+    def run(self) -> int:
+        """Wait until every child has ended; return 0 when that was asked for, else 1."""
+        while running := [group for group in self._groups if any(c.running for c in group)]:
+            self._look()
+            if self.state is State.STOPPING:
+                for child in running[0]:
+                    child.stop()
+            for child in self._children:
+                child.kill_if_overdue()
+            time.sleep(LOOK_INTERVAL)
+        self._look()
+        return 1 if self._failed else 0
+
+    @property
+    def _children(self) -> list[Child]:
+        return [child for group in self._groups for child in group]
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        self._signals.append(number)
+        if self._interruptible:
+            # A second signal must not break into what ends the children.
+            self._interruptible = False
+            raise SystemExit(0)
+
+    def _look(self) -> None:
+        """Act on the signals that came and the children that ended."""
+        while self._signals:
+            self._told_to_stop(signal.Signals(self._signals.pop(0)))
+        reap_orphans({child.pid for child in self._children})
+        for child in self._children:
+            if child.status is None:
+                continue
+            child.kill_group()  # what it left behind
+            if self.state is State.RUNNING:
+                end = f'exited with status {child.status}'
+                if child.status < 0:
+                    end = f'was killed by {signal.Signals(-child.status).name}'
+                hint = f'; {LOOK_FOR_OOM}' if child.status == -signal.SIGKILL else ''
+                logger.error('%s %s: stopping the rest%s', child.name, end, hint)
+                self._failed = True
+                self.state = State.STOPPING
+
+    def _told_to_stop(self, number: signal.Signals) -> None:
+        if self.state is State.RUNNING:
+            logger.info('%s: stopping; running tasks finish, once more stops at once', number.name)
+            self.state = State.STOPPING
+        else:
+            logger.warning('%s again: stopping at once', number.name)
+            self.state = State.STOPPING_AT_ONCE
+            for child in self._children:
+                child.stop(at_once=True)

@@ -1,0 +1,179 @@
+"""A tracer of OpenTelemetry behind OpenTracing's calls, which sends its spans as OTLP over HTTP.
+
+The packages are the group ``otlp``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import opentracing  # type: ignore[import-untyped]
+from opentelemetry import trace
+from opentelemetry.environment_variables import OTEL_PROPAGATORS
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider, sampling
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from be_queue.outage import Outage
+from be_queue.worker.settings import Settings
+from be_queue.worker.tracing.masking import masked
+
+try:
+    from opentelemetry.shim.opentracing_shim import SpanContextShim, TracerShim
+except ValueError:
+    # Some platforms set it for all programs, to a propagator that is not installed here.
+    os.environ.pop(OTEL_PROPAGATORS)
+    from opentelemetry.shim.opentracing_shim import SpanContextShim, TracerShim
+
+__all__ = ['start']
+
+#: Characters kept of a text.
+TEXT_LENGTH = 16_000
+#: The most spans that wait; beyond it, the oldest are dropped.
+QUEUE_SIZE = 1_000
+BATCH_SIZE = 200
+#: A batch is collected for so long, and a process that is killed loses it.
+FLUSH_MILLISECONDS = 500
+CHECK = 'OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS'
+W3C = TraceContextTextMapPropagator()
+
+
+def start(config: Settings, logs_outages: bool) -> Callable[[float], None]:
+    """Make this process's tracer the global one; return what sends its last spans and ends it.
+
+    Arguments:
+        logs_outages: whether to log that the collector does not take spans.
+    """
+    resource: dict[str, Any] = {
+        'service.name': config.service_name,
+        'service.version': config.release,
+        'deployment.environment.name': config.env,
+        'process.pid': os.getpid(),
+    }
+    provider = TracerProvider(_sampler(config), Resource.create(resource), shutdown_on_exit=False)
+    exporter = MaskingExporter(str(config.otel_exporter_otlp_endpoint), logs_outages)
+    provider.add_span_processor(
+        BatchSpanProcessor(exporter, QUEUE_SIZE, FLUSH_MILLISECONDS, BATCH_SIZE)
+    )
+    opentracing.set_global_tracer(Tracer(provider.get_tracer(__name__)))
+
+    def stop(timeout: float) -> None:
+        # By itself it waits up to 30 s for the collector.
+        thread = threading.Thread(target=provider.shutdown, daemon=True)
+        thread.start()
+        thread.join(timeout)
+
+    return stop
+
+
+class Tracer(TracerShim):
+    """The shim, with W3C's context in the headers of tasks whatever OTEL_PROPAGATORS says."""
+
+    def inject(self, span_context: Any, format: object, carrier: Any) -> None:
+        if format != opentracing.Format.TEXT_MAP:
+            super().inject(span_context, format, carrier)
+            return
+        span = trace.NonRecordingSpan(span_context.unwrap())
+        W3C.inject(carrier, trace.set_span_in_context(span))
+
+    def extract(self, format: object, carrier: Any) -> SpanContextShim:
+        if format != opentracing.Format.TEXT_MAP:
+            return super().extract(format, carrier)  # type: ignore[no-any-return]
+        return SpanContextShim(trace.get_current_span(W3C.extract(carrier)).get_span_context())
+
+
+class MaskingExporter(OTLPSpanExporter):
+    """Masks secrets on each span, and logs once when the collector becomes unavailable."""
+
+    def __init__(self, endpoint: str, logs_outages: bool) -> None:
+        super().__init__(endpoint=f'{endpoint.rstrip("/")}/v1/traces')
+        self._outage = Outage('the OTLP endpoint', hint=CHECK) if logs_outages else None
+        self._log = LastLine()
+        # The exporter logs every attempt.
+        logger = logging.getLogger('opentelemetry.exporter.otlp')
+        logger.handlers, logger.propagate = [self._log], False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export([_masked(span) for span in spans])
+        if self._outage is not None:
+            if result is SpanExportResult.SUCCESS:
+                self._outage.ended()
+            else:
+                self._outage.failed(ConnectionError(self._log.text))
+        return result
+
+
+class LastLine(logging.Handler):
+    """Keeps the message of the last log record."""
+
+    text = ''
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = record.getMessage()
+
+
+def _masked(span: ReadableSpan) -> ReadableSpan:
+    attributes, status = masked(span.attributes or {}, TEXT_LENGTH), span.status
+    # The shim leaves the kind and the error as the tags that they are in OpenTracing.
+    kind = getattr(trace.SpanKind, str(attributes.get('span.kind')).upper(), span.kind)
+    if attributes.get('error') is True and status.is_unset:
+        status = trace.Status(trace.StatusCode.ERROR)
+    return ReadableSpan(
+        name=masked(span.name, TEXT_LENGTH),
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=[
+            Event(
+                masked(event.name, TEXT_LENGTH),
+                masked(event.attributes, TEXT_LENGTH),
+                event.timestamp,
+            )
+            for event in span.events
+        ],
+        links=span.links,
+        kind=kind,
+        status=trace.Status(status.status_code, masked(status.description, TEXT_LENGTH)),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+class RateLimited(sampling.Sampler):
+    """Samples a number of traces per second, and at most one second's worth at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second, self._most = per_second, max(1.0, per_second)
+        self._left, self._at = self._most, time.monotonic()
+
+    def should_sample(self, *_: Any, **given: Any) -> sampling.SamplingResult:
+        now = time.monotonic()
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return sampling.SamplingResult(sampling.Decision.DROP)
+        self._left -= 1
+        return sampling.SamplingResult(sampling.Decision.RECORD_AND_SAMPLE, given.get('attributes'))
+
+    def get_description(self) -> str:
+        return f'RateLimited({self._per_second:g})'
+
+
+def _sampler(config: Settings) -> sampling.Sampler:
+    param = config.jaeger_sampler_param
+    root: sampling.Sampler = RateLimited(param)
+    if config.jaeger_sampler_type == 'const':
+        root = sampling.ALWAYS_ON if param else sampling.ALWAYS_OFF
+    elif config.jaeger_sampler_type == 'probabilistic':
+        root = sampling.TraceIdRatioBased(param)
+    # Where the sender of a task has decided, that holds.
+    return sampling.ParentBased(root)

@@ -1,0 +1,145 @@
+"""``/metrics``: one registry for the values of all processes, and for what the web server knows."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import celery
+from flask import Blueprint, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Info, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from be_queue.transport import poller
+from be_queue.worker import heartbeat
+from be_queue.worker.heartbeat import State, seconds_since
+from be_queue.worker.settings import Settings
+
+__all__ = ['HeartbeatCollector', 'ProcessCollector', 'metrics', 'registry_of']
+
+POLLER_STATES = [state.value for state in poller.State]
+
+
+def metrics(registry: CollectorRegistry) -> Blueprint:
+    """Return the route, which serves what the registry collects in Prometheus' text format."""
+    routes = Blueprint('metrics', __name__)
+
+    @routes.get('/metrics')
+    def scrape() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+def registry_of(config: Settings, *collectors: Collector) -> CollectorRegistry:
+    """Return what collects the metrics of the build, of the heartbeat, and of these collectors."""
+    registry = CollectorRegistry()
+    for collector in (*collectors, HeartbeatCollector(config.heartbeat_path, config.prefix)):
+        registry.register(collector)
+    build = Info(
+        f'{config.prefix}_build', 'Always 1: what runs, and on which versions.', registry=registry
+    )
+    build.info(
+        {
+            'service': config.service_name,
+            'env': config.env,
+            'release': config.release,
+            'python': platform.python_version(),
+            'celery': celery.__version__,
+        }
+    )
+    return registry
+
+
+class ProcessCollector(Collector):
+    """Adds up what the processes have counted, including those that have ended.
+
+    Arguments:
+        folder: the metrics directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        # A file is empty for a moment when a process creates it, and the client fails on it.
+        files = [path for path in self._folder.glob('*.db') if path.stat().st_size]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)
+        return found
+
+
+class HeartbeatCollector(Collector):
+    """Metrics that only the worker's event loop knows: read from its heartbeat.
+
+    Arguments:
+        path: the heartbeat's file.
+        prefix: first part of the metrics' names.
+    """
+
+    def __init__(self, path: Path, prefix: str) -> None:
+        self._path = path
+        self._prefix = prefix
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        beat = heartbeat.read(self._path)
+        # The event loop of a worker that stops has ended, while its last tasks run.
+        if beat and beat.state is State.CONSUMING:
+            yield self._gauge(
+                'worker_heartbeat_age_seconds',
+                "Since the worker's event loop last turned; while it consumes.",
+                {(): beat.age},
+            )
+            yield self._gauge(
+                'poller_seconds_since_receive',
+                'Seconds since the last receive from the queue ended, well or badly.',
+                {(queue,): poller.age for queue, poller in beat.pollers.items()},
+                'queue',
+            )
+            yield self._gauge(
+                'poller_state',
+                f'1 for what the poller of the queue does: {", ".join(POLLER_STATES)}.',
+                {
+                    (queue, state): float(state == poller.state)
+                    for queue, poller in beat.pollers.items()
+                    for state in POLLER_STATES
+                },
+                *('queue', 'state'),
+            )
+            yield self._gauge(
+                'queue_oldest_message_age_estimate_seconds',
+                'Since the oldest message of the last receive was sent, or due if that is later; '
+                '0 after a receive without messages.',
+                {(q,): seconds_since(poller.oldest_due) for q, poller in beat.pollers.items()},
+                'queue',
+            )
+        if beat and (load := beat.load):
+            yield self._gauge(
+                'pool_processes',
+                'Processes of the pool: busy or idle.',
+                {('busy',): load.busy, ('idle',): load.processes - load.busy},
+                'state',
+            )
+            yield self._gauge(
+                'tasks_oldest_running_seconds',
+                'For how long the oldest running task has been running; 0 when none runs.',
+                {(): seconds_since(load.oldest_start)},
+            )
+            yield self._gauge(
+                'consumer_prefetched_messages',
+                'Messages that the worker holds and no process has begun.',
+                {(queue,): count for queue, count in load.prefetched.items()},
+                'queue',
+            )
+
+    def _gauge(
+        self, name: str, what: str, values: dict[tuple[str, ...], float], *labels: str
+    ) -> GaugeMetricFamily:
+        gauge = GaugeMetricFamily(f'{self._prefix}_{name}', what, labels=labels)
+        for label_values, value in values.items():
+            gauge.add_metric(label_values, value)
+        return gauge
