@@ -30,6 +30,8 @@ RUN pip --python /venv/bin/python install --no-cache-dir --require-hashes \
         --requirement dev-requirements.txt \
     && chown worker:worker .
 COPY --chown=worker:worker . .
+RUN pip --python /venv/bin/python install --no-cache-dir --no-deps --no-build-isolation \
+        --editable ./be-queue
 USER 10001:10001
 CMD ["python", "-m", "pytest", "tests/unit"]
 

@@ -147,7 +147,8 @@ def test_what_waits_is_handed_back_as_far_as_order_and_receives_allow(
     with working(app, hub, 3, {'work': 60}) as worker:
         worker.run_until(lambda: worker.most_held['work'] == 3)
         channel = worker.channel
-        # One that waits would take what is handed back.
+        # When nothing runs, the worker would receive its own messages again.
+        channel.receiving.stop()
         worker.run_until(lambda: not channel.receiving.in_flight)
         held = [message for _, message in channel.held()]
         order = [message.delivery_tag for message in held]
@@ -157,4 +158,5 @@ def test_what_waits_is_handed_back_as_far_as_order_and_receives_allow(
         worker.run_until(lambda: not channel.requests.in_flight[CHANGE])
         assert sqs.visible(name) == len(returned)
         assert sqs.in_flight(name) == 3 - len(returned)
-        assert channel.capacity.room(name) == 0
+        # Until one of what runs is done; at once when nothing runs.
+        assert channel.capacity.room(name) == (3 if len(returned) == 3 else 0)

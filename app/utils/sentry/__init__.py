@@ -1,4 +1,4 @@
-"""What of an error report leaves the worker."""
+"""Changes or drops error reports before they are sent to Sentry."""
 
 from __future__ import annotations
 

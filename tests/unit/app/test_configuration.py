@@ -342,7 +342,7 @@ def test_reliability_is_the_default(configured):
     assert settings.worker_prefetch_multiplier == 1
     assert settings.worker_max_tasks_per_child == 10_000
     assert settings.worker_proc_alive_timeout == 60
-    # What a dead worker held is back within a minute, however long tasks may take.
+    # Messages of a dead worker are visible again within a minute, however long tasks take.
     assert settings.broker_transport_options['visibility_timeout'] == 60
 
 

@@ -39,7 +39,7 @@ WAIT_PART = 0.9
 REFUSALS = (EncodeError, BackendStoreError)
 #: Those of a task's own result, which an unavailable backend may raise as well.
 OWN_REFUSALS = (TypeError, ValueError)
-#: What to check when the database answers, and refuses a statement.
+#: The hint when the database answers and refuses a statement.
 CHECK_RIGHTS = (
     'the rights of RESULT_DB_USER: CREATE on the schema until the tables are there, then SELECT, '
     'INSERT, UPDATE and DELETE on celery_taskmeta and celery_tasksetmeta, and USAGE on '

@@ -102,7 +102,7 @@ def _worker(module: str, config: Settings, soft_shutdown: float) -> Child:
     # Gossip, mingle and heartbeats need fanout, which SQS does not have.
     flags = ['--without-gossip', '--without-mingle', '--without-heartbeat']
     level = f'--loglevel={config.log_level}'
-    # No grace: how long running tasks may take is for whoever sent the signal to say.
+    # No grace: the sender of the signal decides how long running tasks may take.
     return Child(
         'worker',
         [*command, level, *flags],

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
+from app.config.configuration import load_config
 from be_queue.text import MAX_TEXT
 from be_queue.worker import redaction
+from be_queue.worker.sentry import client
 from be_queue.worker.sentry.client import MAX_REPORT, scrub
 
 DSN = 'https://c0ffee1234567890@sentry.example.com/42'
@@ -88,3 +91,21 @@ def test_a_report_of_many_texts_is_no_larger_than_sentry_takes(scrubbed) -> None
     assert len(json.dumps(shown)) <= MAX_REPORT
     assert [crumb['message'][:2] for crumb in shown['breadcrumbs']][:2] == ['0 ', '1 ']
     assert scrubbed({'message': 'é' * MAX_TEXT}) == {'message': 'é' * MAX_TEXT}
+
+
+def test_the_service_s_hook_gets_no_secret_adds_none_and_may_drop_a_report(
+    scrubbed, monkeypatch
+) -> None:
+    seen = []
+
+    def hook(event: dict[str, str], hint: dict[str, str]) -> dict[str, str] | None:
+        seen.append(event)
+        return None if hint.get('drop') else event | {'added': 'of-redis', 'kept': 'as it is'}
+
+    monkeypatch.setattr('app.utils.sentry.before_send', hook)
+    before_send = partial(client._before_send, load_config().sentry_before_send)
+    assert before_send({'text': 'of/results'}, {}) == {
+        'text': '***', 'added': '***', 'kept': 'as it is',
+    }  # fmt: skip
+    assert before_send({'text': 'of/results'}, {'drop': 'yes'}) is None
+    assert seen == [{'text': '***'}] * 2

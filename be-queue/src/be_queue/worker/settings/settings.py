@@ -335,7 +335,7 @@ def warn_of_misspelt(settings_class: type[Settings]) -> None:
     known = {name.upper() for name in settings_class.model_fields}
     ours = dotenv_values(settings_class.root / '.env')
     for variable in {**os.environ, **ours}:
-        # be_queue looks at CELERY_* itself. What is in the environment may be another program's.
+        # be_queue checks CELERY_* itself. Other variables may belong to other programs.
         if variable.upper() not in known and not variable.startswith('CELERY_'):
             hint = closest(variable.upper(), known, 0.85 if variable in ours else 0.9)
             if hint:
