@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from app.config.configuration.result_backend import vault_backend
 from celery import Celery
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -17,6 +16,7 @@ from be_queue.results import engine_options
 from be_queue.worker import vault
 from be_queue.worker.idempotency import Guard
 from be_queue.worker.settings import ConfigError
+from be_queue.worker.settings.result_backend import vault_backend
 from be_queue.worker.vault import database, lease_keeper
 from be_queue.worker.vault.lease_keeper import LeaseKeeper
 from be_queue.worker.vault.shared_login import SharedLogin
