@@ -67,7 +67,9 @@ def test_connections_go_on_while_logins_come_and_go_with_their_tokens(
     started: Start, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 3)
-    engine = started(**bao.approle(POLICY, token_ttl='4s', token_max_ttl='4s'))
+    times = {'token_ttl': '4s', 'token_max_ttl': '4s'}
+    # Without the policy `default`, a token may not be looked up.
+    engine = started(**bao.approle(POLICY, **times, token_no_default_policy=True))
     seen = []
 
     def one_has_ended() -> bool:
@@ -75,6 +77,15 @@ def test_connections_go_on_while_logins_come_and_go_with_their_tokens(
         return bool(set(seen) - bao.users())
 
     wait_until(one_has_ended, 'the first login has ended')
+
+
+def test_the_token_of_a_login_that_has_ended_is_revoked(
+    started: Start, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 3)
+    engine = started(ttl=3, max_ttl=3, **bao.approle(POLICY))
+    wait_until(lambda: bao.requests['auth/token/revoke-self'] >= 1, 'the first one is revoked')
+    assert user(engine)
 
 
 def test_a_login_that_the_database_refuses_is_replaced(
@@ -93,6 +104,18 @@ def test_a_login_that_the_database_refuses_is_replaced(
     wait_until(works, 'there is another login')
     assert asked_for_users(bao) == 2
     assert caplog.text.count('the result database refuses its login') == 1
+
+
+def test_a_database_without_free_connections_does_not_refuse_the_login(
+    started: Start, bao: OpenBao, postgres: PostgresServer
+) -> None:
+    engine = started(pooled=False, **bao.approle(POLICY))
+    name = user(engine)
+    with postgres.connect() as connection:
+        connection.execute(f'ALTER ROLE "{name}" CONNECTION LIMIT 0')
+    with pytest.raises(OperationalError, match='too many connections'):
+        user(engine)
+    assert not database._shared.is_refused
 
 
 def test_a_database_elsewhere_does_not_get_vaults_login(
@@ -271,12 +294,12 @@ def test_the_login_that_the_start_tries_is_revoked(read: Read, bao: OpenBao, kin
 
 
 def test_a_database_that_is_unavailable_does_not_stop_the_start(
-    read: Read, bao: OpenBao, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+    read: Read, bao: OpenBao, caplog: pytest.LogCaptureFixture
 ) -> None:
     config: Config = read(vault_db_role=bao.database_role('cut'), **bao.approle(POLICY))
-    postgres.proxy.cut()
+    bao.postgres.proxy.cut()
     try:
         vault.check(config)
     finally:
-        postgres.proxy.restore()
+        bao.postgres.proxy.restore()
     assert 'VAULT_DB_ROLE=cut: Vault gives no login yet: ' in caplog.text

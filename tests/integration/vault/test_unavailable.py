@@ -111,8 +111,8 @@ def test_https_needs_a_certificate_that_is_trusted(
     assert words in fault(read, vault_addr=bao.url.replace('http:', 'https:'), **given)
 
 
-def leads_to(url: str) -> Any:
-    return lambda handler: handler.answer(307, b'', Location=url + handler.path)
+def leads_to(url: str, status: int = 307) -> Any:
+    return lambda handler: handler.answer(status, b'', Location=url + handler.path)
 
 
 def test_a_redirect_from_https_to_http_is_not_followed(
@@ -129,3 +129,10 @@ def test_a_redirect_to_another_host_is_followed(read: Read, bao: OpenBao) -> Non
     with serving(OpenBao(bao.upstream)) as standby:
         standby.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost')))
         assert read(vault_addr=standby.url, vault_secrets=PASSWORD, **bao.approle(POLICY))
+
+
+def test_a_redirect_that_loses_the_login_is_not_followed(read: Read, bao: OpenBao) -> None:
+    with serving(OpenBao(bao.upstream)) as balancer:
+        balancer.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost'), 301))
+        line = fault(read, vault_addr=balancer.url, **bao.approle(POLICY))
+    assert 'status 301 redirects to http://localhost, where the login would not arrive' in line

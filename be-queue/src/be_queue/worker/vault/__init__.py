@@ -1,12 +1,14 @@
-"""Credentials of the result database, where Vault gives them: they rotate without a restart.
+"""Settings, and rotating credentials of the result database, from HashiCorp Vault.
 
 | file            | content                                                                |
 |-----------------|------------------------------------------------------------------------|
+| settings.py     | where Vault is, how to log in, and which settings come from there      |
+| source.py       | reads those settings                                                   |
+| client.py       | requests to Vault that end in time, and their errors in one line       |
+| login.py        | logs in to Vault, by one of four methods                               |
 | database.py     | connects with the credentials of the moment                            |
-| lease_keeper.py | a thread that obtains, prolongs, replaces and revokes them             |
+| lease_keeper.py | a thread that obtains, renews, replaces and revokes them               |
 | shared_login.py | passes them on from the worker's main process to its pool              |
-
-Vault's client, and settings that come from Vault, are in be_queue/worker/vault.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ worker's main process holds, from which it was forked; every other process holds
 from __future__ import annotations
 
 import os
+import re
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ['listen', 'outdated', 'start', 'stop']
 
+#: Faults that another login does not fix, of a server that has accepted the password: libpq gives
+#: no SQLSTATE at a connect. In another language they count as a refused login.
+OTHER_FAULTS = re.compile('database ".*" does not exist|connection slots|too many connections')
 #: Where a connection of SQLAlchemy's keeps the user that it was made with.
 USER = 'vault_user'
 
@@ -119,7 +123,7 @@ def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, An
     try:
         return dialect.connect(*arguments, **parameters, user=login.user, password=login.password)
     except errors.OperationalError as error:
-        # Whatever language the server speaks: it has asked for the password.
-        if error.pgconn is not None and error.pgconn.used_password:
+        asked = error.pgconn is not None and error.pgconn.used_password
+        if asked and not OTHER_FAULTS.search(str(error)):
             shared.refuse(login)
         raise

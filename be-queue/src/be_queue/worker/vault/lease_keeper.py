@@ -158,15 +158,16 @@ class LeaseKeeper(threading.Thread):
     def _obtain(self) -> None:
         """Log in to Vault, and obtain a login of the database."""
         client = connect(self._settings, self._session)
-        log_in(client, self._settings)
+        auth = log_in(client, self._settings)
         try:
-            token = {'ttl': 0, 'renewable': False}
-            with suppress(exceptions.Forbidden):  # by the policy
-                token = client.auth.token.lookup_self()['data']
+            if not auth:
+                with suppress(exceptions.Forbidden):  # by the policy
+                    token = client.auth.token.lookup_self()['data']
+                    auth = {'lease_duration': token['ttl'], 'renewable': token['renewable']}
             given = _generate(client, self._settings)
             login = _Login(
                 client,
-                _Grant(float(token['ttl']), bool(token['renewable'])),
+                _Grant(float(auth.get('lease_duration', 0)), auth.get('renewable', False)),
                 _Grant(float(given['lease_duration']), given['renewable']),
                 given['lease_id'],
             )
@@ -177,7 +178,11 @@ class LeaseKeeper(threading.Thread):
                 log_out(client, self._settings)
             raise
         self._obtained_at = now = time.monotonic()
-        self._logins = [one for one in self._logins if one.after(1) > now] + [login]
+        for ended in [one for one in self._logins if one.after(1) <= now]:
+            self._logins.remove(ended)
+            with suppress(Exception):
+                log_out(ended.client, self._settings)  # its token may last longer than its lease
+        self._logins.append(login)
         logger.info('Vault gave a login for the result database: seconds=%.0f', login.lease.ttl)
 
     def _must_replace(self) -> bool:

@@ -7,10 +7,10 @@ import json
 import logging
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import uniform
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import hvac  # type: ignore[import-untyped]
 from pydantic import SecretStr
@@ -67,28 +67,33 @@ def auth_method(settings: VaultSettings) -> str:
     return method
 
 
-def log_in(client: hvac.Client, settings: VaultSettings) -> None:
-    """Give the client a token.
+def log_in(client: hvac.Client, settings: VaultSettings) -> Mapping[str, Any]:
+    """Give the client a token; return its ``lease_duration`` and whether it is ``renewable``.
+
+    It returns nothing for a token that was given.
 
     Raises `SettingError` for a setting that cannot be used, and errors that `explained` takes.
     """
     method = auth_method(settings)
     mount = settings.vault_auth_mount or method
+    answer: Any = {'auth': {}}
     try:
         if method == 'token':
             client.token = _secret(settings.vault_token) or _content(settings, 'vault_token_file')
         elif method == 'approle':
             role, secret = settings.vault_role_id, _secret(settings.vault_secret_id)
-            client.auth.approle.login(role, secret, mount_point=mount)
+            answer = client.auth.approle.login(role, secret, mount_point=mount)
         elif method == 'kubernetes':
             jwt = _content(settings, 'vault_k8s_token_file')
-            client.auth.kubernetes.login(settings.vault_k8s_role, jwt, mount_point=mount)
+            answer = client.auth.kubernetes.login(settings.vault_k8s_role, jwt, mount_point=mount)
         else:
-            client.adapter.login(f'/v1/auth/{mount}/login', json=_signed_identity(settings))
+            identity = _signed_identity(settings)
+            answer = client.adapter.login(f'/v1/auth/{mount}/login', json=identity)
     except REFUSALS as error:
         names = ' and '.join(name.upper() for name in METHODS[method])
         raise VaultError(f'{explained(error)}: check {names}, and VAULT_AUTH_MOUNT') from None
     redaction.add(client.token)
+    return dict(answer['auth'])
 
 
 def log_out(client: hvac.Client, settings: VaultSettings) -> bool:
