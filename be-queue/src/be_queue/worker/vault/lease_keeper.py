@@ -178,12 +178,12 @@ class LeaseKeeper(threading.Thread):
                 log_out(client, self._settings)
             raise
         self._obtained_at = now = time.monotonic()
-        for ended in [one for one in self._logins if one.after(1) <= now]:
-            self._logins.remove(ended)
-            with suppress(Exception):
-                log_out(ended.client, self._settings)  # its token may last longer than its lease
-        self._logins.append(login)
         logger.info('Vault gave a login for the result database: seconds=%.0f', login.lease.ttl)
+        ended = [one for one in self._logins if one.after(1) <= now]
+        self._logins = [one for one in self._logins if one not in ended] + [login]
+        for one in ended:
+            with suppress(Exception):
+                log_out(one.client, self._settings)  # its token may last longer than its lease
 
     def _must_replace(self) -> bool:
         """Return whether the database has refused the login for too long."""
