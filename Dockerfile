@@ -33,7 +33,7 @@ COPY --chown=worker:worker . .
 RUN pip --python /venv/bin/python install --no-cache-dir --no-deps --no-build-isolation \
         --editable ./be-queue
 USER 10001:10001
-CMD ["python", "-m", "pytest", "tests/unit"]
+CMD ["python", "-m", "pytest", "--ignore=tests/template"]
 
 FROM base AS worker
 ENV SERVER_HOST=0.0.0.0 \

@@ -4,14 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN_READY   := $(VENV)/.run-requirements-installed
 READY       := $(VENV)/.dev-requirements-installed
-TESTS_READY := $(VENV)/.test-requirements-installed
 INSTALL     := $(BIN)/python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench lint format lock clean
+.PHONY: help run test lint format lock clean
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamps are newer than the requirements once they are installed, so a second `make run` starts at once.
 $(RUN_READY): run-requirements.txt
@@ -27,22 +26,11 @@ $(READY): $(RUN_READY) dev-requirements.txt
 	@$(INSTALL) --quiet --require-hashes -r dev-requirements.txt
 	@touch $@
 
-$(TESTS_READY): $(READY) test-requirements.txt
-	@echo "Installing test-requirements.txt too: a Vault server of 175 MB, for the tests"
-	@$(INSTALL) --quiet --require-hashes -r test-requirements.txt
-	@touch $@
-
 run: $(RUN_READY)  ## Start the web server, the worker and, locally, an embedded SQS
 	@exec $(BIN)/python app/server.py
 
-test: $(TESTS_READY)  ## Run every test on a real SQS server, PostgreSQL and worker processes
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
-
-soak: $(READY)  ## Kill, stop and starve workers for an hour, and count every task (ARGS='--rounds 5 kills')
-	@$(BIN)/python -m tests.soak $(ARGS)
-
-bench: $(READY)  ## Compare with stock Celery on SQS, and on Redis where there is one (ARGS=--quick)
-	@$(BIN)/python -m benchmarks $(ARGS)
+test: $(READY)  ## Run the tests, on a real SQS server, PostgreSQL and worker processes
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 lint: $(READY)  ## Check style, types and YAML
 	$(BIN)/ruff check .
@@ -64,3 +52,27 @@ lock:  ## Resolve dependencies anew and export the requirements files (needs Poe
 
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var
+
+# template: begin
+# The template's own, which `make new` removes: it makes a service of your own, and leaves the library
+# to its releases.
+.PHONY: new test-library soak bench
+TESTS_READY := $(VENV)/.test-requirements-installed
+
+new:  ## Make this the service NAME=thumbnailer (DEMO=no: without the demo tasks)
+	@$(PYTHON) tools/new.py '$(NAME)' '$(DEMO)'
+
+$(TESTS_READY): $(READY) test-requirements.txt
+	@echo "Installing test-requirements.txt too: a Vault server of 175 MB, for the tests"
+	@$(INSTALL) --quiet --require-hashes -r test-requirements.txt
+	@touch $@
+
+test-library: $(TESTS_READY)  ## Run the tests of be-queue
+	cd be-queue && ../$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+soak: $(READY)  ## Kill, stop and starve workers for an hour, and count every task (ARGS='--rounds 5 kills')
+	@cd be-queue && PYTHONPATH=.. ../$(BIN)/python -m tests.soak $(ARGS)
+
+bench: $(READY)  ## Compare with stock Celery on SQS, and on Redis where there is one (ARGS=--quick)
+	@cd be-queue && PYTHONPATH=.. ../$(BIN)/python -m benchmarks $(ARGS)
+# template: end

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 from celery.backends.base import DisabledBackend
 
+from be_queue import extras
 from be_queue.errors import BeQueueError
 
 __all__ = ['NotInstalled', 'ResultsExtraMissingError', 'default_backend', 'engine_options']
@@ -18,7 +18,7 @@ def default_backend(*, user: str, password: str, host: str, port: str, name: str
 
     Without SQLAlchemy or psycopg, as in a producer that never reads results, it is `NotInstalled`.
     """
-    if find_spec('sqlalchemy') is None or find_spec('psycopg') is None:
+    if extras.missing('results'):
         return 'be_queue.results:NotInstalled'
     login = f'{quote(user, safe="")}:{quote(password, safe="")}'
     # SQLAlchemy takes the database's name as it stands.

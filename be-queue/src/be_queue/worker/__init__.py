@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from be_queue import extras
+
+if fault := extras.fault('worker', 'be_queue.worker is imported'):
+    raise ModuleNotFoundError(fault)
+
 from be_queue.worker.start_error import NOT_LOADED, StartError, in_one_line
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,6 +18,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from be_queue import extras
 from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV
 from be_queue.topology import PLATFORM_QUEUE
@@ -33,20 +33,6 @@ logger = logging.getLogger(__name__)
 
 #: Settings of which an empty variable is a value.
 MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
-#: The packages of each exporter of traces, and what installs them.
-TRACING_PACKAGES = {
-    'jaeger': ('opentracing', 'jaeger-client'),
-    'otlp': (
-        'opentracing',
-        'opentelemetry-sdk',
-        'opentelemetry-exporter-otlp-proto-http',
-        'opentelemetry-opentracing-shim',
-    ),
-}
-INSTALL = {
-    'jaeger': 'pip install -r pip-requirements.txt',
-    'otlp': f'poetry install --with otlp, or pip install {" ".join(TRACING_PACKAGES["otlp"])}',
-}
 
 
 class Settings(VaultSettings):
@@ -226,14 +212,15 @@ class Settings(VaultSettings):
             )
         if self.jaeger_sampler_type == 'probabilistic' and self.jaeger_sampler_param > 1:
             yield f'{sampler}: must be from 0 to 1 while JAEGER_SAMPLER_TYPE=probabilistic'
-        for package in TRACING_PACKAGES[self.tracing_exporter] if self.is_traced else ():
-            try:
-                metadata.distribution(package)
-            except metadata.PackageNotFoundError:
-                yield (
-                    f'TRACING_EXPORTER={self.tracing_exporter!r}: needs the package {package}, '
-                    f'which is not installed: {INSTALL[self.tracing_exporter]}'
-                )
+        exporter = self.is_traced and self.tracing_exporter
+        for extra, setting, is_on in (
+            ('sentry', 'SENTRY_DSN', self.sentry_dsn.get_secret_value()),
+            ('fluent', 'FLUENT_HOST', self.fluent_host),
+            ('jaeger', 'JAEGER_AGENT_HOST', exporter == 'jaeger'),
+            ('otlp', 'TRACING_EXPORTER=otlp', exporter == 'otlp'),
+        ):
+            if is_on and (fault := extras.fault(extra, f'{setting} is set')):
+                yield fault
 
     def sentry_before_send(self, event: Any, hint: Any) -> Any:
         """Return a report to Sentry, changed or not; None drops it. Its secrets are masked."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from be_queue import SettingError
+from be_queue import SettingError, extras
 from be_queue.environment import closest
 from be_queue.worker import redaction
 from be_queue.worker.vault.settings import Secret, VaultSettings, parse
@@ -46,7 +46,11 @@ class VaultSource(PydanticBaseSettingsSource):
             settings = _OwnSettings(**self._given)
         except ValidationError:
             return {}  # the validation of all settings says so
-        secrets = parse(settings.vault_secrets) if settings.vault_addr else {}
+        if not settings.vault_addr:
+            return {}
+        if fault := extras.fault('vault', 'VAULT_ADDR is set'):
+            raise SettingError(fault)
+        secrets = parse(settings.vault_secrets)
         known = self.settings_cls.model_fields.keys() - VaultSettings.model_fields.keys()
         if faults := [
             _unknown(n, secret, known) for n, secret in secrets.items() if n not in known

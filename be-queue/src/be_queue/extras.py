@@ -1,0 +1,42 @@
+"""Which modules each extra of be-queue brings, and the line that names an extra that is missing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.util import find_spec
+
+__all__ = ['MODULES', 'fault', 'missing']
+
+#: The modules of an extra that are imported by name; they bring the others.
+MODULES = {
+    'results': ('sqlalchemy', 'psycopg'),
+    'worker': (
+        *('sqlalchemy', 'psycopg', 'pydantic_settings', 'dotenv', 'flask', 'gunicorn'),
+        *('prometheus_client', 'pythonjsonlogger', 'limits', 'msgpack', 'opentracing'),
+    ),
+    'sentry': ('sentry_sdk',),
+    'vault': ('hvac',),
+    'fluent': ('fluent',),
+    'jaeger': ('jaeger_client',),
+    'otlp': ('opentelemetry.exporter.otlp.proto.http', 'opentelemetry.shim.opentracing_shim'),
+}
+
+
+def missing(extra: str) -> str | None:
+    """Return the first module of the extra that is not installed; None when all are there."""
+    for module in MODULES[extra]:
+        with suppress(ModuleNotFoundError):  # for a parent of the module
+            if find_spec(module) is not None:
+                continue
+        return module
+    return None
+
+
+def fault(extra: str, cause: str) -> str | None:
+    """Return the line for a user who lacks the extra; None when it is installed.
+
+    Arguments:
+        cause: what needs it, such as ``SENTRY_DSN is set``.
+    """
+    module = missing(extra)
+    return f'{cause}, but {module} is not installed: install be-queue[{extra}]' if module else None

@@ -1,0 +1,150 @@
+"""From a producer over SQS to a prefork child, a row in PostgreSQL and a metric over HTTP."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from be_queue.testing.postgres import PostgresServer
+from be_queue.testing.sqs import SqsServer
+from be_queue.testing.waiting import wait_until
+from tests.support import app_tasks
+from tests.support.worker import ROOT, Server, Site
+
+
+def row(postgres: PostgresServer, task_id: str) -> dict[str, Any]:
+    with postgres.connect() as connection:
+        cursor = connection.execute(
+            'SELECT status, name, args, kwargs, worker, retries, queue, traceback, date_done '
+            'FROM celery_taskmeta WHERE task_id = %s',
+            [task_id],
+        )
+        values = cursor.fetchone()
+        assert values is not None, f'no row for {task_id}'
+        return dict(zip([column.name for column in cursor.description], values, strict=True))
+
+
+def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServer) -> None:
+    site, counted = server.site, server.counts_from_now()
+    results = [site.producer().send_task('add', (n, 1)) for n in range(20)]
+    assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
+
+    stored = row(postgres, results[3].id)
+    queue = site.queue('add')
+    expected = {'status': 'SUCCESS', 'name': 'add', 'queue': queue, 'retries': 0}
+    assert expected.items() <= stored.items()
+    assert stored['worker'].startswith('celery@')
+    assert bytes(stored['args']) == b'[3, 1]'
+    age = datetime.now(timezone.utc) - stored['date_done'].replace(tzinfo=timezone.utc)
+    assert timedelta(0) <= age < timedelta(hours=1)
+
+    label = {'name': 'add', 'queue': queue}
+    wait_until(
+        lambda: counted('worker_tasks_count_total', state='SUCCESS', **label) == 20,
+        'every success is counted',
+    )
+    assert counted('worker_tasks_count_total', state='STARTED', **label) == 20
+    assert counted('consumer_tasks_count_total', state='RECEIVED', **label) == 20
+    assert counted('tasks_runtime_seconds_count', **label) == 20
+    assert counted('tasks_latency_seconds_count', **label) == 20
+    assert counted('worker_tasks_count_total', state='FAILURE', **label) == 0
+
+
+#: Imports nothing of the tasks, and sends one of its own from another thread.
+SENDER = """
+import app.utils.fluent, threading
+from celery import shared_task
+def add(x, y): ...
+sender = threading.Thread(target=shared_task(name='add')(add).delay, args=(1, 2))
+sender.start()
+sender.join()
+"""
+
+
+def test_a_task_is_sent_to_this_worker_from_any_module_and_thread(
+    site: Site, sqs: SqsServer, tmp_path: Path
+) -> None:
+    sent = subprocess.run(
+        [sys.executable, '-c', SENDER],
+        cwd=ROOT,
+        env=site.environment | {'PROMETHEUS_MULTIPROC_DIR': str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (sent.returncode, sent.stderr) == (0, '')
+    assert sqs.visible(site.queue('add')) == 1
+
+
+def test_a_task_is_retried_until_it_succeeds(server: Server, postgres: PostgresServer) -> None:
+    counted = server.counts_from_now()
+    result = server.site.producer().send_task('retry_demo', (2,))
+    assert result.get(timeout=60) == 'succeeded at attempt 3'
+    assert row(postgres, result.id)['retries'] == 2
+
+    queue = server.site.queue('retry_demo')
+    label = {'name': 'retry_demo', 'queue': queue}
+    for name, state, number in (
+        ('worker_tasks_count_total', 'SUCCESS', 1),
+        ('worker_tasks_count_total', 'RETRY', 2),
+        ('consumer_tasks_count_total', 'RECEIVED', 3),
+    ):
+        wait_until(
+            lambda n=name, s=state, number=number: counted(n, state=s, **label) == number,
+            f'{name} {state} is {number}',
+        )
+    text = f'[{result.id}] retry: Retry in'
+    wait_until(lambda: server.log.count(text) == 2, 'both retries are logged')
+    lines = [line for line in server.log.splitlines() if text in line]
+    assert f'queue={queue} attempt=2 max_attempts=6' in lines[1]
+
+
+def test_a_mistake_fails_at_once_with_its_traceback(
+    server: Server, postgres: PostgresServer
+) -> None:
+    counted = server.counts_from_now()
+    result = server.site.producer().send_task('add', (1, 'one'))
+    with pytest.raises(TypeError, match='unsupported operand'):
+        result.get(timeout=60)
+    stored = row(postgres, result.id)
+    assert (stored['status'], stored['retries']) == ('FAILURE', 0)
+    assert 'TypeError' in stored['traceback']
+    wait_until(
+        lambda: counted('worker_tasks_count_total', state='FAILURE', name='add') == 1,
+        'the failure is counted',
+    )
+    wait_until(lambda: server.log.count(result.id) >= 2, 'the failure is logged')
+    _, failure = (line for line in server.log.splitlines() if result.id in line)
+    assert f'Task add[{result.id}] raised unexpected: TypeError' in failure
+
+
+def test_a_task_may_start_processes_of_its_own(server: Server) -> None:
+    result = server.site.producer().send_task(app_tasks.MULTIPROCESSING)
+    assert result.get(timeout=90) == [1, 2, 3, 4, 5, -signal.SIGTERM]
+
+
+def test_two_workers_share_a_queue_and_run_each_task_once(server: Server, sqs: SqsServer) -> None:
+    site, counted = server.site, server.counts_from_now()
+    producer, sent = site.producer(), 0
+    with site.worker() as other:
+
+        def counts() -> list[float]:
+            success = {'state': 'SUCCESS', 'name': 'slow'}
+            return [one('worker_tasks_count_total', **success) for one in (counted, other.metric)]
+
+        while min(counts()) == 0 or sent < 40:
+            results = [producer.send_task('slow', (0.05,)) for _ in range(20)]
+            assert [result.get(timeout=60) for result in results] == [0.05] * 20
+            sent += 20
+            assert sent < 1000
+        queue = site.queue('slow')
+        wait_until(lambda: sqs.visible(queue) == sqs.in_flight(queue) == 0, 'all are deleted')
+        wait_until(lambda: sum(counts()) >= sent, 'every task is counted')
+        assert sum(counts()) == sent

@@ -1,0 +1,238 @@
+"""The dashboard, as a browser gets it from gunicorn, and the other paths while servers hang."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, states
+from sqlalchemy import NullPool, create_engine
+
+from be_queue import Config, Queue, Queues
+from be_queue.testing.postgres import PostgresServer
+from be_queue.testing.sqs import SqsServer
+from be_queue.testing.waiting import wait_until
+from be_queue.worker import heartbeat
+from be_queue.worker.monitor.table import TaskTable
+from tests.support.process import running
+from tests.support.web import Site
+
+UNKNOWN = '\N{EN DASH}'
+PREFIX = 'orders___returns'
+HOSTILE = '<script>alert("x")</script>'
+
+
+def cells(page: str, text: str) -> list[str]:
+    """Return the cells of the table row that holds ``text``, without their markup."""
+    (row,) = (row for row in re.findall(r'<tr>(.*?)</tr>', page, re.DOTALL) if text in row)
+    found = re.findall(r'<td.*?>(.*?)</td>', row, re.DOTALL)
+    return [unescape(re.sub(r'<[^>]*>', ' ', cell)).strip() for cell in found]
+
+
+@pytest.fixture(scope='module')
+def postgres(postgres: PostgresServer) -> PostgresServer:
+    """The database by a way of our own, which can be cut."""
+    return postgres.with_a_proxy_of_its_own()
+
+
+@pytest.fixture(scope='module')
+def site(
+    sqs: SqsServer, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    site = Site(sqs.url, postgres.environment, tmp_path_factory.mktemp('web'))
+    with site.server():
+        yield site
+
+
+class Results:
+    """Writes what the monitor and a worker would write."""
+
+    def __init__(self, backend_url: str) -> None:
+        url = backend_url.removeprefix('db+')
+        self._table = TaskTable(create_engine(url, poolclass=NullPool))
+        app = Celery(set_as_current=False)
+        app.config_from_object(Config(['unused'], result_backend=backend_url))
+        self._backend = app.backend
+
+    def sent(self, name: str, **values: Any) -> str:
+        task_id = uuid.uuid4().hex
+        # Later than any row that another test has left.
+        now = datetime.now(timezone.utc) + timedelta(days=1)
+        row = {'task_id': task_id, 'name': name, 'retries': 0, 'sent_at': now, 'seen_at': now}
+        self._table.save([row | values])
+        return task_id
+
+    def stored(self, task_id: str, result: Any, state: str = states.SUCCESS) -> None:
+        self._backend.store_result(task_id, result, state)
+
+
+@pytest.fixture
+def results(postgres: PostgresServer) -> Results:
+    return Results(postgres.backend_url)
+
+
+def test_tasks_are_shown_with_their_results(site: Site, results: Results) -> None:
+    waiting = results.sent('add')
+    succeeded = results.sent('add', retries=2)
+    failed = results.sent('add')
+    later = datetime.now(timezone.utc) + timedelta(hours=3, minutes=30)
+    delayed = results.sent('add', eta=later)
+    running = results.sent('add')
+    results.stored(succeeded, {'sum': 42})
+    results.stored(failed, ValueError('no such order', 7), states.FAILURE)
+    results.stored(running, {'pid': 4711, 'hostname': 'a'}, states.STARTED)
+    page = site.wait_for(running)
+    name, task_id, state, attempt, result, _, done = cells(page, succeeded)
+    assert (name, task_id, state) == ('add', succeeded, 'SUCCESS')
+    assert (attempt, result) == ('3', "{'sum': 42}")
+    assert done.endswith(' s ago')
+    assert cells(page, failed)[2:5] == ['FAILURE', '1', 'ValueError: no such order, 7']
+    assert cells(page, waiting)[2:5] == ['PENDING', '1', '']
+    assert cells(page, waiting)[6] == UNKNOWN
+    assert cells(page, running)[2:5] == ['STARTED', '1', '']
+    assert cells(page, delayed)[6].split() == ['due', 'in', '3', 'h']
+
+
+def test_hostile_texts_stay_texts_and_passwords_are_masked(site: Site, results: Results) -> None:
+    task_id = results.sent(f'{HOSTILE}" onclick="x')
+    results.stored(task_id, HOSTILE)
+    error_id = results.sent('add')
+    results.stored(error_id, ValueError(HOSTILE), states.FAILURE)
+    long, huge, secret = (results.sent('add') for _ in range(3))
+    results.stored(long, ['x' * 90] * 20)
+    results.stored(huge, 'x' * 30_000)
+    results.stored(secret, {'password': 'hunter2', 'url': 'http://me:hunter2@host/'})
+    page = site.wait_for(secret)
+    assert cells(page, task_id)[0] == f'{HOSTILE}" onclick="x'
+    assert cells(page, task_id)[4] == repr(HOSTILE)
+    assert '<script>' not in page
+    assert '" onclick="' not in page
+    assert '<h1>orders &amp; returns</h1>' in page
+    assert 0 < len(cells(page, long)[4]) <= 250
+    assert cells(page, huge)[4] == '30,002 bytes'
+    assert cells(page, secret)[4] == "{'password': '***', 'url': 'http://me:***@host/'}"
+    assert 'hunter2' not in page
+    policy = site.get()[1]['Content-Security-Policy']
+    assert "default-src 'none'" in policy
+    assert 'unsafe' not in policy
+
+
+def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> None:
+    queues = Queues([Queue(queue_name='python-backend-worker-template-add', task='add')])
+    queues.build_celery('local', username=site.username)
+    producer = Celery(set_as_current=False)
+    producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
+    with producer.connection_for_write() as connection:
+        for n in range(3):
+            producer.send_task('add', (n, n), connection=connection)
+    url = sqs.client().create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
+    sqs.client().send_message(QueueUrl=url, MessageBody='a dead letter')
+    count = (
+        'from be_queue.worker.metrics.metrics import *\n'
+        f'label = dict(name="add", queue="{site.queue("add")}")\n'
+        'CONSUMER_TASKS.labels(state="RECEIVED", **label).inc(1234)\n'
+        'CONSUMER_TASKS.labels(state="FAILURE", **label).inc()\n'
+        'WORKER_TASKS.labels(state="SUCCESS", **label).inc(5)\n'
+        'WORKER_TASKS.labels(state="RETRY", **label).inc(2)\n'
+        'WORKER_TASKS.labels(state="FAILURE", **label).inc(2)\n'
+        'for seconds in (1, 2): RUNTIME.labels(**label).observe(seconds)\n'
+    )
+    with running(['-c', count], site.environment, site.folder / 'count.log') as counting:
+        assert counting.ends(timeout=60) == 0
+
+    def row() -> list[str] | None:
+        found = cells(site.get()[0], f'err-{site.queue("add")}')
+        return found if found[2:4] == ['3', '1'] and found[7] == '3' else None
+
+    shown = wait_until(row, 'depth and counts are shown')
+    assert shown[0] == 'add'
+    assert shown[1].split() == [site.queue('add'), f'err-{site.queue("add")}']
+    assert shown[4].split() == ['1', '234']
+    assert shown[5:9] == ['5', '2', '3', '1.50 s']
+    slow = cells(site.get()[0], f'err-{site.queue("slow")}')
+    # Nobody has made that queue: whoever looks must not.
+    assert slow[2:9] == [UNKNOWN, UNKNOWN, '0', '0', '0', '0', UNKNOWN]
+    assert site.queue('slow') not in sqs.queue_names()
+
+
+def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
+    path = site.metrics / 'worker.json'
+    path.unlink(missing_ok=True)
+    assert 'worker not started' in site.get()[0]
+    heartbeat.write(path, heartbeat.State.CONSUMING)
+    assert 'light ok">worker consuming' in site.get()[0]
+    heartbeat.write(path, heartbeat.State.STOPPING)
+    assert 'light busy">worker stopping' in site.get()[0]
+    path.write_text(json.dumps({'pid': 1, 'state': 'consuming', 'time': time.time() - 100}))
+    page = site.get()[0]
+    assert 'worker stuck' in page
+    assert re.search(r'the event loop of worker process 1 is stuck for 1\d\d s', page)
+
+
+def test_the_page_comes_while_the_database_is_unavailable(
+    site: Site, results: Results, postgres: PostgresServer
+) -> None:
+    task_id = results.sent('add')
+    site.wait_for(task_id)
+    postgres.proxy.cut()
+    try:
+        site.wait_for('results failing')
+        page = site.wait_for('The list of tasks cannot be read')
+        assert 'broker ok' in page
+        assert task_id not in page
+        assert f':{postgres.password}@' not in page
+    finally:
+        postgres.proxy.restore()
+    site.wait_for(task_id)
+    site.wait_for('results ok')
+
+
+def test_every_path_answers_while_the_broker_hangs(tmp_path: Path) -> None:
+    results = {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'}
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        broker = f'http://test:hunter2@127.0.0.1:{silent.getsockname()[1]}'
+        site = Site(broker, results, tmp_path)
+        with site.server(QUEUE_DEPTH_INTERVAL='0.1') as program:
+            page = site.wait_for('broker: no answer for ')
+            assert cells(page, f'err-{site.queue("add")}')[2] == UNKNOWN
+            # Only databases have tables.
+            page = site.wait_for('The list of tasks cannot be read')
+            assert 'redis://me:***@127.0.0.1/0' in page
+            metrics = site.get('/metrics')[0]
+            assert f'{PREFIX}_queue_depth_age_seconds{{queue="{site.queue("add")}"}}' in metrics
+            assert f'{PREFIX}_queue_messages{{' not in metrics
+            ready = site.get('/readyz', status=503)[0]
+            assert 'no answer for' in ready
+            assert 'hunter2' not in page + metrics + ready + program.log
+
+
+def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
+    database = f'db+sqlite:///{tmp_path}/results.sqlite'
+    environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
+    site = Site(sqs.url, environment, tmp_path)
+    url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
+    sqs.client().send_message(QueueUrl=url, MessageBody='x')
+    with site.server(QUEUE_DEPTH_INTERVAL='0'):
+        page = site.wait_for('python -m examples.client')
+        assert 'No tasks yet' in page
+        assert 'Platform queue' not in page
+        # Only somebody who looks has SQS asked.
+        wait_until(lambda: cells(site.get()[0], f'err-{site.queue("add")}')[2] == '1', 'it asks')
+        metrics = site.get('/metrics')[0]
+        assert f'{PREFIX}_build_info{{' in metrics
+        assert f'{PREFIX}_queue_depth_age_seconds{{' not in metrics
+
+        # Without the monitor's table, Celery's own is all there is.
+        task_id = uuid.uuid4().hex
+        Results(database).stored(task_id, 7)
+        page = site.wait_for(task_id)
+        assert cells(page, task_id)[2:6] == ['SUCCESS', '1', '7', UNKNOWN]

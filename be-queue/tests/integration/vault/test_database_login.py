@@ -1,0 +1,305 @@
+"""The login of the result database: kept, replaced and revoked, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from app.config.configuration import Config
+from be_queue import SettingError
+from be_queue.results import engine_options
+from be_queue.testing.postgres import PostgresServer
+from be_queue.testing.waiting import wait_until
+from be_queue.worker import vault
+from be_queue.worker.idempotency import Guard
+from be_queue.worker.settings import ConfigError
+from be_queue.worker.settings.result_backend import vault_backend
+from be_queue.worker.vault import database, lease_keeper
+from be_queue.worker.vault.lease_keeper import LeaseKeeper
+from be_queue.worker.vault.shared_login import SharedLogin
+from tests.integration.vault.conftest import POLICY, Read, user
+from tests.support.faulty import no_answer
+from tests.support.faulty_service import says
+from tests.support.openbao import OpenBao
+
+Start = Callable[..., Engine]
+
+RENEW_TOKEN, RENEW_LEASE = 'auth/token/renew-self', 'sys/leases/renew'
+
+
+def asked_for_users(bao: OpenBao) -> int:
+    return sum(n for path, n in bao.requests.items() if path.startswith('database/creds/'))
+
+
+def drop(postgres: PostgresServer, name: str) -> None:
+    with postgres.connect() as connection:
+        connection.execute(f'DROP ROLE "{name}"')
+
+
+def refuse_login() -> None:
+    """Have another login asked for, as the database does."""
+    database._shared.refuse(database._shared.read())
+
+
+def test_the_login_is_renewed_while_vault_allows_it(
+    started: Start, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Due after a second: a busy machine has 19 more for it.
+    monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 20)
+    engine = started(ttl=20, **bao.approle(POLICY, token_ttl='20s'))
+    assert engine.url.username is engine.url.password is None
+    first = user(engine)
+    assert first.startswith('v-approle-')
+    wait_until(
+        lambda: min(bao.requests[RENEW_TOKEN], bao.requests[RENEW_LEASE]) >= 2,
+        'both are renewed again and again',
+    )
+    assert user(engine) == first
+    assert bao.requests['auth/approle/login'] == asked_for_users(bao) == 1
+
+
+def test_connections_go_on_while_logins_come_and_go_with_their_tokens(
+    started: Start, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 3)
+    times = {'token_ttl': '4s', 'token_max_ttl': '4s'}
+    # Without the policy `default`, a token may not be looked up.
+    engine = started(**bao.approle(POLICY, **times, token_no_default_policy=True))
+    seen = []
+
+    def one_has_ended() -> bool:
+        seen.append(user(engine))  # never fails
+        return bool(set(seen) - bao.users())
+
+    wait_until(one_has_ended, 'the first login has ended')
+
+
+def test_the_token_of_a_login_that_has_ended_is_revoked(
+    started: Start, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 3)
+    engine = started(ttl=3, max_ttl=3, **bao.approle(POLICY))
+    wait_until(lambda: bao.requests['auth/token/revoke-self'] >= 1, 'the first one is revoked')
+    assert user(engine)
+
+
+def test_a_login_that_the_database_refuses_is_replaced(
+    started: Start, bao: OpenBao, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = started(pooled=False, **bao.approle(POLICY))
+    first = user(engine)
+    drop(postgres, first)
+
+    def works() -> bool:
+        try:
+            return user(engine) != first
+        except OperationalError as error:
+            return 'password authentication failed' not in str(error)
+
+    wait_until(works, 'there is another login')
+    assert asked_for_users(bao) == 2
+    assert caplog.text.count('the result database refuses its login') == 1
+
+
+def test_a_database_without_free_connections_does_not_refuse_the_login(
+    started: Start, bao: OpenBao, postgres: PostgresServer
+) -> None:
+    engine = started(pooled=False, **bao.approle(POLICY))
+    name = user(engine)
+    with postgres.connect() as connection:
+        connection.execute(f'ALTER ROLE "{name}" CONNECTION LIMIT 0')
+    with pytest.raises(OperationalError, match='too many connections'):
+        user(engine)
+    assert not database._shared.is_refused
+
+
+def test_a_database_elsewhere_does_not_get_vaults_login(
+    started: Start, bao: OpenBao, postgres: PostgresServer
+) -> None:
+    engine = started(**bao.approle(POLICY))
+    url = engine.url.set(port=postgres.with_a_proxy_of_its_own().port)
+    parameters = url.translate_connect_args(database='dbname')
+    assert database._connect(engine.dialect, None, [], parameters) is None
+
+
+def test_connections_of_an_earlier_login_are_given_up_between_two_tasks(
+    started: Start, bao: OpenBao
+) -> None:
+    engine = started(**bao.approle(POLICY))
+    url = engine.url.render_as_string()
+    backend = f'be_queue.database:DatabaseBackend+{url}'
+    app = Celery('guarded', broker='memory://', backend=backend, set_as_current=False)
+    app.conf.update(result_extended=True, database_engine_options=engine_options(url))
+    guard = Guard(app)
+
+    def guards_user() -> str:
+        return str(guard._connected().scalar(text('SELECT session_user')))
+
+    first = user(engine)
+    assert guards_user() == first
+    refuse_login()
+    wait_until(lambda: user(engine) != first, 'the pool of connections has another')
+    assert guards_user() == user(engine)
+    guard._disconnect()
+
+
+def test_a_token_that_was_revoked_is_replaced(started: Start, bao: OpenBao) -> None:
+    engine = started(pooled=False, **bao.approle(POLICY))
+    first = user(engine)
+    bao.root.auth.token.revoke(database._keeper._logins[-1].client.token)
+
+    def works() -> bool:
+        try:
+            return user(engine) != first
+        except DBAPIError:  # its user was dropped with the token, perhaps just now
+            return False
+
+    wait_until(works, 'there is another login')
+    assert bao.requests['auth/approle/login'] == 2
+
+
+def test_while_vault_is_unavailable_the_login_goes_on_and_the_log_says_so_once(
+    started: Start, bao: OpenBao, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = started(**bao.approle(POLICY))
+    wait_until(lambda: database._shared.read(), 'there is a login, though the machine be slow')
+    caplog.clear()
+    bao.fail(says(503, b'{"errors": ["Vault is sealed"]}'))
+    bao.requests.clear()
+    refuse_login()
+    wait_until(lambda: bao.requests['auth/approle/login'] >= 3, 'it is tried again')
+    assert user(engine)
+    (outage,) = [line for line in caplog.messages if line.startswith('Vault is ')]
+    assert 'check VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; ' in outage
+    assert 'the login of the result database ends in ' in outage
+    bao.repair()
+    wait_until(lambda: 'Vault is back' in caplog.text, 'it is back')
+    assert sum(line.startswith('Vault is ') for line in caplog.messages) == 2
+
+
+def test_a_policy_that_was_withdrawn_is_named_and_leaves_no_tokens_behind(
+    started: Start, bao: OpenBao, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = started(**bao.approle(POLICY))
+    first = user(engine)
+    path = f'database/creds/{database._config.vault_db_role}'
+    bao.faults[path] = says(403, b'{"errors": ["permission denied"]}')
+    refuse_login()
+    wait_until(lambda: bao.requests['auth/approle/login'] >= 4, 'it is tried again')
+    assert user(engine) == first
+    assert caplog.text.count(f'Vault refuses {path}: permission denied') == 1
+    bao.faults.clear()
+    wait_until(lambda: user(engine) != first, 'there is another login')
+    # The first, and one that was asked for while the policy came back.
+    assert bao.requests['auth/approle/login'] - bao.requests['auth/token/revoke-self'] <= 2
+
+
+def test_a_login_is_asked_for_ever_more_seldom_while_the_database_refuses_each(
+    started: Start, read: Read, bao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role, shared = bao.database_role('refused'), SharedLogin()
+    keeper = LeaseKeeper(read(vault_db_role=role, **bao.approle(POLICY)), shared)
+    monkeypatch.setattr(lease_keeper, 'REFUSED_SECONDS', (0, 3600))
+    assert keeper._step() > 1
+    for asked in (2, 2):
+        shared.refuse(shared.read())
+        keeper._step()
+        assert asked_for_users(bao) == asked
+    # One that lasts until it is due makes the next wait short again.
+    shared.write('another', 'password')
+    keeper._logins[-1].lease.got_at -= 3000
+    keeper._step()
+    assert keeper._refusals == 0
+    for one in keeper._logins:
+        one.client.logout(revoke_token=True)
+
+
+@pytest.mark.parametrize('kind', ['service', 'batch', 'given'])
+def test_at_the_end_every_login_is_revoked(started: Start, bao: OpenBao, kind: str) -> None:
+    before, is_given = bao.users(), kind == 'given'
+    given = {'vault_token': bao.token(POLICY)} if is_given else bao.approle(POLICY, token_type=kind)
+    engine = started(**given)
+    first = user(engine)
+    refuse_login()
+    wait_until(lambda: user(engine) != first, 'there are two logins')
+    assert len(bao.users() - before) == 2
+    vault.stop()
+    wait_until(lambda: bao.users() <= before, 'both are gone')
+    if is_given:
+        assert bao.root.auth.token.lookup(given['vault_token'])
+
+
+@pytest.mark.timeout(30)  # seconds: fewer than VAULT_TIMEOUT here
+def test_the_end_does_not_wait_for_a_vault_that_hangs(
+    started: Start,
+    bao: OpenBao,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease_keeper, 'STOP_SECONDS', 0.5)
+    caplog.set_level('INFO')
+    started(vault_timeout=60, **bao.approle(POLICY))
+    bao.fail(no_answer)
+    vault.stop()
+    assert 'end by themselves' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'result_db_pass': 'hush'}, 'RESULT_DB_PASS would give another: unset one or the other'),
+        ({'result_db_host': None}, 'VAULT_DB_ROLE=worker: set RESULT_DB_HOST'),
+    ],
+)
+def test_a_login_from_elsewhere_as_well_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        vault_backend(Config(**({'result_db_host': 'database'} | settings)), 'worker', None)
+    assert words in str(caught.value)
+    assert 'hush' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({}, 'path "database/creds/nobody" { capabilities = ["read"] }'),
+        ({'policy': POLICY}, 'nobody: Vault refuses database/creds/nobody: unknown role: nobody'),
+        ({'vault_token': 'hush-token'}, 'or the token is wrong or has ended: check VAULT_TOKEN, '),
+    ],
+)
+def test_a_role_that_gives_no_login_stops_the_start(
+    read: Read, bao: OpenBao, settings: dict[str, Any], words: str
+) -> None:
+    policy = settings.pop('policy', '')
+    more = {} if 'vault_token' in settings else bao.approle(policy)
+    with pytest.raises(SettingError) as caught:
+        vault.check(read(vault_db_role='nobody', **settings, **more))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith('VAULT_DB_ROLE=nobody: ')
+    assert words in line
+    assert 'hush' not in line
+
+
+@pytest.mark.parametrize('kind', ['service', 'batch'])
+def test_the_login_that_the_start_tries_is_revoked(read: Read, bao: OpenBao, kind: str) -> None:
+    before = bao.users()
+    role = bao.database_role('tried')
+    vault.check(read(vault_db_role=role, **bao.approle(POLICY, token_type=kind)))
+    assert asked_for_users(bao) == 1
+    wait_until(lambda: bao.users() <= before, 'it is gone')
+
+
+def test_a_database_that_is_unavailable_does_not_stop_the_start(
+    read: Read, bao: OpenBao, caplog: pytest.LogCaptureFixture
+) -> None:
+    config: Config = read(vault_db_role=bao.database_role('cut'), **bao.approle(POLICY))
+    bao.postgres.proxy.cut()
+    try:
+        vault.check(config)
+    finally:
+        bao.postgres.proxy.restore()
+    assert 'VAULT_DB_ROLE=cut: Vault gives no login yet: ' in caplog.text

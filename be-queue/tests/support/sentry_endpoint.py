@@ -1,0 +1,99 @@
+"""A Sentry that takes envelopes over HTTP, keeps them, and has the faults that tests set."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from contextlib import AbstractContextManager
+from typing import Any
+
+from be_queue.testing.waiting import wait_until
+from tests.support import faulty
+from tests.support.faulty_service import FaultyService
+
+__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'running_sentry']
+
+KEY = 'c0ffee1234567890'
+PROJECT = 42
+
+
+def dsn(port: int) -> str:
+    """Return the DSN of a Sentry on a port of loopback."""
+    return f'http://{KEY}@127.0.0.1:{port}/{PROJECT}'
+
+
+class SentryEndpoint(FaultyService):
+    """Knows one project and one key."""
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(port, Handler)
+        #: Requests, the failed ones included.
+        self.requests = 0
+        #: Envelopes as they came, uncompressed.
+        self.envelopes: list[bytes] = []
+
+    @property
+    def dsn(self) -> str:
+        return dsn(self.port)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Every report of an error, as Sentry would take it."""
+        items = [item for envelope in list(self.envelopes) for item in parsed(envelope)]
+        return [json.loads(payload) for header, payload in items if header['type'] == 'event']
+
+    def of(self, **tags: str) -> list[dict[str, Any]]:
+        """Return the reports that have these tags."""
+        return [event for event in self.events if tags.items() <= event['tags'].items()]
+
+    def wait_for(self, count: int = 1, **tags: str) -> list[dict[str, Any]]:
+        """Wait until there are so many reports with these tags; return them."""
+        wait_until(lambda: len(self.of(**tags)) >= count, f'{count} reports with {tags}')
+        return self.of(**tags)
+
+
+def parsed(envelope: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    """Return header and payload of each part.
+
+    See https://develop.sentry.dev/sdk/data-model/envelopes/.
+    """
+    header, _, rest = envelope.partition(b'\n')
+    json.loads(header)
+    items = []
+    while rest.strip(b'\n'):
+        line, _, rest = rest.partition(b'\n')
+        fields = json.loads(line)
+        length = fields.get('length', rest.find(b'\n'))
+        items.append((fields, rest[:length]))
+        assert len(rest) >= length
+        rest = rest[length:].removeprefix(b'\n')
+    return items
+
+
+class Handler(faulty.Handler):
+    """One connection of a client."""
+
+    server: SentryEndpoint
+
+    def do_POST(self) -> None:  # noqa: N802  (its base's name)
+        self.server.requests += 1
+        self.body = self.rfile.read(int(self.headers['Content-Length']))
+        if self.headers.get('Content-Encoding') == 'gzip':
+            self.body = gzip.decompress(self.body)
+        fault = self.server.fault or Handler.take
+        fault(self)
+
+    def take(self) -> None:
+        """Keep the envelope, if it is for us."""
+        if self.path != f'/api/{PROJECT}/envelope/':
+            self.answer(404, b'{}')
+        elif f'sentry_key={KEY}' not in self.headers['X-Sentry-Auth']:
+            self.answer(401, b'{"detail":"missing authorization information"}')
+        else:
+            self.server.envelopes.append(self.body)
+            self.answer(200, b'{}')
+
+
+def running_sentry(port: int = 0) -> AbstractContextManager[SentryEndpoint]:
+    """Run one that has no reports yet, by default on any free port."""
+    return faulty.serving(SentryEndpoint(port))

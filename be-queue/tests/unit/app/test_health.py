@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from be_queue.testing.waiting import wait_until
+from be_queue.worker.web.checks import Check, broker_probe, results_probe
+from be_queue.worker.web.health import STUCK_SECONDS, health
+
+
+@pytest.fixture
+def web(configured, tmp_path):
+    config = configured(PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    celery_app = Celery(broker='memory://', backend='cache+memory://', set_as_current=False)
+    with celery_app.connection_for_write() as connection, connection.channel() as channel:
+        for queue in celery_app.amqp.queues.values():
+            queue(channel).declare()
+    app = Flask(__name__)
+    probes = {'broker': broker_probe(celery_app), 'results': results_probe(celery_app)}
+    app.register_blueprint(health(config, [Check(name, probes[name]) for name in probes]))
+    return app.test_client(), config.heartbeat_path
+
+
+@pytest.mark.parametrize(
+    ('state', 'age', 'poller', 'alive', 'ready', 'worker'),
+    [
+        (None, 0, None, 503, 503, 'the worker has not started yet'),
+        ('starting', 10 * STUCK_SECONDS, None, 200, 503, 'the worker is starting'),
+        ('stopping', 10 * STUCK_SECONDS, None, 200, 503, 'the worker is stopping'),
+        ('consuming', 0, 'receiving', 200, 200, 'ok'),
+        ('consuming', 0, 'backing off', 200, 503, 'SQS refuses or does not answer receives from q'),
+        (
+            *('consuming', STUCK_SECONDS + 5, None, 503, 503),
+            'the event loop of worker process 7 is stuck for 35 s',
+        ),
+    ],
+)
+def test_health_follows_the_heartbeat(web, state, age, poller, alive, ready, worker):
+    client, path = web
+    now = time.time()
+    pollers = {'q': {'state': poller, 'last_receive': now - 40}} if poller else {}
+    if state:
+        beat = {'pid': 7, 'state': state, 'time': now - age, 'pollers': pollers}
+        path.write_text(json.dumps(beat))
+    assert client.get('/healthz').status_code == alive
+    # The first probes of a busy machine may be late, and readiness does not wait for them.
+    found = wait_until(
+        lambda: (
+            answer if (answer := client.get('/readyz')).json['checks']['results'] == 'ok' else 0
+        ),
+        'the servers answer',
+    )
+    assert found.status_code == ready
+    assert found.json['status'] == ('ok' if ready == 200 else 'failing')
+    assert found.json['checks'] == {'worker': worker, 'broker': 'ok', 'results': 'ok'}
+    assert found.json['pollers'].keys() == pollers.keys()
+    for shown in found.json['pollers'].values():
+        assert shown['state'] == poller
+        assert 40 <= shown['seconds_since_receive'] < 100
