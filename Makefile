@@ -6,8 +6,11 @@ RUN_READY   := $(VENV)/.run-requirements-installed
 READY       := $(VENV)/.dev-requirements-installed
 INSTALL     := $(BIN)/python -m pip install --disable-pip-version-check
 
+# The template's repository, for `make upgrade` without FROM.
+TEMPLATE ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock clean
+.PHONY: help run test lint format lock upgrade clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +21,7 @@ $(RUN_READY): run-requirements.txt
 	@echo "Installing $< into $(VENV) (the worker and a local SQS server): half a minute, this once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -t 1 || quiet=--quiet; $(INSTALL) $$quiet --require-hashes -r $<
-	@$(INSTALL) --quiet --no-deps --no-build-isolation --editable be-queue
+	@test ! -d be-queue || $(INSTALL) --quiet --no-deps --no-build-isolation --editable be-queue
 	@touch $@
 
 $(READY): $(RUN_READY) dev-requirements.txt
@@ -44,11 +47,14 @@ format: $(READY)  ## Rewrite the code in the project's style
 
 lock:  ## Resolve dependencies anew and export the requirements files (needs Poetry with its export plugin)
 	poetry lock
-	@# Without the library, which is beside us: its line holds a path of this machine.
+	@# No path of this machine: be-queue/ gets no line, a wheel of it in vendor/ a relative one.
 	@set -e; for each in pip:main otlp:main,otlp run:main,local dev:main,dev test:main,dev,test; do \
 		poetry export --quiet --only "$${each#*:}" --output .exported; \
-		sed '/be-queue/d' .exported > "$${each%%:*}-requirements.txt"; \
+		sed -e '/^-e .*be-queue ;/d' -e 's|^be-queue @ file://$(CURDIR)/|./|' .exported > "$${each%%:*}-requirements.txt"; \
 	done; rm .exported
+
+upgrade:  ## Replace be-queue/ by that of a release (VERSION=0.3.0 FROM=<git URL, folder or wheel>)
+	@$(PYTHON) tools/upgrade.py '$(VERSION)' '$(or $(FROM),$(TEMPLATE))'
 
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var

@@ -44,7 +44,7 @@ DEMO = ['examples/', 'tests/test_tasks.py', 'tests/test_worker.py']
 #: Parts of files that go with them.
 DEMO_PARTS = [
     ('Dockerfile', 'COPY examples examples\n', ''),
-    ('pyproject.toml', ', "examples"]', ']'),
+    ('pyproject.toml', '"examples", ', ''),
     (
         'docker-compose.yml',
         """# Send it tasks from a container, or from this machine:

@@ -25,8 +25,10 @@ def anchors(page: Path) -> set[str]:
 
 
 def broken(page: Path) -> Iterator[str]:
+    # It becomes README.md.
+    folder = ROOT if page.name == 'service.md' else page.parent
     for path, anchor in LINK.findall(page.read_text()):
-        target = page.parent / path if path else page
+        target = folder / path if path else page
         if not target.exists():
             yield path
         elif anchor and anchor not in anchors(target):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -78,8 +79,11 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path)
+def checkout() -> Iterator[Checkout]:
+    with tempfile.TemporaryDirectory() as folder:
+        # For root, PostgreSQL runs as another user, from .venv.
+        Path(folder).chmod(0o755)
+        yield Checkout(Path(folder))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,10 @@ RUN_BY = {
     'poetry install': 'the image and .gitlab-ci.yml: Poetry is no dependency of the tests',
     'poetry run python3 app/server.py': 'tests/e2e/test_server.py, in the same .venv',
     'docker-compose up --build': 'by hand: a test may not count on a Docker engine',
+    'make upgrade VERSION=0.3.0 FROM=../python-backend-worker-template': (
+        'tests/template/test_upgrade.py'
+    ),
+    'make new NAME=thumbnailer': 'test_new.py',
     'pip install be-queue': 'tests/integration/test_wheel.py',
 }
 
