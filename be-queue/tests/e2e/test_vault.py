@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from be_queue.testing.ports import free_port
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.processes import children, kill
 from be_queue.testing.waiting import wait_until
-from tests.support.faulty import no_answer
+from tests.support.faulty_service import says
 from tests.support.openbao import OpenBao
 from tests.support.worker import Site
 
@@ -21,7 +20,7 @@ DSN = 'http://hushkey@127.0.0.1:9/1'
 #: Nothing but Vault knows the users of the database.
 NO_LOGIN = {'RESULT_DB_USER': '', 'RESULT_DB_PASS': ''}
 #: Seconds that a user of the database lasts.
-TTL = 9
+TTL = 6
 
 
 @pytest.fixture
@@ -31,7 +30,6 @@ def variables(bao: OpenBao) -> dict[str, str]:
     bao.database_role('short', TTL, TTL)
     return {
         'VAULT_ADDR': bao.url,
-        'VAULT_TIMEOUT': '3',
         'VAULT_DB_ROLE': 'short',
         'VAULT_SECRETS': 'SENTRY_DSN=worker/sentry#dsn',
         **{name.upper(): value for name, value in login.items()},
@@ -88,11 +86,9 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
         assert said('Vault is unavailable') == 0
         server.wait_ready()
 
-        bao.fail(no_answer)
+        bao.fail(says(503, b'{"errors": ["Vault is sealed"]}'))
         wait_until(lambda: said('Vault is unavailable') == 3, 'each process says so')
-        assert server.get('/healthz')[0] == 200
-        gunicorn = server.pid_of('gunicorn')
-        (web,) = children(gunicorn)
+        (web,) = children(server.pid_of('gunicorn'))
         kill(web)
         # The settings are known: they are not asked for again.
         wait_until(lambda: server.get('/healthz')[0] == 200, 'there is another web process')
@@ -101,7 +97,6 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
         for _ in range(4):
             send()
         wait_until(lambda: 'the result database is unavailable' in server.log, 'results wait')
-        assert server.get('/healthz')[0] == 200
         assert stored() == done
 
         bao.repair()
@@ -127,7 +122,6 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
 @pytest.mark.parametrize(
     ('wrong', 'words'),
     [
-        ({'VAULT_ADDR': f'http://127.0.0.1:{free_port()}'}, 'Connection refused'),
         ({'VAULT_SECRET_ID': 'hush-wrong'}, 'Vault refuses auth/approle/login: '),
         ({'VAULT_DB_ROLE': 'other'}, 'VAULT_DB_ROLE=other: Vault refuses database/creds/other: '),
     ],

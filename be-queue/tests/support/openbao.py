@@ -112,6 +112,8 @@ class OpenBao(FaultyService):
         self.requests: Counter[str] = Counter()
         #: Every token and password of a user that it has given.
         self.given: list[str] = []
+        #: The database, by Vault's own way there.
+        self.postgres: PostgresServer
         self.root: Any = hvac.Client(f'http://127.0.0.1:{upstream}', token=ROOT_TOKEN)
 
     def approle(self, policy: str, **parameters: Any) -> dict[str, str]:
@@ -144,14 +146,14 @@ class OpenBao(FaultyService):
 
     def database(self, postgres: PostgresServer) -> None:
         """Have the database engine make users of this PostgreSQL."""
-        self._postgres = postgres
+        self.postgres = postgres.with_a_proxy_of_its_own()
         with postgres.connect() as connection:
             (name,) = connection.execute('SHOW hba_file').fetchone() or ('',)
             rules = Path(name)
             rules.write_text(HBA_RULE + rules.read_text())
             connection.execute('SELECT pg_reload_conf()')
         self.root.sys.enable_secrets_engine('database')
-        place = f'{postgres.host}:{postgres.port}/{postgres.name}'
+        place = f'{postgres.host}:{self.postgres.port}/{postgres.name}'
         self.root.secrets.database.configure(
             'results',
             plugin_name='postgresql-database-plugin',
@@ -163,7 +165,7 @@ class OpenBao(FaultyService):
 
     def users(self) -> set[str]:
         """Return the users of the database that there are."""
-        with self._postgres.connect() as connection:
+        with self.postgres.connect() as connection:
             rows = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")
             return {name for (name,) in rows}
 

@@ -56,6 +56,7 @@ def started(
     for name in ('_config', '_shared', '_keeper'):
         monkeypatch.setattr(database, name, None)
     # A login that the database refuses is replaced at once.
+    monkeypatch.setattr(lease_keeper, 'LOOK_SECONDS', 0.05)
     monkeypatch.setattr(lease_keeper, 'REFUSED_SECONDS', (0, *lease_keeper.REFUSED_SECONDS[1:]))
     engines = []
 

@@ -11,7 +11,7 @@ import trustme
 
 from be_queue import SettingError
 from be_queue.testing.ports import free_port
-from be_queue.worker.vault.login import at_start
+from be_queue.worker.vault import login
 from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.faulty import no_answer, reset, serving
 from tests.support.faulty_service import says
@@ -20,6 +20,12 @@ from tests.support.openbao import OpenBao
 UP = ': check that Vault is there, up and unsealed'
 LOGIN = 'auth/approle/login'
 NO_VAULT = 'the answer is not one of Vault'
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    monkeypatch.setattr(login, 'PAUSE_SECONDS', 0)
 
 
 def fault(read: Read, **settings: Any) -> str:
@@ -49,16 +55,14 @@ def test_nobody_listens(read: Read) -> None:
         (says(502, b'<html>'), f'BadGateway (at auth/approle/login){UP}'),
         (says(200, b'<html>'), NO_VAULT),
         (says(200, b'{"auth": "x"}'), NO_VAULT),
-        (says(200, b'["x"]'), NO_VAULT),
         (says(404, b'<html>'), NO_VAULT),
-        (says(404, b'["x"]'), NO_VAULT),
     ],
 )
 def test_an_answer_that_is_of_no_use(read: Read, bao: OpenBao, answer: Any, words: str) -> None:
     bao.fail(answer)
-    login = bao.approle(POLICY)
+    given = bao.approle(POLICY)
     timeout = 0.3 if answer is no_answer else 5
-    assert f'VAULT_ADDR={bao.url}: {words}' in fault(read, vault_timeout=timeout, **login)
+    assert f'VAULT_ADDR={bao.url}: {words}' in fault(read, vault_timeout=timeout, **given)
 
 
 def test_one_that_is_sealed_for_a_moment_is_asked_again(read: Read, bao: OpenBao) -> None:
@@ -66,9 +70,9 @@ def test_one_that_is_sealed_for_a_moment_is_asked_again(read: Read, bao: OpenBao
         bao.repair()
         handler.answer(503, b'{"errors": ["Vault is sealed"]}')
 
-    login = bao.approle(POLICY)
+    given = bao.approle(POLICY)
     bao.fail(once)
-    assert read(vault_secrets=PASSWORD, **login)
+    assert read(vault_secrets=PASSWORD, **given)
 
 
 def test_when_the_time_of_the_start_is_over_it_logs_out_and_asks_no_more(
@@ -79,7 +83,7 @@ def test_when_the_time_of_the_start_is_over_it_logs_out_and_asks_no_more(
         client.auth.token.lookup_self()
 
     with pytest.raises(SettingError, match='no answer in time'):
-        at_start(read(**bao.approle(POLICY)), take_all)
+        login.at_start(read(**bao.approle(POLICY)), take_all)
     assert bao.requests == {'auth/approle/login': 1, 'auth/token/revoke-self': 1}
 
 
@@ -100,39 +104,35 @@ def test_https_needs_a_certificate_that_is_trusted(
     read: Read, bao: OpenBao, secure: tuple[OpenBao, str]
 ) -> None:
     other, ca_file = secure
-    login = bao.approle(POLICY)
-    assert read(vault_addr=other.url, vault_cacert=ca_file, vault_secrets=PASSWORD, **login)
+    given = bao.approle(POLICY)
+    assert read(vault_addr=other.url, vault_cacert=ca_file, vault_secrets=PASSWORD, **given)
     words = 'its certificate is not accepted: check VAULT_CACERT, and https in VAULT_ADDR'
-    assert words in fault(read, vault_addr=other.url, **login)
-    assert words in fault(read, vault_addr=bao.url.replace('http:', 'https:'), **login)
+    assert words in fault(read, vault_addr=other.url, **given)
+    assert words in fault(read, vault_addr=bao.url.replace('http:', 'https:'), **given)
 
 
-def leads_to(url: str, status: int) -> Any:
+def leads_to(url: str, status: int = 307) -> Any:
     return lambda handler: handler.answer(status, b'', Location=url + handler.path)
 
 
-@pytest.mark.parametrize('method', ['token', 'approle'])
 def test_a_redirect_from_https_to_http_is_not_followed(
-    read: Read, bao: OpenBao, secure: tuple[OpenBao, str], method: str
+    read: Read, bao: OpenBao, secure: tuple[OpenBao, str]
 ) -> None:
     other, ca_file = secure
-    other.fail(leads_to(bao.url, 307))
-    login = bao.approle(POLICY) if method == 'approle' else {'vault_token': bao.token(POLICY)}
-    line = fault(read, vault_addr=other.url, vault_cacert=ca_file, **login)
+    other.fail(leads_to(bao.url))
+    line = fault(read, vault_addr=other.url, vault_cacert=ca_file)  # with a token
     assert 'status 307 redirects to http://127.0.0.1, where the login would be readable' in line
     assert not bao.requests
 
 
-@pytest.mark.parametrize(('status', 'is_followed'), [(307, True), (308, True), (301, False)])
-def test_a_redirect_to_another_host_is_followed_when_nothing_is_lost(
-    read: Read, bao: OpenBao, status: int, is_followed: bool
-) -> None:
-    login = bao.approle(POLICY)
+def test_a_redirect_to_another_host_is_followed(read: Read, bao: OpenBao) -> None:
     with serving(OpenBao(bao.upstream)) as standby:
-        standby.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost'), status))
-        if is_followed:
-            assert read(vault_addr=standby.url, vault_secrets=PASSWORD, **login)
-        else:
-            line = fault(read, vault_addr=standby.url, **login)
-            assert 'status 301 redirects to http://localhost, where the login would not' in line
-            assert not bao.requests
+        standby.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost')))
+        assert read(vault_addr=standby.url, vault_secrets=PASSWORD, **bao.approle(POLICY))
+
+
+def test_a_redirect_that_loses_the_login_is_not_followed(read: Read, bao: OpenBao) -> None:
+    with serving(OpenBao(bao.upstream)) as balancer:
+        balancer.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost'), 301))
+        line = fault(read, vault_addr=balancer.url, **bao.approle(POLICY))
+    assert 'status 301 redirects to http://localhost, where the login would not arrive' in line

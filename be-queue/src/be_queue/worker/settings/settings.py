@@ -24,8 +24,7 @@ from be_queue.naming import LOCAL_ENV
 from be_queue.topology import PLATFORM_QUEUE
 from be_queue.worker.settings import setting_types as types
 from be_queue.worker.settings.faults import ConfigError
-from be_queue.worker.vault.secret_paths import names
-from be_queue.worker.vault.settings import VaultSettings
+from be_queue.worker.vault.settings import VaultSettings, names
 from be_queue.worker.vault.source import VaultSource
 
 __all__ = ['Settings', 'current', 'forget', 'use', 'warn_of_misspelt']

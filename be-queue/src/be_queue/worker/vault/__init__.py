@@ -1,21 +1,21 @@
-"""Credentials of the result database, where Vault gives them: they rotate without a restart.
+"""Settings, and rotating credentials of the result database, from HashiCorp Vault.
 
 | file            | content                                                                |
 |-----------------|------------------------------------------------------------------------|
+| settings.py     | where Vault is, how to log in, and which settings come from there      |
+| source.py       | reads those settings                                                   |
+| client.py       | requests to Vault that end in time, and their errors in one line       |
+| login.py        | logs in to Vault, by one of four methods                               |
 | database.py     | connects with the credentials of the moment                            |
-| lease_keeper.py | a thread that obtains, prolongs, replaces and revokes them             |
+| lease_keeper.py | a thread that obtains, renews, replaces and revokes them               |
 | shared_login.py | passes them on from the worker's main process to its pool              |
-
-Vault's client, and settings that come from Vault, are in be_queue/worker/vault.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from be_queue.worker.role import Role
-from be_queue.worker.vault import database
-from be_queue.worker.vault.database import outdated
+from be_queue.worker.vault.database import outdated, start, stop
 
 if TYPE_CHECKING:
     from be_queue.worker.settings import Settings
@@ -23,24 +23,12 @@ if TYPE_CHECKING:
 __all__ = ['check', 'outdated', 'start', 'stop']
 
 
-def start(config: Settings, role: Role) -> None:
-    """Hold credentials of the result database in this process, if Vault gives them."""
-    # The processes of the pool use those of their parent, and store results at once.
-    if config.vault_addr and config.vault_db_role and role is not Role.POOL:
-        database.hold(config, wait=role is Role.CONSUMER)
-
-
-def stop() -> None:
-    """Give the credentials back, within a bounded time."""
-    database.release()
-
-
 def check(config: Settings) -> None:
     """See that Vault gives credentials for the result database, if it is to.
 
     Raises `SettingError`.
     """
-    if config.vault_addr and config.vault_db_role:
+    if config.has_database_login:
         from be_queue.worker.vault.lease_keeper import try_role
         from be_queue.worker.vault.login import at_start
 

@@ -13,18 +13,11 @@ import requests
 from hvac import exceptions
 from urllib3 import Timeout
 
+from be_queue import SettingError
 from be_queue.worker import redaction
 from be_queue.worker.vault.settings import VaultSettings
 
-__all__ = [
-    'ERRORS',
-    'REFUSALS',
-    'Session',
-    'UnavailableError',
-    'VaultError',
-    'connect',
-    'explained',
-]
+__all__ = ['REFUSALS', 'Session', 'UnavailableError', 'VaultError', 'connect', 'explained']
 
 #: Vault answers and does not do it: statuses 400, 401, 403 and 404.
 REFUSALS = (
@@ -43,17 +36,6 @@ class VaultError(Exception):
 
 class UnavailableError(VaultError):
     """Vault gives no answer, or is sealed or overloaded: another try may help."""
-
-
-#: Errors that a request raises; the last three for an answer that is not Vault's.
-ERRORS = (
-    VaultError,
-    exceptions.VaultError,
-    requests.RequestException,
-    AttributeError,
-    LookupError,
-    TypeError,
-)
 
 
 class Session(requests.Session):
@@ -87,6 +69,7 @@ class Session(requests.Session):
         if target is None:
             return None
         after = urlsplit(urljoin(resp.url, target))
+        # A load balancer redirects http to https by a 301, which turns a POST into a GET.
         loses_body = resp.request.method != 'GET' and resp.status_code not in (307, 308)
         if loses_body or (resp.url.startswith('https:') and after.scheme != 'https'):
             resp.close()
@@ -107,18 +90,23 @@ def connect(settings: VaultSettings, session: Session) -> hvac.Client:
     )
 
 
-def explained(error: BaseException) -> VaultError:
-    """Return one of `ERRORS` as a line without secrets."""
-    if isinstance(error, VaultError):
+def explained(error: Exception) -> VaultError | SettingError:
+    """Return an error of a request as a line without secrets."""
+    if isinstance(error, (VaultError, SettingError)):
         return error
     if isinstance(error, exceptions.VaultError):
-        said = ', '.join(map(str, error.errors or ())) or type(error).__name__
-        words = ' '.join(redaction.redacted(said).split())[:WORDS_LENGTH]
+        said = redaction.redacted(', '.join(error.errors or ()) or type(error).__name__)
+        words = ' '.join(said.split())[:WORDS_LENGTH]
         path = urlsplit(error.url or '').path.removeprefix('/v1/')
         if not isinstance(error, REFUSALS):
             return UnavailableError(f'{words} (at {path})')
+        if isinstance(error, exceptions.Forbidden) and error.method == 'get':
+            words += (
+                f': give the policy of the login path "{path}" {{ capabilities = ["read"] }}, or '
+                'the token is wrong or has ended: check VAULT_TOKEN, if it is set'
+            )
         if error.errors is not None:
-            return VaultError(f'Vault refuses {path}: {words}{_policy_hint(error, path)}')
+            return VaultError(f'Vault refuses {path}: {words}')
     if isinstance(error, requests.exceptions.SSLError):
         return UnavailableError(
             'its certificate is not accepted: check VAULT_CACERT, and https in VAULT_ADDR'
@@ -129,12 +117,3 @@ def explained(error: BaseException) -> VaultError:
         return UnavailableError(f'no connection: {cause}')
     # Nothing of its text: that of a header which cannot be sent shows the token.
     return VaultError(f'the answer is not one of Vault ({type(error).__name__}): check VAULT_ADDR')
-
-
-def _policy_hint(error: exceptions.VaultError, path: str) -> str:
-    if not isinstance(error, exceptions.Forbidden) or error.method != 'get':
-        return ''
-    return (
-        f': give the policy of the login path "{path}" {{ capabilities = ["read"] }}, or the token '
-        'is wrong or has ended: check VAULT_TOKEN, if it is set'
-    )

@@ -14,22 +14,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from be_queue.worker import redaction
-from be_queue.worker.vault.shared_login import DatabaseLogin, SharedLogin
+from be_queue.worker.role import Role
+from be_queue.worker.vault.shared_login import SharedLogin
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from be_queue.worker.settings import Settings
     from be_queue.worker.vault.lease_keeper import LeaseKeeper
 
-__all__ = ['hold', 'listen', 'outdated', 'release']
+__all__ = ['listen', 'outdated', 'start', 'stop']
 
-#: What a server says after it has taken the password, and another login would not change: libpq
-#: gives no SQLSTATE at a connect. In another language it counts as a refused login.
-OTHER_FAULTS = re.compile(
-    r'database ".*" does not exist|connection slots|too many (clients|connections)'
-    r'|not currently accepting connections|the database system is'
-)
+#: Faults that another login does not fix, of a server that has accepted the password: libpq gives
+#: no SQLSTATE at a connect. In another language they count as a refused login.
+OTHER_FAULTS = re.compile('database ".*" does not exist|connection slots|too many connections')
 #: Where a connection of SQLAlchemy's keeps the user that it was made with.
 USER = 'vault_user'
 
@@ -49,32 +45,40 @@ def listen() -> None:
     event.listen(Engine, 'do_connect', _connect)
 
 
-def hold(config: Settings, *, wait: bool) -> None:
-    """Obtain a login, and keep a valid one from now on: for this process, and for its forks.
+def start(config: Settings, role: Role) -> None:
+    """Hold credentials of the result database in this process, if Vault gives them."""
+    # The processes of the pool use those of their parent, and store results at once.
+    if config.has_database_login and role is not Role.POOL:
+        _hold(config, wait=role is Role.CONSUMER)
+
+
+def stop() -> None:
+    """Give the credentials back, within a bounded time."""
+    global _keeper
+    keeper, _keeper = _keeper, None
+    if keeper is not None:
+        keeper.stop()
+
+
+def _hold(config: Settings, *, wait: bool) -> SharedLogin:
+    """Keep a valid login from now on, for this process and for its forks.
 
     Arguments:
         wait: until there is one or a first try has failed, ``VAULT_TIMEOUT`` seconds at most.
     """
     global _config, _shared, _keeper
-    from be_queue.worker.vault.lease_keeper import LeaseKeeper  # it loads hvac
-
     listen()
     with _lock:
         if _shared is None:
+            from be_queue.worker.vault.lease_keeper import LeaseKeeper  # it loads hvac
+
             _config, _shared = config, SharedLogin()
             _keeper = LeaseKeeper(config, _shared)
             _keeper.start()
-        keeper = _keeper
+        shared, keeper = _shared, _keeper
     if wait and keeper is not None:
-        keeper.wait_tried(config.vault_timeout)
-
-
-def release() -> None:
-    """Let the logins of this process end, within a bounded time."""
-    global _keeper
-    keeper, _keeper = _keeper, None
-    if keeper is not None:
-        keeper.stop()
+        keeper.tried.wait(config.vault_timeout)
+    return shared
 
 
 def _forget_keeper() -> None:
@@ -86,18 +90,15 @@ def _forget_keeper() -> None:
 os.register_at_fork(after_in_child=_forget_keeper)
 
 
-def outdated(connection: Connection) -> bool:
+def outdated(connection: Any) -> bool:
     """Return whether a connection was made with an earlier login of Vault's, which soon ends."""
-    return _is_outdated(connection.info.get(USER))
-
-
-def _is_outdated(user: str | None) -> bool:
+    user = connection.info.get(USER)
     login = _shared.read() if user is not None and _shared is not None else None
     return login is not None and user != login.user
 
 
 def _check_out(connection: Any, record: Any, proxy: Any) -> None:
-    if _is_outdated(record.info.get(USER)):
+    if outdated(record):
         from sqlalchemy.exc import DisconnectionError
 
         raise DisconnectionError  # the pool makes a new connection in its place
@@ -105,10 +106,16 @@ def _check_out(connection: Any, record: Any, proxy: Any) -> None:
 
 def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
     """Return a new connection with the latest login; None for a database that has another."""
-    if dialect.name != 'postgresql' or 'user' in parameters or not _is_vaults(parameters):
+    from be_queue.worker.settings import current
+
+    config = _config or current()
+    place = (parameters.get('host'), parameters.get('port'))
+    is_results = place == (config.result_db_host, config.result_db_port)
+    if not config.has_database_login or 'user' in parameters or not is_results:
         return None
-    assert _shared is not None
-    login, errors = _shared.read(), dialect.loaded_dbapi
+    # A script, say, that reads results: nobody has started this process as one of the worker's.
+    shared = _shared or _hold(config, wait=True)
+    login, errors = shared.read(), dialect.loaded_dbapi
     if login is None:
         raise errors.OperationalError('Vault has given no login yet: check VAULT_ADDR')
     redaction.add(login.password)
@@ -116,28 +123,7 @@ def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, An
     try:
         return dialect.connect(*arguments, **parameters, user=login.user, password=login.password)
     except errors.OperationalError as error:
-        _note_refused(login, error)
+        asked = error.pgconn is not None and error.pgconn.used_password
+        if asked and not OTHER_FAULTS.search(str(error)):
+            shared.refuse(login)
         raise
-
-
-def _is_vaults(parameters: dict[str, Any]) -> bool:
-    """Return whether Vault gives the login of a database, and see that this process has one."""
-    from be_queue.worker.settings import current
-
-    config = _config or current()
-    place = (parameters.get('host'), parameters.get('port'))
-    if not (config.vault_addr and config.vault_db_role):
-        return False
-    if place != (config.result_db_host, config.result_db_port):
-        return False
-    if _shared is None:
-        # A script, say, that reads results: nobody has started this process as one of the worker's.
-        hold(config, wait=True)
-    return True
-
-
-def _note_refused(login: DatabaseLogin, error: Any) -> None:
-    # Whatever language the server speaks: it has asked for the password.
-    asked = error.pgconn is not None and error.pgconn.used_password
-    if asked and not OTHER_FAULTS.search(str(error)) and _shared is not None:
-        _shared.refuse(login)

@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, SecretStr, field_serializer, field_validator
 from pydantic_settings import BaseSettings
 
 from be_queue.redact import MASK
-from be_queue.worker.vault.secret_paths import names, parse
 
-__all__ = ['VaultSettings']
+__all__ = ['Secret', 'VaultSettings', 'names', 'parse']
 
+ADDRESS = re.compile(r'https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/[^\s?#]*)?', re.IGNORECASE)
 MountPath = Annotated[str, Field(pattern=r'^[^/\s][^\s?#]*$')]
+
+
+class Secret(NamedTuple):
+    """A field of a secret.
+
+    Arguments:
+        path: below the mount of the KV engine.
+        field: the key in the secret's data.
+    """
+
+    path: str
+    field: str
+
+    def __str__(self) -> str:
+        return f'{self.path}#{self.field}'
+
+
+@cache
+def parse(text: str) -> Mapping[str, Secret]:
+    """Return the secret of each setting in VAULT_SECRETS, by the setting's name in lower case.
+
+    Raises `ValueError` with what must be written instead.
+    """
+    found: dict[str, Secret] = {}
+    for entry in filter(None, (part.strip() for part in text.split(','))):
+        name, _, place = entry.partition('=')
+        path, _, field = place.rpartition('#')
+        name, path, field = name.strip().lower(), path.strip().strip('/'), field.strip()
+        if not (name and path and field):
+            raise ValueError(
+                f'NAME=path#field, separated by commas, and {entry!r} is not: for example '
+                'RESULT_DB_PASS=worker/db#password'
+            )
+        if name in found:
+            raise ValueError(f'without two entries for {name.upper()}')
+        found[name] = Secret(path, field)
+    return found
+
+
+def names(text: str) -> frozenset[str]:
+    """Return the names of the settings, in lower case; none when the text cannot be read."""
+    try:
+        return frozenset(parse(text))
+    except ValueError:
+        return frozenset()
 
 
 class VaultSettings(BaseSettings):
@@ -57,7 +104,7 @@ class VaultSettings(BaseSettings):
     @field_validator('vault_addr')
     @classmethod
     def _legal_addr(cls, text: str | None) -> str | None:
-        if text and not _is_address(text):
+        if text and not ADDRESS.fullmatch(text):
             raise ValueError('http:// or https://, a host and a port, such as https://vault:8200')
         return text
 
@@ -76,22 +123,13 @@ class VaultSettings(BaseSettings):
 
     @field_serializer('*', mode='wrap', when_used='always', check_fields=False)
     def _hide(self, value: Any, serialize: Any, info: Any) -> Any:
-        return MASK if info.field_name in names(self.vault_secrets) else serialize(value)
+        return MASK if info.field_name in parse(self.vault_secrets) else serialize(value)
 
     def __repr_args__(self) -> Any:
-        hidden = names(self.vault_secrets)
+        hidden = parse(self.vault_secrets)
         return [(n, MASK if n in hidden else v) for n, v in super().__repr_args__()]
 
-
-def _is_address(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        # A port that is none is seen only when it is asked for.
-        return (
-            url.scheme in ('http', 'https')
-            and bool(url.hostname)
-            and url.port != 0
-            and (not url.username)
-        )
-    except ValueError:
-        return False
+    @property
+    def has_database_login(self) -> bool:
+        """Whether Vault gives the login of the result database."""
+        return bool(self.vault_addr and self.vault_db_role)

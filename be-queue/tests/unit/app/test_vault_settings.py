@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from be_queue.worker.settings import ConfigError
-from be_queue.worker.vault.secret_paths import Secret, names, parse
+from be_queue.worker.vault.settings import Secret, names, parse
 
 
 def test_settings_and_where_they_are():
