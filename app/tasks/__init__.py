@@ -1,0 +1,1 @@
+"""Your tasks: the worker imports every module of this folder."""

@@ -1,4 +1,7 @@
-"""The tasks: the second file to edit. Each needs an entry in app/config/queues.py."""
+"""The tasks: the second file to edit. Each needs an entry in app/config/queues.py.
+
+A new module beside this one needs nothing else: the worker imports them all.
+"""
 
 from __future__ import annotations
 
