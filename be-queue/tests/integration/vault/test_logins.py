@@ -10,17 +10,36 @@ import time
 from pathlib import Path
 from typing import Any
 
+import hvac
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from app.config.configuration import Config
 from be_queue import SettingError
+from be_queue.worker import vault
+from be_queue.worker.vault.client import VaultError
 from tests.integration.vault.conftest import PASSWORD, POLICY, Read
 from tests.support.faulty_service import says
 from tests.support.openbao import OpenBao
 
 AWS_KEY, AWS_SECRET, AWS_SESSION = 'AKIDEXAMPLE', 'hush-aws-secret', 'hush-aws-session'
+
+
+def test_a_client_for_tasks_logs_in_and_out(read: Read, bao: OpenBao) -> None:
+    config = read(**bao.approle(POLICY))
+    with vault.logged_in(config) as client:
+        answer = client.secrets.kv.v2.read_secret_version('worker/db')
+        assert answer['data']['data'] == {'password': 'hush-password'}
+    with pytest.raises(hvac.exceptions.Forbidden):
+        client.auth.token.lookup_self()
+
+    bao.fail(says(503, b'{"errors": ["Vault is sealed"]}'))
+    with pytest.raises(VaultError, match='Vault is sealed'):
+        vault.logged_in(config).__enter__()
+    with pytest.raises(SettingError, match='VAULT_ADDR is not set'):
+        vault.logged_in(Config()).__enter__()
 
 
 def test_by_a_token_in_a_file(read: Read, bao: OpenBao, tmp_path: Path) -> None:
