@@ -220,3 +220,9 @@ def test_the_example_file_shows_the_defaults(example, monkeypatch):
     for name, value in default.model_dump().items():
         if value not in (None, '', {}):
             assert getattr(shown, name) == value, name
+
+
+@pytest.mark.parametrize('name', sorted(path.name for path in ROOT.glob('*-requirements.txt')))
+def test_requirements_have_what_the_library_needs(name):
+    # Poetry leaves be-queue out once [project] of pyproject.toml lists a dependency.
+    assert re.search('^celery==', (ROOT / name).read_text(), re.MULTILINE)
