@@ -10,7 +10,7 @@ import pytest
 
 from be_queue.testing.waiting import wait_until
 from be_queue.tracing import W3C, in_both_forms
-from tests.unit.app.tracing.conftest import Traced
+from tests.unit.worker.tracing.conftest import Traced
 
 
 def sampled(tracer: Any, count: int) -> int:

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from be_queue.worker import redaction
-from tests.unit.app.tracing.conftest import Traced
-from tests.unit.app.tracing.test_spans import request
+from tests.unit.worker.tracing.conftest import Traced
+from tests.unit.worker.tracing.test_spans import request
 
 SECRET = 'Tr0ub4dor-and-3'
 

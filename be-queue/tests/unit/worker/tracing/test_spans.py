@@ -11,7 +11,7 @@ from opentracing import Format
 
 from be_queue.tracing import SENT_AT, W3C
 from be_queue.worker.tracing import spans
-from tests.unit.app.tracing.conftest import Traced
+from tests.unit.worker.tracing.conftest import Traced
 
 SENDER = f'00-{10:032x}-{11:016x}-01'
 

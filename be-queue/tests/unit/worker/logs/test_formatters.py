@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from be_queue.text import MAX_TEXT
 from be_queue.worker import redaction
 from be_queue.worker.logs.formatters import ConsoleFormatter, JsonFormatter
-from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
+from tests.unit.core.passwords import PASSWORDS, assert_hidden
 
 IDENTITY = {'service': 'payments', 'env': 'prod', 'release': '1.2.3'}
 ANSI = re.compile(r'\x1b\[[0-9;]*m')

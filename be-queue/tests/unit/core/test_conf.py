@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from be_queue import Config, Queue, Queues, UnmappedTaskError
-from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
+from tests.unit.core.passwords import PASSWORDS, assert_hidden
 
 EXCHANGE = kombu.Exchange('task_exchange', 'topic')
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from be_queue.redact import redact, redact_text
-from tests.unit.be_queue.passwords import PASSWORDS, assert_hidden
+from tests.unit.core.passwords import PASSWORDS, assert_hidden
 
 
 @pytest.mark.parametrize(
