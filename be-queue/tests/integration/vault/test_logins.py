@@ -30,7 +30,9 @@ AWS_KEY, AWS_SECRET, AWS_SESSION = 'AKIDEXAMPLE', 'hush-aws-secret', 'hush-aws-s
 def test_a_client_for_tasks_logs_in_and_out(read: Read, bao: OpenBao) -> None:
     config = read(**bao.approle(POLICY))
     with vault.logged_in(config) as client:
-        answer = client.secrets.kv.v2.read_secret_version('worker/db')
+        answer = client.secrets.kv.v2.read_secret_version(
+            'worker/db', raise_on_deleted_version=True
+        )
         assert answer['data']['data'] == {'password': 'hush-password'}
     with pytest.raises(hvac.exceptions.Forbidden):
         client.auth.token.lookup_self()
