@@ -46,6 +46,19 @@ DEMO = ['examples/', 'tests/test_tasks.py', 'tests/test_worker.py']
 DEMO_PARTS = [
     ('Dockerfile', 'COPY examples examples\n', ''),
     ('pyproject.toml', '"examples", ', ''),
+    ('docs/observability.md', '; `examples/td` has both, and what Fluentd needs', ''),
+    ('docs/how-to/delete-an-integration.md', ', `examples/td`', ''),
+    (
+        'docs/observability.md',
+        """With an agent at `localhost`, this sends a trace to look at:
+
+```text
+.venv/bin/python -m examples.client --trace
+```
+
+""",
+        '',
+    ),
     (
         'docker-compose.yml',
         """# Send it tasks from a container, or from this machine:
@@ -148,8 +161,9 @@ def without(parts: list[tuple[str, str, str]], texts: dict[str, str]) -> None:
 
 def without_blocks(text: str) -> str:
     """Return a text without the blocks that are the template's own."""
-    kept = re.sub(rf'^ *{BEGIN}\n.*?^ *{END}\n\n?', '', text, flags=re.MULTILINE | re.DOTALL)
-    return kept if kept == text else kept.rstrip('\n') + '\n'
+    # With the empty line before it.
+    block = rf'((?<=\n)\n)?^ *{BEGIN}\n.*?^ *{END}\n'
+    return re.sub(block, '', text, flags=re.MULTILINE | re.DOTALL)
 
 
 def renamed(text: str, name: str) -> str:

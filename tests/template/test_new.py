@@ -143,6 +143,7 @@ def test_the_story_of_a_new_service(checkout: Checkout) -> None:
     assert checkout.make('new', 'NAME=thumbnailer', 'DEMO=no').returncode == 0
     checkout.commit()
     assert checkout.names_of_the_template() == []
+    assert checkout.run('git', 'grep', 'examples[./]', '--', ':!be-queue').stdout == ''
     again = checkout.make('new', 'NAME=thumbnailer')
     assert again.returncode
     assert again.stdout == 'make new: this is the service thumbnailer already\n'
