@@ -26,12 +26,13 @@ class Form:
         what: what it is called.
         send: sends tasks, given the visibility timeout; they take four times as long, or wait.
         variables: the worker's settings.
-        queue: the worker's queue, by its name in the mapping.
+        options: of its transport.
     """
 
     what: str
     send: Callable[[Counted, float], None]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _long_task(counted: Counted, timeout: float) -> None:
@@ -43,7 +44,8 @@ def _long_eta(counted: Counted, timeout: float) -> None:
 
 
 def _prefetched(counted: Counted, timeout: float) -> None:
-    # One child: the last of them waits four times as long.
+    # One child: once it has shown how long they run, it is given the others, and the last waits
+    # three times as long.
     counted.send(LONG + 1, timeout)
 
 
@@ -51,7 +53,10 @@ FORMS: dict[str, Form] = {
     'long task': Form('task of 4 x the visibility timeout', _long_task),
     'long eta': Form('countdown of 4 x the visibility timeout', _long_eta),
     'prefetched': Form(
-        'waiting for a child as long', _prefetched, {'CELERY_WORKER_CONCURRENCY': 1}
+        'waiting for a child as long',
+        _prefetched,
+        {'CELERY_WORKER_CONCURRENCY': 1},
+        {'prefetch_seconds': 1000, 'hand_back_seconds': 1000},
     ),
 }
 
@@ -63,10 +68,8 @@ def held(counted: Counted, form: Form, timeout: int, *, others: bool = True) -> 
         timeout: the visibility timeout, in seconds.
         others: have another worker look on, which would run what comes back.
     """
-    variables = {
-        'CELERY_BROKER_TRANSPORT_OPTIONS': {'visibility_timeout': timeout, 'wait_time_seconds': 1},
-        **form.variables,
-    }
+    options = {'visibility_timeout': timeout, 'wait_time_seconds': 1, **form.options}
+    variables = {'CELERY_BROKER_TRANSPORT_OPTIONS': options, **form.variables}
     with counted.worker(**variables):
         form.send(counted, timeout)
         wait_until(lambda: counted.sqs.visible(counted.queue) == 0, 'the worker has them')
