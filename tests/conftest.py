@@ -1,4 +1,4 @@
-"""What the fixtures of be_queue.testing start."""
+"""The service that the fixtures of be_queue.testing start."""
 
 from __future__ import annotations
 

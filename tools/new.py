@@ -1,7 +1,7 @@
-"""Makes this template a service of its own: make new NAME=thumbnailer [DEMO=no].
+"""Turns this template into a service: make new NAME=thumbnailer [DEMO=no].
 
-It renames the service everywhere, removes what belongs to the template alone, and with DEMO=no the
-demo tasks too. Nothing is written before everything is known to work out; `git diff` shows it all.
+It renames the service everywhere, deletes the template's own files, and with DEMO=no the demo tasks
+too. It checks everything before it writes the first file; `git diff` shows the changes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = 'python-backend-worker-template'
 #: Queue names are {username}-local-{NAME}-{task}, of 80 characters at most; so are metrics' names.
 NAME = re.compile(r'[a-z](-?[a-z0-9]){1,39}')
-#: The library comes and goes with releases of the template.
+#: Only `make upgrade` changes the library.
 LIBRARY = 'be-queue/'
 
-#: What a service does not need: folders and files.
+#: Folders and files that a service does not need.
 TEMPLATES_OWN = [
     'be-queue/benchmarks/',
     'be-queue/tests/',
@@ -27,7 +27,7 @@ TEMPLATES_OWN = [
     'tools/new.py',
     'tools/service.md',
 ]
-#: So do parts of files, from the one line to the other, and these.
+#: Blocks between these lines are deleted, and the parts below replaced: file, part, replacement.
 BEGIN, END = '# template: begin', '# template: end'
 TEMPLATES_PARTS = [
     ('Makefile', ' library:main,dev,library', ''),
@@ -42,7 +42,7 @@ new:
 """
 
 DEMO = ['examples/', 'tests/test_tasks.py', 'tests/test_worker.py']
-#: Parts of files that go with them.
+#: Parts of files that mention the demo.
 DEMO_PARTS = [
     ('Dockerfile', 'COPY examples examples\n', ''),
     ('pyproject.toml', '"examples", ', ''),

@@ -1,4 +1,4 @@
-"""Which modules each extra of be-queue brings, and the line that names an extra that is missing."""
+"""The modules of each extra of be-queue, and the error for an extra that is not installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 __all__ = ['MODULES', 'fault', 'missing']
 
-#: The modules of an extra that are imported by name; they bring the others.
+#: The modules of each extra that be-queue imports.
 MODULES = {
     'results': ('sqlalchemy', 'psycopg'),
     'worker': (
@@ -33,10 +33,10 @@ def missing(extra: str) -> str | None:
 
 
 def fault(extra: str, cause: str) -> str | None:
-    """Return the line for a user who lacks the extra; None when it is installed.
+    """Return the error for an extra that is not installed; None when it is installed.
 
     Arguments:
-        cause: what needs it, such as ``SENTRY_DSN is set``.
+        cause: why it is needed, such as ``SENTRY_DSN is set``.
     """
     module = missing(extra)
     return f'{cause}, but {module} is not installed: install be-queue[{extra}]' if module else None

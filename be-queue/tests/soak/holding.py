@@ -44,8 +44,7 @@ def _long_eta(counted: Counted, timeout: float) -> None:
 
 
 def _prefetched(counted: Counted, timeout: float) -> None:
-    # One child: once it has shown how long they run, it is given the others, and the last waits
-    # three times as long.
+    # One child: the worker prefetches after the first task, and the last one waits for three.
     counted.send(LONG + 1, timeout)
 
 

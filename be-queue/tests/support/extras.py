@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ['OPTIONAL', 'without']
 
-#: What the extras beside ``worker`` and ``results`` bring, and the worker's extra does not.
+#: Modules of the optional extras that the extra ``worker`` does not install.
 OPTIONAL = (
     *('sentry_sdk', 'hvac', 'fluent', 'jaeger_client', 'opentelemetry'),
     *('requests', 'thrift', 'threadloop', 'tornado'),

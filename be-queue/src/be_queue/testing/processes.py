@@ -17,7 +17,7 @@ __all__ = [
     'kill',
 ]
 
-#: Keeps the developer's settings from whoever calls `dotenv.load_dotenv`.
+#: Disables python-dotenv, so that no program reads the developer's .env.
 NO_DOTENV = {'PYTHON_DOTENV_DISABLED': '1'}
 
 

@@ -1,7 +1,7 @@
 """pytest's fixtures for a service: a real SQS server, a real PostgreSQL, a real worker.
 
-Name it in pyproject.toml, so that it is there before the service is imported; and say in
-``tests/conftest.py`` what the service is:
+Enable it in pyproject.toml, so that pytest loads it before the service, and define the fixture
+`service` in ``tests/conftest.py``:
 
     [tool.pytest.ini_options]
     addopts = "-p be_queue.testing.pytest_plugin"
@@ -10,8 +10,8 @@ Name it in pyproject.toml, so that it is there before the service is imported; a
     def service() -> Service:
         return Service(load_config(), QUEUES)
 
-Its import drops the variables of the developer's shell, and keeps ``.env`` from being read: tests
-see the defaults.
+Importing it deletes the variables of the developer's shell and disables ``.env``: tests see the
+defaults.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from be_queue.testing.sqs import SqsServer, running_sqs
 
 __all__ = ['postgres', 'server', 'service', 'site', 'sqs']
 
-#: Beginnings of the variables that stay.
+#: Prefixes of the variables that are kept.
 KEPT = ('PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_', 'PYTHON', 'PYTEST_', 'PIP_')
 for _name in [name for name in os.environ if not name.startswith(KEPT)]:
     del os.environ[_name]
@@ -38,7 +38,7 @@ os.environ |= NO_DOTENV
 
 @pytest.fixture(scope='session')
 def service() -> Service:
-    """What is tested: to be defined in the service's conftest.py."""
+    """The service under test: define this fixture in tests/conftest.py."""
     raise NotImplementedError('define the fixture `service` in tests/conftest.py')
 
 

@@ -37,10 +37,10 @@ T = TypeVar('T', bound='Worker')
 
 @dataclass(frozen=True)
 class Service:
-    """What is tested.
+    """The service under test.
 
     Arguments:
-        config: its settings; of them count the root folder and the metrics' prefix.
+        config: its settings; `Site` uses the root folder and the metrics' prefix.
         queues: its queue-task mapping, as in ``app/config/queues.py``.
     """
 
@@ -179,7 +179,7 @@ class Site:
         self.username = f't{uuid.uuid4().hex[:10]}'
         self.environment = {
             **bare_environment(),
-            # Those that conftest.py has set for settings without a default.
+            # Values that conftest.py sets for required settings.
             **{
                 k: v
                 for k, v in os.environ.items()
@@ -195,7 +195,7 @@ class Site:
 
     @property
     def queues(self) -> Queues:
-        """The service's mapping, built for the names of here."""
+        """The service's mapping, built with the queue names of this site."""
         return Queues(
             Queue(queue_name=queue.queue_name, task=queue.task) for queue in self.service.queues
         ).build_celery('local', username=self.username)

@@ -21,7 +21,7 @@ from celery import current_app
 from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.outage import CHECK_SQS, Outage
 from be_queue.transport.messages import copy_of
-from be_queue.transport.redrive import Policy, name_of, url_beside
+from be_queue.transport.redrive_policy import Policy, name_of, url_beside
 from be_queue.transport.sqs_errors import is_denied, is_missing
 
 __all__ = ['MESSAGE_ID', 'REASON', 'SOURCE', 'DeadLetter', 'DeadLetters']

@@ -6,11 +6,9 @@ SQS name. Queues in ``predefined_queues`` are never created or changed.
 
 from __future__ import annotations
 
-import json
 import logging
-import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,17 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from be_queue.errors import BeQueueError
 from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.queues import MAX_RECEIVES
+from be_queue.transport.redrive_policy import Policy, arn_beside, name_of
 from be_queue.transport.sqs_errors import ERRORS, exists_already, is_denied, is_missing
 
-__all__ = [
-    'RETENTION_SECONDS',
-    'Policy',
-    'Redrive',
-    'RedriveError',
-    'arn_beside',
-    'name_of',
-    'url_beside',
-]
+__all__ = ['RETENTION_SECONDS', 'Redrive', 'RedriveError']
 
 logger = logging.getLogger(__name__)
 
@@ -45,57 +36,6 @@ Create = Callable[[str, dict[str, str]], Any]
 
 class RedriveError(BeQueueError):
     """A queue on SQS, or its dead-letter queue, does not exist and cannot be created."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A queue's ``RedrivePolicy``.
-
-    Arguments:
-        target: the ARN of the dead-letter queue.
-        count: receives after which a message moves there.
-    """
-
-    target: str
-    count: int
-
-    def __str__(self) -> str:
-        return f'maxReceiveCount {self.count} to {self.target}'
-
-    @classmethod
-    def parsed(cls, text: str | None) -> Policy | None:
-        """Return the policy in the attribute of a queue; None when it has none."""
-        if not text:
-            return None
-        fields = json.loads(text)
-        # AWS returns the count as it was set, a number or a text.
-        return cls(fields['deadLetterTargetArn'], int(fields['maxReceiveCount']))
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """The policy as CreateQueue and SetQueueAttributes take it."""
-        fields = {'deadLetterTargetArn': self.target, 'maxReceiveCount': self.count}
-        return {'RedrivePolicy': json.dumps(fields)}
-
-    def command(self, url: str) -> str:
-        """Return the shell command that gives a queue this policy."""
-        attributes = shlex.quote(json.dumps(self.attributes))
-        return f'aws sqs set-queue-attributes --queue-url {url} --attributes {attributes}'
-
-
-def arn_beside(arn: str, name: str) -> str:
-    """Return the ARN of another queue in the same account and region."""
-    return f'{arn.rpartition(":")[0]}:{name}'
-
-
-def url_beside(url: str, name: str) -> str:
-    """Return the URL of another queue in the same account and region."""
-    return f'{url.rpartition("/")[0]}/{name}'
-
-
-def name_of(arn_or_url: str) -> str:
-    """Return the SQS name of the queue with an ARN or a URL."""
-    return arn_or_url.replace(':', '/').rpartition('/')[2]
 
 
 class Redrive:

@@ -1,4 +1,4 @@
-"""What a worker needs of be-queue's extras, and what it says when one is missing."""
+"""A worker without some of be-queue's extras."""
 
 from __future__ import annotations
 

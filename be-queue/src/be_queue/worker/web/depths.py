@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from be_queue.naming import dead_letter_name
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.redrive import Policy, name_of, url_beside
+from be_queue.transport.redrive_policy import Policy, name_of, url_beside
 from be_queue.transport.sqs_errors import code_of, is_denied, is_missing
 
 __all__ = ['Depth', 'DepthPoller']

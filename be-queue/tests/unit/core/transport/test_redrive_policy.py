@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from be_queue.transport.redrive import Policy, arn_beside, name_of, url_beside
+from be_queue.transport.redrive_policy import Policy, arn_beside, name_of, url_beside
 
 ARN = 'arn:aws-cn:sqs:cn-north-1:123456789012:err-prod-add.fifo'
 
