@@ -10,7 +10,7 @@ INSTALL     := $(BIN)/python -m pip install --disable-pip-version-check
 TEMPLATE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock upgrade clean
+.PHONY: help run test lint format docs lock upgrade clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ lint: $(READY)  ## Check style, types and YAML
 format: $(READY)  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(RUN_READY)  ## Write the tables of docs/settings.md and docs/metrics.md from the code
+	$(BIN)/python -m be_queue.worker.reference app.worker docs
 
 lock:  ## Resolve dependencies anew and export the requirements files (needs Poetry with its export plugin)
 	poetry lock

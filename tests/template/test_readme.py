@@ -17,10 +17,6 @@ from be_queue.testing.waiting import wait_until
 from tests.support.worker import ROOT
 
 README = (ROOT / 'README.md').read_text()
-SETTINGS = (ROOT / 'docs' / 'settings.md').read_text()
-METRICS = ''.join(
-    (ROOT / 'docs' / f'{page}.md').read_text() for page in ('metrics', 'observability')
-)
 #: Where each command of the README is run.
 RUN_BY = {
     'make run': 'test_a_fresh_copy_runs_with_two_commands',
@@ -53,27 +49,6 @@ def test_every_file_that_the_readme_names_exists() -> None:
         folder = folder or name
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
-
-
-def test_the_docs_have_every_setting_and_the_metrics_that_users_know() -> None:
-    # In a process of its own: metrics are registered when their module is imported.
-    program = (
-        'from app.config.configuration import Config\n'
-        'import be_queue.worker.metrics.metrics\n'
-        'from prometheus_client import REGISTRY\n'
-        'print(*(name.upper() for name in Config.model_fields))\n'
-        "print(*(m.name for m in REGISTRY.collect() if 'template' in m.name))\n"
-    )
-    shown = subprocess.run(
-        [sys.executable, '-c', program], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-    settings, metrics = (line.split() for line in shown.splitlines())
-    assert len(settings) > 10
-    for name in settings:
-        assert name in SETTINGS or name.rpartition('_')[2] in SETTINGS
-    assert len(metrics) > 10
-    for name in metrics:
-        assert name.replace('python_backend_worker_template', '{prefix}') in METRICS
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Your metrics, beside the worker's; give each a row in docs/metrics.md.
+"""Your metrics, beside the worker's; `make docs` lists them in docs/metrics.md.
 
     ORDERS = counter('orders_charged', 'Orders charged, by currency.', 'currency')
 

@@ -13,7 +13,7 @@ client's multiprocess mode. A metric counts in every process that imports its mo
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from billiard import current_process
 from celery import signals
@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram, values
 
 from be_queue.worker.settings import current
 
-__all__ = ['counter', 'gauge', 'histogram']
+__all__ = ['Definition', 'counter', 'definitions', 'gauge', 'histogram']
 
 _folder = current().prometheus_multiproc_dir
 _folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +45,19 @@ values.ValueClass = values.MultiProcessValue(lambda: _slot or os.getpid())
 _PREFIX = current().prefix
 
 
+class Definition(NamedTuple):
+    """A row of docs/metrics.md; the name is that in Prometheus, without METRICS_PREFIX."""
+
+    name: str
+    kind: str
+    labels: Sequence[str]
+    what: str
+
+
+#: Every metric that this process has defined.
+definitions: list[Definition] = []
+
+
 def counter(name: str, what: str, *labels: str) -> Counter:
     """Return a counter with METRICS_PREFIX in its name, which the client ends in ``_total``.
 
@@ -52,14 +65,17 @@ def counter(name: str, what: str, *labels: str) -> Counter:
         what: its help; short, since it is a part of each value's key.
         labels: the names of labels, whose values must be few.
     """
+    definitions.append(Definition(f'{name}_total', 'counter', labels, what))
     return Counter(f'{_PREFIX}_{name}', what, labels)
 
 
 def histogram(name: str, what: str, *labels: str, buckets: Sequence[float]) -> Histogram:
     """Return a histogram; ``buckets`` are upper bounds, in base units. See `counter`."""
+    definitions.append(Definition(name, 'histogram', labels, what))
     return Histogram(f'{_PREFIX}_{name}', what, labels, buckets=buckets)
 
 
 def gauge(name: str, what: str, *labels: str) -> Gauge:
     """Return a gauge with the last value that a living process has set. See `counter`."""
+    definitions.append(Definition(name, 'gauge', labels, what))
     return Gauge(f'{_PREFIX}_{name}', what, labels, multiprocess_mode='livemostrecent')

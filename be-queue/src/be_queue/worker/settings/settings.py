@@ -38,125 +38,156 @@ MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
 class Settings(VaultSettings):
     """A worker's settings, each from the environment variable of the same name in upper case.
 
-    Subclass it and add fields of your own. The file ``.env`` in `root` stands in for variables that
+    Subclass it and add fields of your own. The text below a field is its row in docs/settings.md
+    (``make docs``). The file ``.env`` in `root` stands in for variables that
     are not set. An empty variable counts as unset, except where empty has a meaning of its own.
     Raises `ConfigError`, through `current`, with one line per fault.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra='ignore', hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra='ignore', hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     #: The service's folder: relative paths, ``.env`` and local state are looked up here.
     root: ClassVar[Path] = Path.cwd()
+
     # The service
 
-    #: Part of every queue name: local, dev, stage, prod, ...
     env: types.EnvName = LOCAL_ENV
-    #: First part of queue names when ``env`` is local; by default the login name.
+    """`local`, `dev`, `stage`, `prod`, ...: part of every queue name."""
     username: str | None = None
-    #: In logs, traces and error reports.
+    """Local only: first part of queue names; by default the login name."""
     service_name: Annotated[str, Field(min_length=1)] = 'worker'
-    #: Version or commit of what runs, in metrics, logs, traces and error reports.
+    """The service's name in metrics, logs, traces and error reports."""
     release: str = 'unknown'
-    #: Where the web server listens; locally on loopback only.
+    """Version or commit of what runs, in metrics, logs, traces and error reports."""
     server_host: str = ''
-    #: 0 takes any free port.
+    """Where the web server listens; by default `0.0.0.0`, locally `127.0.0.1`."""
     server_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """The web server's port; 0 takes any free one."""
 
     # Queues
 
-    #: A URL, ``embedded`` (or ``embedded:PORT``) for a server of our own, or empty for AWS.
     sqs_endpoint_url: Annotated[types.SqsEndpoint | None, Field(repr=False)] = None
+    """A URL, `embedded` (or `embedded:PORT`) for a local server in memory, or empty for AWS; by
+    default `embedded` with `ENV=local`, else AWS."""
     aws_region: str = 'us-west-2'
-    #: Gets a copy of every task message; empty switches it off.
+    """The region of the queues; credentials come from boto3's usual chain."""
     platform_queue_name: str = PLATFORM_QUEUE
-    #: Short names of the queues that this worker consumes, separated by commas; by default those
-    #: of the mapping. Celery's own queue is always among them.
+    """Gets a copy of every message; empty switches it off."""
     consume_queues: types.Names = Field(default=None, validate_default=False)
-    #: Make missing queues, and fix redrive policies; else the start verifies them.
+    """Short names of the queues that this worker consumes, such as
+    `payments-charge,retry-demo`, so that one image makes one deployment per queue; by default
+    all of the mapping. Celery's own queue `celery` is always consumed."""
     sqs_create_queues: bool = True
-    #: Send tasks that the mapping does not have, to the queue of Celery's own tasks.
+    """Create missing queues and fix redrive policies; `false` verifies them and stops the start
+    with what differs."""
     allow_unmapped_tasks: bool = False
-    #: Seconds after which a chord fails whose header has not finished.
+    """`true` sends tasks that the mapping does not have to the queue of Celery's own tasks;
+    else sending them is an error."""
     chord_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 86_400
+    """Seconds after which a chord fails whose header has not finished, counted by Celery's
+    polls of once a second."""
 
     # Results: PostgreSQL, in whose place CELERY_RESULT_BACKEND may name any backend of Celery's
 
     result_db_user: str = 'cadasta'
+    """User of the PostgreSQL database for results."""
     result_db_pass: SecretStr = SecretStr('cadasta')
-    #: Locally, results are in a SQLite file until this is set.
+    """That user's password."""
     result_db_host: str | None = None
+    """The database's host; locally, results are in `var/results.sqlite` until this is set;
+    elsewhere it is `localhost`."""
     result_db_port: types.Port = 5432
+    """The database's port."""
     result_db_name: str = 'cadasta'
-    #: Seconds after which a result backend that does not answer is given up, to be tried again.
+    """The database's name."""
     result_backend_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
-    #: Seconds that a task goes on waiting for an unavailable result backend when the worker stops.
+    """Seconds after which a database or Redis that does not answer is tried again; producers
+    have their [own](../be-queue/README.md#settings) default."""
     result_backend_shutdown_timeout: Annotated[float, Field(ge=0, le=43_200)] = 5.0
-    #: Whether a message whose task runs already or has run is skipped: docs/settings.md.
+    """Seconds that tasks go on waiting for an unavailable result backend once the worker was
+    told to stop; then their messages go back to the queue."""
     idempotency_guard: bool = False
+    """`true` skips messages whose task is running already or has run: see
+    [Duplicates](delivery.md#duplicates)."""
 
     # Rate limits: be_queue/worker/ratelimit
 
-    #: ``host:port`` or URL of the service that keeps rate limits, and its domain for ours.
     ratelimit_host: types.RatelimitHost | None = None
+    """`host:port` or URL of the rate-limit service; unset, there is none."""
     ratelimit_domain: str | None = None
-    #: Where limits written in the mapping are kept for all workers together; else by each alone.
+    """This worker's domain at that service."""
     ratelimit_redis_url: Annotated[str | None, Field(repr=False)] = None
-    #: Seconds for a request to the service or to Redis.
+    """`redis://`, `rediss://` or `redis+unix://`: where limits written in the mapping are kept
+    for all workers together; unset, each worker limits itself alone."""
     ratelimit_timeout: Annotated[float, Field(ge=0.01, le=10)] = 0.1
-    #: While neither answers, queues have no limit (open) or are not polled (closed).
+    """Seconds for a request to the service or to Redis, at most 10."""
     ratelimit_failure_policy: Literal['open', 'closed'] = 'open'
+    """While neither answers, queues have no limit (`open`) or are not polled (`closed`)."""
 
     # Metrics: be_queue/worker/metrics, be_queue/worker/web
 
-    #: In front of every metric's name; by default the service's name with ``_``.
     metrics_prefix: types.MetricsPrefix | None = None
-    #: Where the processes keep their metrics; emptied at every start.
+    """The `{prefix}` of every metric; by default `SERVICE_NAME` with `_`."""
     prometheus_multiproc_dir: Path = Path('prometheus_multiproc_dir')
-    #: Seconds between two questions to SQS how many messages are in each queue; 0 for no metrics.
+    """Where the processes keep their metrics, emptied at each start; the lower-case name works
+    too."""
     queue_depth_interval: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """Seconds between two requests to SQS for the number of messages in each queue; `0` does
+    without these metrics."""
 
     # Logs: be_queue/worker/logs
 
-    #: The least that is logged.
     log_level: types.LogLevel = 'INFO'
-    #: Levels of single loggers and those below them: ``sqlalchemy.engine=INFO,kombu=DEBUG``.
+    """`DEBUG`, `INFO`, `WARNING`, `ERROR`, `CRITICAL`."""
     log_levels: types.LogLevels = Field(default_factory=dict, validate_default=False)
-    #: ``auto`` is ``console`` on a terminal or when ``env`` is local, else ``json``.
+    """Levels of single loggers and those below them, such as
+    `sqlalchemy.engine=INFO,kombu=DEBUG`."""
     log_format: types.LogFormat = 'auto'
+    """`json`, `console`, or `auto`: `console` on a terminal or when `ENV` is `local`, else
+    `json`."""
 
     # Errors: be_queue/worker/sentry
 
-    #: Where errors are reported to; unset, they are not.
     sentry_dsn: types.SentryDsn = SecretStr('')
-    #: Whether reports hold the arguments of tasks and the local variables of the code that failed.
+    """Where errors are reported to; unset, they are not."""
     sentry_send_arguments: bool = False
-    #: The part of the errors that is reported.
+    """Whether reports hold the arguments of tasks and the local variables of the code that
+    failed."""
     sentry_sample_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The part of the errors that is reported, above 0."""
 
     # Traces: be_queue/worker/tracing; off until an agent or an endpoint is set
 
-    #: Jaeger's client to an agent, or OpenTelemetry's to an OTLP endpoint.
     tracing_exporter: Literal['jaeger', 'otlp'] = 'jaeger'
-    #: The Jaeger agent that takes spans over UDP; without it Jaeger's exporter is off.
+    """`otlp` for new services, or `jaeger`, which is off without an agent."""
     jaeger_agent_host: types.Host | None = None
+    """The Jaeger agent that takes spans over UDP, with `jaeger`."""
     jaeger_agent_port: types.Port = 6831
-    #: Where OTLP over HTTP is taken, without the path ``/v1/traces``.
+    """The agent's port."""
     otel_exporter_otlp_endpoint: types.OtlpEndpoint | None = None
-    #: How traces that begin here are chosen, by either exporter.
+    """Base URL that takes OTLP over HTTP, without `/v1/traces`, such as
+    `http://localhost:4318`; needed with `otlp`."""
     jaeger_sampler_type: Literal['const', 'probabilistic', 'ratelimiting'] = 'const'
-    #: 0 or 1 for const, a share of 1 for probabilistic, traces per second and process else.
+    """Which traces that begin here are sampled, with either exporter: `const`, `probabilistic`
+    or `ratelimiting`."""
     jaeger_sampler_param: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """0 or 1 for `const`, a share of 1 for `probabilistic`, traces per second and process for
+    `ratelimiting`."""
 
     # Event logs: be_queue/worker/fluent
 
-    #: A server of Fluentd's forward protocol, which passes events on to Treasure Data.
     fluent_host: types.HostOrIPv4 | None = None
+    """A server of Fluentd's forward protocol, which passes event logs on to Treasure Data;
+    unset, there are none."""
     fluent_port: types.Port = 24224
-    #: The Treasure Data database of the tables.
+    """That server's port."""
     td_database: types.TdName | None = None
-    #: Room for events that wait for the server, in each process; beyond it, the oldest are dropped.
-    #: In bytes, of which each event counts 1,024.
+    """The Treasure Data database of event logs; needed with `FLUENT_HOST`."""
     fluent_buffer: Annotated[int, Field(ge=4096)] = 4 * 1024 * 1024
+    """Bytes, in each process, for event logs that wait for the server, of which each counts
+    1,024; beyond it, the oldest are dropped."""
 
     @model_validator(mode='before')
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, SecretStr, field_serializer, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from be_queue.redact import MASK
 
@@ -67,39 +67,50 @@ def names(text: str) -> frozenset[str]:
 class VaultSettings(BaseSettings):
     """How to log in to HashiCorp Vault, and which settings come from there."""
 
-    #: URL of Vault; off until it is set.
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
     vault_addr: str | None = None
+    """URL of Vault; off until it is set."""
     vault_namespace: str | None = None
-    #: The certificates by which Vault's is checked, a file or a folder; by default the system's.
+    """Vault's namespace."""
     vault_cacert: Path | None = None
-    #: Seconds for a request. The start takes three times as long at most, and one to log out.
+    """The certificates by which Vault's own is checked, a file or a folder; by default the
+    system's."""
     vault_timeout: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    """Seconds for a request; the start takes three times as long at most, and one to log out."""
 
-    #: How to log in; by default the one way of which a setting below is given.
     vault_auth_method: Literal['token', 'approle', 'kubernetes', 'aws'] | None = None
-    #: Where that way is mounted; by default at its name.
+    """`token`, `approle`, `kubernetes` or `aws`; by default the one of which a setting below is
+    given."""
     vault_auth_mount: MountPath | None = None
-    #: A token, or a file that another program, such as Vault's agent, keeps one in.
+    """Where the login is mounted; by default at its name."""
     vault_token: SecretStr | None = None
+    """Login by a token."""
     vault_token_file: Path | None = None
+    """Login by a token in a file that another program, such as Vault's agent, keeps."""
     vault_role_id: str | None = None
+    """Login by AppRole: the role."""
     vault_secret_id: SecretStr | None = None
+    """Login by AppRole: its secret."""
     vault_k8s_role: str | None = None
-    #: The service account's token.
+    """Login by Kubernetes: the role."""
     vault_k8s_token_file: Path = Path('/var/run/secrets/kubernetes.io/serviceaccount/token')
+    """Login by Kubernetes: the service account's token."""
     vault_aws_role: str | None = None
-    #: What Vault wants in the header X-Vault-AWS-IAM-Server-ID, if it does.
+    """Login by AWS IAM: the role."""
     vault_aws_server_id: str | None = None
-    #: The region whose STS Vault asks who we are; by default the global one.
+    """Login by AWS IAM: the header `X-Vault-AWS-IAM-Server-ID`, if Vault wants it."""
     vault_aws_sts_region: str | None = None
+    """Login by AWS IAM: the region of STS; by default the global one."""
 
-    #: Where the KV engine, version 2, is mounted.
     vault_kv_mount: MountPath = 'secret'
-    #: Settings and where they are: ``NAME=path#field,NAME=path#field``.
+    """Where the KV engine, version 2, is mounted."""
     vault_secrets: str = ''
-    #: The role of the database engine that logs in to the result database, and its mount.
+    """Settings that come from there: `NAME=path#field,NAME=path#field`."""
     vault_db_role: MountPath | None = None
+    """A role of the database engine, which then gives the login of the result database."""
     vault_db_mount: MountPath = 'database'
+    """Where the database engine is mounted."""
 
     @field_validator('vault_addr')
     @classmethod
