@@ -1,0 +1,306 @@
+"""The command ``be-queue``: looks at queues, dead letters and tasks, and acts on them.
+
+Exit codes: 0 done, 1 it could not be done or nothing was found, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from celery import Celery, states
+from celery.app.utils import find_app
+from celery.result import AsyncResult
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from be_queue import operations
+from be_queue.errors import BeQueueError
+from be_queue.operations import Depth
+from be_queue.redact import redact
+from be_queue.transport.sqs_errors import ERRORS
+
+__all__ = ['main']
+
+console = Console()
+
+
+class Commands(click.Group):
+    """Shows an expected failure in one line."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (BeQueueError, *ERRORS) as error:
+            raise click.ClickException(str(redact(f'{error}'))) from error
+
+
+@click.group(cls=Commands)
+@click.option(
+    '-A',
+    '--app',
+    'path',
+    envvar='BE_QUEUE_APP',
+    default='app.celery_app',
+    show_default=True,
+    help='The module of the Celery app, as for `celery -A`.',
+)
+@click.version_option(package_name='be-queue')
+@click.pass_context
+def main(context: click.Context, path: str) -> None:
+    """Look at the queues, dead letters and tasks of a Celery app on SQS, and act on them.
+
+    QUEUE is a queue's name on SQS, or its end after a dash. Exit codes: 0 done, 1 it could not be
+    done or nothing was found, 2 wrong usage.
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        context.obj = find_app(path)
+    except (ImportError, AttributeError) as error:
+        raise click.UsageError(f'-A {path}: {error}; name the module of your Celery app') from error
+
+
+as_json = click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
+queue_argument = click.argument('queue')
+yes_option = click.option('--yes', is_flag=True, help='Do not ask.')
+
+
+@main.command()
+@as_json
+@click.pass_obj
+def status(app: Celery, as_json: bool) -> None:
+    """Show how many messages each queue has."""
+    depths = _depths(app)
+    if as_json:
+        _print_json([_fields(name, depth) for name, depth in depths.items()])
+    else:
+        console.print(_status_table(depths))
+
+
+@main.command()
+@click.option('--interval', default=2.0, show_default=True, help='Seconds between two looks.')
+@click.pass_obj
+def watch(app: Celery, interval: float) -> None:
+    """Show the status again and again, until Ctrl-C."""
+    with Live(_status_table(_depths(app)), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(interval)
+            live.update(_status_table(_depths(app)), refresh=True)
+
+
+@main.command()
+@queue_argument
+@click.option('-n', '--count', default=20, show_default=True, help='Dead letters at most.')
+@as_json
+@click.pass_obj
+def peek(app: Celery, queue: str, count: int, as_json: bool) -> None:
+    """Show the dead letters of a queue, which stay where they are."""
+    letters = operations.find_queue(app, queue).dead_letters(count)
+    if as_json:
+        _print_json([redact(asdict(letter)) for letter in letters])
+        return
+    table = _table('sent', 'message', 'task', 'task id', 'arguments', 'receives', 'reason')
+    for letter in letters:
+        _add_row(
+            table,
+            f'{letter.sent_at:%Y-%m-%d %H:%M:%S}',
+            letter.message_id,
+            letter.task,
+            letter.task_id,
+            redact(letter.args),
+            letter.receives,
+            letter.reason or 'received too often',
+        )
+    console.print(table)
+
+
+@main.command()
+@queue_argument
+@click.argument('ids', nargs=-1)
+@as_json
+@click.pass_obj
+def redrive(app: Celery, queue: str, ids: Sequence[str], as_json: bool) -> None:
+    """Move dead letters back to their queue: all, or those with these ids of messages or tasks.
+
+    Nothing is lost when it is interrupted; run it again for the others.
+    """
+    found, moved = operations.find_queue(app, queue), 0
+    with console.status(f'redriving {found.name}') as progress:
+        for moved in found.redrive(ids):
+            progress.update(f'redriving {found.name}: {moved:,} moved')
+    _done(as_json, 'redriven', found.name, moved, ids)
+
+
+@main.command()
+@queue_argument
+@click.argument('ids', nargs=-1, required=True)
+@yes_option
+@as_json
+@click.pass_obj
+def delete(app: Celery, queue: str, ids: Sequence[str], yes: bool, as_json: bool) -> None:
+    """Delete dead letters of a queue by the ids of messages or tasks."""
+    found = operations.find_queue(app, queue)
+    _confirm(yes, f'Delete up to {len(ids)} dead letters of {found.name}?')
+    _done(as_json, 'deleted', found.name, found.delete(ids), ids)
+
+
+@main.command()
+@queue_argument
+@click.option('--dead-letters', is_flag=True, help='Purge its dead-letter queue instead.')
+@yes_option
+@as_json
+@click.pass_obj
+def purge(app: Celery, queue: str, dead_letters: bool, yes: bool, as_json: bool) -> None:
+    """Delete all messages of a queue. SQS takes up to 60 seconds for it."""
+    found = operations.find_queue(app, queue)
+    depth = found.depth()
+    count = (depth.dead_letters if dead_letters else depth.visible) if depth else None
+    what = f'the dead-letter queue of {found.name}' if dead_letters else found.name
+    _confirm(yes, f'Delete about {count or 0:,} messages of {what}?')
+    found.purge_dead_letters() if dead_letters else found.purge()
+    _done(as_json, 'purged', found.name, count or 0)
+
+
+@main.command()
+@click.argument('task')
+@click.option('--args', 'args', default='[]', help='Positional arguments, a list in JSON.')
+@click.option('--kwargs', 'kwargs', default='{}', help='Keyword arguments, an object in JSON.')
+@as_json
+@click.pass_obj
+def send(app: Celery, task: str, args: str, kwargs: str, as_json: bool) -> None:
+    """Send a task, and print its id."""
+    _print_sent(
+        as_json, app.send_task(task, _json('--args', args, list), _json('--kwargs', kwargs, dict))
+    )
+
+
+@main.command()
+@click.argument('task_id')
+@as_json
+@click.pass_obj
+def task(app: Celery, task_id: str, as_json: bool) -> None:
+    """Show a task by its id: state, arguments, result or traceback."""
+    found = _result(app, task_id)
+    fields = redact(
+        {
+            'id': task_id,
+            'task': found.name,
+            'state': found.state,
+            'queue': found.queue,
+            'args': found.args,
+            'kwargs': found.kwargs,
+            'attempt': (found.retries or 0) + 1,
+            'ended': found.date_done and str(found.date_done),
+            'result': _shown(found.result),
+            'traceback': found.traceback,
+        }
+    )
+    if as_json:
+        _print_json(fields)
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in fields.items():
+        if value is not None:
+            _add_row(table, name, value)
+    console.print(table)
+
+
+@main.command()
+@click.argument('task_id')
+@as_json
+@click.pass_obj
+def retry(app: Celery, task_id: str, as_json: bool) -> None:
+    """Send a task that failed once more, with a new id, and print that."""
+    found = _result(app, task_id)
+    if found.state not in states.EXCEPTION_STATES or found.state == states.RETRY:
+        raise click.ClickException(f'task {task_id} has not failed: its state is {found.state}')
+    if found.name is None:
+        raise click.ClickException(
+            f'task {task_id}: its name and arguments were not stored: set result_extended'
+        )
+    sent = app.send_task(found.name, found.args, found.kwargs, parent_id=task_id)
+    _print_sent(as_json, sent)
+
+
+def _depths(app: Celery) -> dict[str, Depth | None]:
+    return {queue.name: queue.depth() for queue in operations.queues(app)}
+
+
+def _fields(name: str, depth: Depth | None) -> dict[str, Any]:
+    return asdict(depth) if depth else {'queue': name, 'missing': True}
+
+
+def _status_table(depths: dict[str, Depth | None]) -> Table:
+    table = _table('queue', 'visible', 'in flight', 'delayed', 'dead letters')
+    for name, depth in depths.items():
+        if depth is None:
+            _add_row(table, name, 'does not exist')
+        else:
+            dead = 'no queue' if depth.dead_letters is None else depth.dead_letters
+            _add_row(table, name, depth.visible, depth.in_flight, depth.delayed, dead)
+    return table
+
+
+def _result(app: Celery, task_id: str) -> AsyncResult[Any]:
+    found = AsyncResult(task_id, app=app)
+    if found.state == states.PENDING:
+        raise click.ClickException(
+            f'task {task_id} has no result: it waits, its result has expired, or there is none'
+        )
+    return found
+
+
+def _shown(result: Any) -> Any:
+    return f'{type(result).__name__}: {result}' if isinstance(result, Exception) else result
+
+
+def _json(option: str, text: str, kind: type) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f'{option} {text}: must be JSON: {error}') from error
+    if not isinstance(value, kind):
+        raise click.UsageError(f'{option} {text}: must be a {kind.__name__} in JSON')
+    return value
+
+
+def _confirm(yes: bool, question: str) -> None:
+    if not yes:
+        click.confirm(question, abort=True)
+
+
+def _print_sent(as_json: bool, sent: AsyncResult[Any]) -> None:
+    _print_json({'id': sent.id}) if as_json else click.echo(sent.id)
+
+
+def _done(as_json: bool, done: str, queue: str, count: int, ids: Sequence[str] = ()) -> None:
+    if as_json:
+        _print_json({'queue': queue, done: count})
+    else:
+        click.echo(f'{done}: queue={queue} messages={count}')
+    if ids and not count:
+        raise click.ClickException(f'no dead letter of {queue} has one of these ids')
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, default=str))
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, header_style='bold')
+
+
+def _add_row(table: Table, *cells: Any) -> None:
+    table.add_row(*(Text(_printable(str(cell))) for cell in cells))
+
+
+def _printable(text: str) -> str:
+    return ''.join(c if c.isprintable() or c == '\n' else '?' for c in text)
