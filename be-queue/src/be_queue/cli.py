@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from be_queue import operations
+from be_queue.doctor import examine
 from be_queue.errors import BeQueueError
 from be_queue.operations import Depth
 from be_queue.redact import redact
@@ -228,6 +229,23 @@ def retry(app: Celery, task_id: str, as_json: bool) -> None:
         )
     sent = app.send_task(found.name, found.args, found.kwargs, parent_id=task_id)
     _print_sent(as_json, sent)
+
+
+@main.command()
+@as_json
+@click.pass_obj
+def doctor(app: Celery, as_json: bool) -> None:
+    """Check SQS, the queues, the clock and the result backend; exit with 1 when one has a fault."""
+    findings = []
+    for finding in examine(app):
+        findings.append(finding)
+        if not as_json:
+            colour = 'red' if finding.fault else 'green'
+            click.secho(f'{finding.check}: {_printable(finding.fault) or "ok"}', fg=colour)
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    if any(finding.fault for finding in findings):
+        raise SystemExit(1)
 
 
 def _depths(app: Celery) -> dict[str, Depth | None]:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
+import kombu
 from botocore.exceptions import ClientError
 from celery import Celery
 
@@ -103,8 +105,10 @@ def queues(app: Celery) -> list[ManagedQueue]:
     given = app.conf.broker_transport_options.get('client-config') or {}
     options = {'create_queues': False, 'client-config': given | CLIENT_CONFIG}
     channel = app.connection_for_read(transport=transport, transport_options=options).channel()
-    names = sorted(channel.canonical_queue_name(name) for name in app.amqp.queues)
-    return [ManagedQueue(channel, name) for name in names]
+    return sorted(
+        (ManagedQueue(channel, queue) for queue in app.amqp.queues.values()),
+        key=lambda queue: queue.name,
+    )
 
 
 def find_queue(app: Celery, name: str) -> ManagedQueue:
@@ -128,11 +132,15 @@ class ManagedQueue:
 
     Arguments:
         channel: a `be_queue.transport.Channel`.
-        name: the queue's name on SQS.
+        queue: the queue as the app declares it.
     """
 
-    def __init__(self, channel: Any, name: str) -> None:
-        self.name = name
+    def __init__(self, channel: Any, queue: kombu.Queue) -> None:
+        #: Its name on SQS.
+        self.name: str = channel.canonical_queue_name(queue.name)
+        #: Whether it gets copies of messages, for the monitor.
+        self.gets_copies = queue.name in channel.copies_to
+        self._queue = queue
         self._channel = channel
 
     def depth(self) -> Depth | None:
@@ -148,6 +156,22 @@ class ManagedQueue:
             int(found[DELAYED]),
             None if dead is None else int(dead[VISIBLE]),
         )
+
+    def differences(self) -> list[str]:
+        """Return a line, with the fix, for each thing that is not on SQS as the app expects it.
+
+        What a queue that the app only sends to must be is for its worker to say.
+        """
+        if not getattr(self._queue, 'consumed', True) and not self.gets_copies:
+            return []
+        lines: list[str] = self._channel.differences(self._queue.name)
+        return lines
+
+    def clock_skew(self) -> float:
+        """Return the seconds by which this machine's clock is ahead of SQS'."""
+        answer = self._client.list_queues(MaxResults=1)
+        date = answer['ResponseMetadata']['HTTPHeaders']['date']
+        return time.time() - parsedate_to_datetime(date).timestamp()
 
     def dead_letters(self, count: int) -> list[DeadLetter]:
         """Return up to ``count`` dead letters; they stay where they are.

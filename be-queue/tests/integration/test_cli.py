@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from be_queue.testing.waiting import wait_until
 from be_queue.transport.dead_letters import REASON
 from tests.integration.scene import Scene
 from tests.support import faulty
-from tests.support.faulty import faulty_sqs
+from tests.support.faulty import Handler, faulty_sqs
 
 Run = Callable[..., Result]
 
@@ -222,3 +223,64 @@ def test_errors_are_one_line(scene: Scene, app: Celery, run: Run) -> None:
     assert "No module named 'nowhere'; name the module of your Celery app" in nowhere.output
     app.conf.broker_read_url = 'sqs://test:test@127.0.0.1:9'
     assert 'Could not connect to the endpoint' in run('status', exit_code=1).output
+
+
+def test_the_doctor_finds_nothing_wrong(run: Run) -> None:
+    findings = json.loads(run('doctor', '--json').output)
+    assert [finding['fault'] for finding in findings] == [''] * 5
+
+
+def test_the_doctor_names_each_fault_and_its_fix(scene: Scene, app: Celery, run: Run) -> None:
+    app.conf.result_backend = 'db+sqlite:////nowhere/results.sqlite'
+    app.send_task('work')
+    send_dead_letters(scene, 2)
+    scene.client.set_queue_attributes(
+        QueueUrl=scene.url(scene.work),
+        Attributes={'RedrivePolicy': scene.policy(f'err-{scene.work}', 9)},
+    )
+    scene.client.delete_queue(QueueUrl=scene.url(scene.celery))
+    shown = run('doctor', exit_code=1).output
+    assert 'SQS: ok' in shown
+    assert f'{scene.work}: 2 dead letters: be-queue peek {scene.work} shows why' in shown
+    assert f'{scene.work}: 1 messages wait and none is in flight: start a worker' in shown
+    assert f'{scene.platform}: 1 messages wait and none is in flight: start the monitor' in shown
+    assert 'maxReceiveCount 9' in shown
+    assert f'queue {scene.celery!r} does not exist on SQS' in shown
+    assert 'result backend: OperationalError' in shown
+
+
+def test_the_doctor_says_how_far_the_clock_is_off(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = time.time() - 120
+    monkeypatch.setattr('be_queue.operations.time.time', lambda: behind)
+    assert re.search(
+        r'clock: this machine is 1[12]\d s behind SQS', run('doctor', exit_code=1).output
+    )
+
+
+def test_the_doctor_goes_on_when_sqs_is_unavailable(app: Celery, run: Run) -> None:
+    app.conf.broker_read_url = 'sqs://test:test@127.0.0.1:9'
+    shown = run('doctor', exit_code=1).output
+    assert re.search('SQS: EndpointConnectionError: .*: check SQS_ENDPOINT_URL', shown)
+    assert 'result backend: ok' in shown
+
+
+def test_sqs_moves_the_messages_where_it_can(scene: Scene, app: Celery, run: Run) -> None:
+    """As AWS answers; the servers for tests cannot do it."""
+    looks = iter([('RUNNING', 4), ('COMPLETED', 7)])
+
+    def start(handler: Handler) -> None:
+        assert json.loads(handler.body)['DestinationArn'].endswith(f':{scene.work}')
+        handler.answer(200, b'{"TaskHandle": "x"}')
+
+    def look(handler: Handler) -> None:
+        status, moved = next(looks)
+        task = {'Status': status, 'ApproximateNumberOfMessagesMoved': moved}
+        handler.answer(200, json.dumps({'Results': [task]}).encode())
+
+    with faulty_sqs(scene.sqs.port) as proxy:
+        app.conf.broker_read_url = broker_url(proxy.url)
+        proxy.fail('StartMessageMoveTask', start)
+        proxy.fail('ListMessageMoveTasks', look)
+        assert 'messages=7' in run('redrive', 'work').output
