@@ -17,21 +17,24 @@ import click
 from celery import Celery, states
 from celery.app.utils import find_app
 from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from be_queue import operations
 from be_queue.doctor import examine
 from be_queue.errors import BeQueueError
 from be_queue.operations import Depth
+from be_queue.outage import CHECK_RESULT_DB, brief
 from be_queue.redact import redact
 from be_queue.transport.sqs_errors import ERRORS
 
 __all__ = ['main']
 
-console = Console()
+# A pipe has no width to fit.
+console = Console(width=None if sys.stdout.isatty() else 1000)
 
 
 class Commands(click.Group):
@@ -40,7 +43,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (BeQueueError, *ERRORS) as error:
+        except (BeQueueError, OperationalError, *ERRORS) as error:
             raise click.ClickException(str(redact(f'{error}'))) from error
 
 
@@ -64,9 +67,11 @@ def main(context: click.Context, path: str) -> None:
     """
     sys.path.insert(0, str(Path.cwd()))
     try:
-        context.obj = find_app(path)
+        app = context.obj = find_app(path)
     except (ImportError, AttributeError) as error:
         raise click.UsageError(f'-A {path}: {error}; name the module of your Celery app') from error
+    # A worker's own transport counts in its metrics.
+    app.conf.broker_transport = 'be_queue.transport:Transport'
 
 
 as_json = click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
@@ -207,11 +212,9 @@ def task(app: Celery, task_id: str, as_json: bool) -> None:
     if as_json:
         _print_json(fields)
         return
-    table = Table.grid(padding=(0, 2))
     for name, value in fields.items():
         if value is not None:
-            _add_row(table, name, value)
-    console.print(table)
+            click.echo(_printable(f'{name + ":":10} {value}'))
 
 
 @main.command()
@@ -269,7 +272,14 @@ def _status_table(depths: dict[str, Depth | None]) -> Table:
 
 def _result(app: Celery, task_id: str) -> AsyncResult[Any]:
     found = AsyncResult(task_id, app=app)
-    if found.state == states.PENDING:
+    app.backend.always_retry = False
+    try:
+        state = found.state
+    except BeQueueError:
+        raise
+    except Exception as error:  # each backend has exceptions of its own
+        raise click.ClickException(f'{brief(error)}: check {CHECK_RESULT_DB}') from error
+    if state == states.PENDING:
         raise click.ClickException(
             f'task {task_id} has no result: it waits, its result has expired, or there is none'
         )
@@ -313,7 +323,7 @@ def _print_json(value: Any) -> None:
 
 
 def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, header_style='bold')
+    return Table(*(Column(name, overflow='fold') for name in columns), box=None)
 
 
 def _add_row(table: Table, *cells: Any) -> None:

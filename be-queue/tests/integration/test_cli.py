@@ -111,7 +111,7 @@ def test_peek_shows_dead_letters_and_leaves_them(scene: Scene, run: Run) -> None
     assert sorted(letter['task_id'] for letter in letters) == sorted(ids)
     assert letters[0]['args'] == '(1,) {}'
     assert scene.sqs.visible(f'err-{scene.work}') == 12
-    shown = run('peek', scene.work, '-n', '1', env={'COLUMNS': '200'}).output
+    shown = run('peek', scene.work, '-n', '1').output
     assert 'unknown task: [red]' in shown
     assert '\x1b[31m' not in shown
 
@@ -223,6 +223,14 @@ def test_errors_are_one_line(scene: Scene, app: Celery, run: Run) -> None:
     assert "No module named 'nowhere'; name the module of your Celery app" in nowhere.output
     app.conf.broker_read_url = 'sqs://test:test@127.0.0.1:9'
     assert 'Could not connect to the endpoint' in run('status', exit_code=1).output
+
+
+def test_errors_of_sending_and_of_the_result_backend_are_one_line(app: Celery, run: Run) -> None:
+    app.conf.broker_write_url = 'sqs://test:test@127.0.0.1:9'
+    app.conf.result_backend = 'db+sqlite:////nowhere/results.sqlite'
+    assert 'Could not connect to the endpoint' in run('send', 'work', exit_code=1).output
+    shown = run('task', '1', exit_code=1).output
+    assert re.fullmatch('Error: OperationalError: .*: check RESULT_DB_HOST.*\n', shown)
 
 
 def test_the_doctor_finds_nothing_wrong(run: Run) -> None:
