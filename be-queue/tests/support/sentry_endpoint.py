@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import json
 from contextlib import AbstractContextManager
 from typing import Any
+
+from sentry_sdk.envelope import Envelope
 
 from be_queue.testing.waiting import wait_until
 from tests.support import faulty
@@ -39,8 +40,12 @@ class SentryEndpoint(FaultyService):
     @property
     def events(self) -> list[dict[str, Any]]:
         """Every report of an error, as Sentry would take it."""
-        items = [item for envelope in list(self.envelopes) for item in parsed(envelope)]
-        return [json.loads(payload) for header, payload in items if header['type'] == 'event']
+        return [
+            item.payload.json
+            for envelope in list(self.envelopes)
+            for item in Envelope.deserialize(envelope).items
+            if item.type == 'event'
+        ]
 
     def of(self, **tags: str) -> list[dict[str, Any]]:
         """Return the reports that have these tags."""
@@ -50,24 +55,6 @@ class SentryEndpoint(FaultyService):
         """Wait until there are so many reports with these tags; return them."""
         wait_until(lambda: len(self.of(**tags)) >= count, f'{count} reports with {tags}')
         return self.of(**tags)
-
-
-def parsed(envelope: bytes) -> list[tuple[dict[str, Any], bytes]]:
-    """Return header and payload of each part.
-
-    See https://develop.sentry.dev/sdk/data-model/envelopes/.
-    """
-    header, _, rest = envelope.partition(b'\n')
-    json.loads(header)
-    items = []
-    while rest.strip(b'\n'):
-        line, _, rest = rest.partition(b'\n')
-        fields = json.loads(line)
-        length = fields.get('length', rest.find(b'\n'))
-        items.append((fields, rest[:length]))
-        assert len(rest) >= length
-        rest = rest[length:].removeprefix(b'\n')
-    return items
 
 
 class Handler(faulty.Handler):
