@@ -52,7 +52,7 @@ PRIVATE: dict[Any, str] = {
     Celery: '_pool',
     CurlClient: '_closed _set_timeout _timeout_check',
     DatabaseBackend: '_store_result _update_result',
-    FluentSender: '_close _send _send_data',
+    FluentSender: '_close _send_data',
     HttpTransport: '_get_pool_options',
     Hub: '_ready',
     RequestSigner: '_credentials',
