@@ -13,12 +13,7 @@ from be_queue.worker.redaction import MAX_LATER, MIN_LENGTH, add, keep, learn, r
 
 FORMS = (str, repr, json.dumps, quote, quote_plus, partial(quote, safe=''))
 PASSWORD = 'p@ss/w\u00f6rd"\\ \n%'
-
-
-@pytest.fixture(autouse=True)
-def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
-        monkeypatch.setattr(redaction, name, empty)
+pytestmark = pytest.mark.usefixtures('no_secrets')
 
 
 @pytest.mark.parametrize('text', ['{}', 'before {} after', "password='{}'", '{}{}'])

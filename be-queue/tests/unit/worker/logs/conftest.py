@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,16 +13,9 @@ from celery import Celery, Task
 from celery._state import _task_stack
 
 from app.tasks.base_task import FixedDelayTask
-from be_queue.worker import redaction
 from be_queue.worker.logs.context import ContextFilter
 
 Record = Callable[..., logging.LogRecord]
-
-
-@pytest.fixture(autouse=True)
-def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
-        monkeypatch.setattr(redaction, name, empty)
 
 
 @pytest.fixture
@@ -40,16 +32,6 @@ def record() -> Record:
         return made
 
     return make
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, Callable[[], str]]]:
-    """A descriptor to write to, and a function that reads what is there."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    yield writer, lambda: os.read(reader, 1 << 20).decode()
-    os.close(reader)
-    os.close(writer)
 
 
 @pytest.fixture(scope='session')

@@ -14,6 +14,7 @@ from be_queue.worker import redaction
 from be_queue.worker.logs.formatters import ConsoleFormatter, JsonFormatter
 from tests.unit.core.passwords import PASSWORDS, assert_hidden
 
+pytestmark = pytest.mark.usefixtures('no_secrets')
 IDENTITY = {'service': 'payments', 'env': 'prod', 'release': '1.2.3'}
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
