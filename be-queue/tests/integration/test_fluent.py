@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -180,11 +181,8 @@ def test_events_that_wait_are_sent_at_the_end_from_all_threads(
         for n in range(200):
             events.sender.emit('events', {'name': name, 'n': n})
 
-    threads = [threading.Thread(target=log, args=(name,)) for name in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(log, range(8)))
     assert events.sender.close(timeout=60) == 0
     assert events.counts == {'sent': 1600}
     server.wait_received(1600)

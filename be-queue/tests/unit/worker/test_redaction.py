@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from urllib.parse import quote, quote_plus
 
@@ -99,11 +99,8 @@ def test_secrets_that_threads_add_at_once_are_all_known() -> None:
         for number in range(20):
             add(f'{name}-secret-{number:02}')
 
-    threads = [threading.Thread(target=add_many, args=(name,)) for name in 'abcd']
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add_many, 'abcd'))
     for name in 'abcd':
         for number in range(20):
             assert redacted(f'<{name}-secret-{number:02}>') == '<***>'
