@@ -32,7 +32,7 @@ def without_passwords(value: Any) -> Any:
     """Mask the passwords in a text's URLs and their queries; return other values as they are."""
     if not isinstance(value, str):
         return value
-    # Everything up to the last '@', and with it the hosts of all URLs but the last: SQLAlchemy takes
+    # Everything up to the last '@', with the hosts of all URLs but the last: SQLAlchemy takes
     # passwords with '/', '?', '#', ':' or blanks as they are.
     head, at, tail = value.rpartition('@')
     return _without_query_secrets(_URL_PASSWORD.sub(rf'\1{MASK}', head) + at + tail)

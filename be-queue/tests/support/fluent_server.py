@@ -16,7 +16,7 @@ import msgpack
 from be_queue.testing.ports import close_listener
 from be_queue.testing.waiting import wait_until
 
-__all__ = ['FluentServer', 'never_reads', 'receives', 'rubbish', 'running_fluent']
+__all__ = ['FluentServer', 'receives', 'rubbish', 'running_fluent']
 
 #: The protocol's extension type for a time: seconds and nanoseconds, 32 bits each.
 EVENT_TIME = 0
@@ -40,11 +40,6 @@ def receives(server: FluentServer, connection: socket.socket) -> None:
         server.events += [Event(*event) for event in unpacker]
 
 
-def never_reads(server: FluentServer, connection: socket.socket) -> None:
-    """Keep the connection and take nothing."""
-    server.ended.wait()
-
-
 def rubbish(server: FluentServer, connection: socket.socket) -> None:
     """Talk where the protocol has nothing to say, and take events all the same."""
     connection.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n' * 1000)
@@ -54,14 +49,14 @@ def rubbish(server: FluentServer, connection: socket.socket) -> None:
 class FluentServer:
     """Listens on 127.0.0.1; `stop` and `start` keep the port."""
 
-    def __init__(self, behaviour: Callable[[FluentServer, socket.socket], None]) -> None:
-        self.behaviour = behaviour
+    def __init__(self) -> None:
+        #: What it does with each connection.
+        self.behaviour: Callable[[FluentServer, socket.socket], None] = receives
         self.port = 0
         self.events: list[Event] = []
         #: Connections that were ever made.
         self.connections = 0
-        #: Set while it is stopped.
-        self.ended = threading.Event()
+        self._is_stopped = False
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self.start()
@@ -76,16 +71,16 @@ class FluentServer:
         }
 
     def start(self) -> None:
-        self.ended.clear()
+        self._is_stopped = False
         self._listener = socket.create_server(('127.0.0.1', self.port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def stop(self) -> None:
         """Refuse new connections and reset the open ones, as a server that is killed."""
-        if not self.ended.is_set():
+        if not self._is_stopped:
             close_listener(self._listener)
-        self.ended.set()
+        self._is_stopped = True
         self.hang_up(resets=True)
 
     def hang_up(self, resets: bool = False) -> None:
@@ -124,11 +119,9 @@ class FluentServer:
 
 
 @contextmanager
-def running_fluent(
-    behaviour: Callable[[FluentServer, socket.socket], None] = receives,
-) -> Iterator[FluentServer]:
+def running_fluent() -> Iterator[FluentServer]:
     """Run a receiver until the end of the block."""
-    server = FluentServer(behaviour)
+    server = FluentServer()
     try:
         yield server
     finally:

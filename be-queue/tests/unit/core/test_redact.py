@@ -115,6 +115,7 @@ MANY = 300_000
         '&a' * MANY + 'pass=',
         '=' * MANY + '?pass=x',
         'access_' * MANY + '?=',
+        '?' + 'pass' * MANY + '&=',
     ],
     ids=lambda text: f'{text[:12]}...{text[-8:]}',
 )
