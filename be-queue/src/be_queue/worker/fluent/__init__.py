@@ -7,7 +7,6 @@ event.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -85,11 +84,10 @@ class EventLog:
 
     def _reset(self) -> None:
         """Begin without a sender: in a fork its thread is not there, its locks may be held."""
-        before, self._sender = self._sender, None
+        if self._sender is not None and self._sender.socket is not None:
+            self._sender.socket.close()
+        self._sender = None
         self._lock = threading.Lock()
-        if before is not None and before.socket is not None:
-            with contextlib.suppress(OSError):
-                before.socket.close()
 
 
 def _check(table: str, fields: Mapping[str, Any]) -> None:
