@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -83,23 +82,6 @@ def test_the_format_is_the_one_that_its_reader_expects(
     assert 'hello' in text
     assert (text[0] == '{') == (form == 'json')
     assert ('\x1b[' in text) == (form == 'coloured')
-
-
-def test_lines_of_libraries_join_in_once(configured, stderr) -> None:
-    read = stderr()
-    logging.getLogger().addHandler(logging.StreamHandler())
-    before = sys.stdout, sys.stderr
-    for _ in range(2):
-        logs.setup(configured(), 'server')
-    assert (sys.stdout, sys.stderr) == before  # prints for a person stay as they are
-    logging.getLogger('urllib3.connectionpool').warning('from a library')
-    with warnings.catch_warnings():
-        warnings.simplefilter('always')
-        warnings.warn('from Python', stacklevel=1)
-    first, second, *_ = read().splitlines()
-    assert first.endswith('WARNING server urllib3.connectionpool: from a library')
-    assert 'WARNING server py.warnings: ' in second
-    assert second.endswith('UserWarning: from Python')
 
 
 def test_levels_come_from_the_settings(configured, stderr) -> None:
@@ -215,23 +197,14 @@ def test_a_fault_at_the_start_is_json_but_for_a_person(stderr, monkeypatch, caps
     assert {(line['level'], line['process']) for line in said} == {('CRITICAL', 'server')}
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, Read]]:
-    """A descriptor to write to, and a function that reads what is there."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    yield writer, lambda: os.read(reader, 65536).decode()
-    os.close(reader)
-    os.close(writer)
-
-
 @pytest.fixture(params=[JsonFormatter('s', 'e', 'r'), ConsoleFormatter(False)])
-def log(request, pipe):
-    """Return a logger that writes to the pipe."""
+def log(request, stderr):
+    """Return a logger, and a function that reads its lines."""
+    read = stderr()
     logger = logging.Logger('a')
-    logger.addHandler(LineHandler(pipe[0]))
+    logger.addHandler(LineHandler(configure.STDERR))
     logger.handlers[0].setFormatter(request.param)
-    return logger
+    return logger, read
 
 
 class Secretive:
@@ -240,26 +213,27 @@ class Secretive:
 
 
 @pytest.mark.parametrize('args', [('%d', 'horse'), ('%s', Secretive()), (Secretive(),)])
-def test_a_line_that_cannot_be_shown_leaves_another_without_its_arguments(
-    log, pipe, capfd, args
-) -> None:
-    log.info(*args)
-    line = pipe[1]()
+def test_a_line_that_cannot_be_shown_leaves_another_without_its_arguments(log, capfd, args) -> None:
+    logger, read = log
+    logger.info(*args)
+    line = read()
     assert f'a line of {__file__}:' in line
     assert ' cannot be logged: ' in line
     assert 'horse' not in line
     assert capfd.readouterr() == ('', '')
 
 
-def test_a_line_that_the_soft_time_limit_strikes_is_whole(log, pipe) -> None:
+def test_a_line_that_the_soft_time_limit_strikes_is_whole(log) -> None:
+    logger, read = log
     with applying(), pytest.raises(SoftTimeLimitExceeded):
-        log.info('it is %s', Striking(), extra={'field': Striking()})
-    assert 'it is struck' in pipe[1]()
+        logger.info('it is %s', Striking(), extra={'field': Striking()})
+    assert 'it is struck' in read()
 
 
-def test_a_line_takes_any_text_and_a_pipe_without_a_reader_is_no_error(pipe, capfd) -> None:
-    LineHandler(pipe[0]).handle(logging.makeLogRecord({'msg': '\u00e4\udc80'}))
-    assert pipe[1]() == '\u00e4\\udc80\n'
+def test_a_line_takes_any_text_and_a_pipe_without_a_reader_is_no_error(stderr, capfd) -> None:
+    read = stderr()
+    LineHandler(configure.STDERR).handle(logging.makeLogRecord({'msg': '\u00e4\udc80'}))
+    assert read() == '\u00e4\\udc80\n'
     reader, writer = os.pipe()
     os.close(reader)
     LineHandler(writer).handle(logging.makeLogRecord({'msg': 'x'}))

@@ -36,11 +36,7 @@ def as_json(record):
 @pytest.fixture
 def for_a_person(record):
     """Return a function that returns a line for a person."""
-
-    def show(*args, colours: bool = False, **others) -> str:
-        return ConsoleFormatter(colours).format(record(*args, **others))
-
-    return show
+    return lambda *args, **others: ConsoleFormatter(False).format(record(*args, **others))
 
 
 class Rude:
@@ -103,9 +99,9 @@ def test_a_text_or_field_that_is_very_long_loses_its_middle(as_json, value) -> N
     assert (line['message'][:3], line['message'][-3:]) == ('aaa', 'bbb')
 
 
-def test_a_line_for_a_person_reads_from_left_to_right(for_a_person) -> None:
-    given = {'name': 'app.server', 'count': 2, 'action': 'x', 'text': 'two words'}
-    plain, coloured = (for_a_person('ready: %d', 1, colours=c, **given) for c in (False, True))
+def test_a_line_for_a_person_reads_from_left_to_right(record) -> None:
+    made = record('ready: %d', 1, name='app.server', count=2, action='x', text='two words')
+    plain, coloured = (ConsoleFormatter(colours).format(made) for colours in (False, True))
     assert re.fullmatch(
         r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO    worker app\.server: ready: 1 '
         r'count=2 text="two words"',
