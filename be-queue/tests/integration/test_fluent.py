@@ -51,22 +51,16 @@ def server() -> Iterator[FluentServer]:
 
 
 @pytest.fixture
-def opened(server: FluentServer) -> Iterator[Callable[..., Events]]:
-    """Return a function that makes a sender, which is closed at the end."""
-    made: list[Events] = []
-
-    def make(buffer: int = 1_000_000) -> Events:
-        made.append(Events(server, buffer))
-        return made[-1]
-
-    yield make
-    for events in made:
-        events.sender.close(timeout=0)
+def buffer() -> int:
+    """Bytes of the sender's buffer: parametrize a test for another."""
+    return 1_000_000
 
 
 @pytest.fixture
-def events(opened: Callable[..., Events]) -> Events:
-    return opened()
+def events(server: FluentServer, buffer: int) -> Iterator[Events]:
+    events = Events(server, buffer)
+    yield events
+    events.sender.close(timeout=0)
 
 
 @pytest.fixture
@@ -112,10 +106,10 @@ def test_nothing_is_lost_in_an_outage(server: FluentServer, events: Events, line
     assert lines(FULL) == []
 
 
+@pytest.mark.parametrize('buffer', [SMALL])
 def test_beyond_the_buffer_the_oldest_are_dropped_and_counted(
-    server: FluentServer, opened: Callable[..., Events], lines
+    server: FluentServer, events: Events, lines
 ) -> None:
-    events = opened(SMALL)
     server.stop()
     events.log(500)
     assert events.counts['dropped'] > 400
@@ -147,8 +141,9 @@ def test_a_connection_that_is_closed_when_idle_is_no_outage(
     assert lines(UNAVAILABLE) == []
 
 
+@pytest.mark.parametrize('buffer', [SMALL * 100])
 def test_a_server_that_does_not_read_blocks_nobody(
-    server: FluentServer, opened: Callable[..., Events], lines
+    server: FluentServer, events: Events, lines
 ) -> None:
     told = threading.Event()
 
@@ -157,7 +152,6 @@ def test_a_server_that_does_not_read_blocks_nobody(
         receives(server, connection)
 
     server.behaviour = reads_late
-    events = opened(SMALL * 100)
     # More than the kernel takes for the connection; the calls would wait for ever.
     wait_until(lambda: events.log(100, SMALL) or events.counts['dropped'] > 1000, 'it is full')
     assert events.sender.close(timeout=0.1) > 0
@@ -172,11 +166,10 @@ def test_a_server_that_does_not_read_blocks_nobody(
     assert len(lines('could not be sent')) == 1
 
 
+@pytest.mark.parametrize('buffer', [50_000_000])
 def test_events_that_wait_are_sent_at_the_end_from_all_threads(
-    server: FluentServer, opened: Callable[..., Events]
+    server: FluentServer, events: Events
 ) -> None:
-    events = opened(50_000_000)
-
     def log(name: int) -> None:
         for n in range(200):
             events.sender.emit('events', {'name': name, 'n': n})
