@@ -23,18 +23,10 @@ ERROR_LENGTH = 500
 
 
 class Outage:
-    """Counts the consecutive failures of one server.
-
-    Arguments:
-        server: its name in the log.
-        max_wait: the longest wait before a retry, in seconds.
-        hint: what the log asks to check.
-    """
+    """Counts the consecutive failures of a server; the log asks to check ``hint``."""
 
     def __init__(self, server: str, max_wait: float = MAX_WAIT, hint: str = '') -> None:
-        self._server = server
-        self._hint = hint
-        self._max_wait = max_wait
+        self._server, self._max_wait, self._hint = server, max_wait, hint
         self._failures = 0
         self._since = 0.0
         self._answered_at = float('-inf')
@@ -57,12 +49,8 @@ class Outage:
         if not self._failures:
             self._since = time.monotonic()
             hint = hint or self._hint
-            logger.warning(
-                '%s is unavailable, trying until it is back: %s%s',
-                self._server,
-                brief(error),
-                hint and f': check {hint}',
-            )
+            line = '%s is unavailable, trying until it is back: %s%s'
+            logger.warning(line, self._server, brief(error), hint and f': check {hint}')
         self._failures += 1
         # The exponent is bounded: a float overflows after a day of failures.
         return random.uniform(0, min(self._max_wait, FIRST_WAIT * 2 ** min(self._failures - 1, 10)))
@@ -71,10 +59,9 @@ class Outage:
         """Log the end of the outage, if there was one."""
         self._answered_at = time.monotonic()
         if self._failures:
-            lasted = time.monotonic() - self._since
-            logger.warning(
-                '%s is back: failures=%d seconds=%.1f', self._server, self._failures, lasted
-            )
+            seconds = self._answered_at - self._since
+            line = '%s is back: failures=%d seconds=%.1f'
+            logger.warning(line, self._server, self._failures, seconds)
             self._failures = 0
 
 

@@ -32,9 +32,8 @@ def without_passwords(value: Any) -> Any:
     """Mask the passwords in a text's URLs and their queries; return other values as they are."""
     if not isinstance(value, str):
         return value
-    # Everything up to the last '@': SQLAlchemy takes passwords with '/', '?', '#', ':' or blanks as
-    # they are. With two URLs in one text this hides the first one's host as well. An expression
-    # that looks for the '@' itself would do so once for each URL.
+    # Everything up to the last '@', with the hosts of all URLs but the last: SQLAlchemy takes
+    # passwords with '/', '?', '#', ':' or blanks as they are.
     head, at, tail = value.rpartition('@')
     return _without_query_secrets(_URL_PASSWORD.sub(rf'\1{MASK}', head) + at + tail)
 
@@ -43,10 +42,8 @@ def redact(value: Any, key: str = '', leaf: Callable[[Any], Any] = without_passw
     """Return ``value`` with every password replaced by ``***``.
 
     Everything under a key that names a secret is masked, at any depth of dicts, lists, tuples and
-    sets, and under ``key``. Booleans and empty values are shown.
-
-    Arguments:
-        leaf: applied to every other value, and to the keys.
+    sets, and under ``key``. Booleans and empty values are shown. ``leaf`` is applied to every other
+    value, and to the keys.
     """
     if value and not isinstance(value, bool) and names_secret(key):
         return MASK

@@ -7,16 +7,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from app.config.configuration import Config
 from be_queue.testing.waiting import wait_until
 from be_queue.worker.fluent.sender import Sender
-from tests.support.fluent_server import FluentServer, closes, receives, rubbish, running_fluent
+from tests.support.fluent_server import FluentServer, receives, rubbish, running_fluent
 
-AWAY, BACK = 'is unavailable, trying until it is back', 'is back: failures='
+UNAVAILABLE, BACK = 'is unavailable, trying until it is back', 'is back: failures='
 FULL, ROOM = 'do not fit in their buffer', 'event logs are sent again'
 #: Bytes of a buffer that is soon full: it has room for 64 events.
 SMALL = 64 * 1024
@@ -33,9 +33,8 @@ class Events:
             fluent_buffer=buffer,
         )
         self.counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
         self.logged = 0
-        self.sender = Sender(config, self._count)
+        self.sender = Sender(config, lambda outcome, events: self.counts.update({outcome: events}))
 
     def log(self, count: int, size: int = 0) -> None:
         """Log events of ``size`` bytes and a little more."""
@@ -43,10 +42,6 @@ class Events:
             # Numbers of one length, so that all events are of one size.
             self.sender.emit('events', {'n': 1000 + self.logged, 'padding': 'x' * size})
             self.logged += 1
-
-    def _count(self, outcome: str, events: int) -> None:
-        with self._lock:
-            self.counts[outcome] += events
 
 
 @pytest.fixture
@@ -56,37 +51,36 @@ def server() -> Iterator[FluentServer]:
 
 
 @pytest.fixture
-def opened(server: FluentServer) -> Iterator[Callable[..., Events]]:
-    """Return a function that makes a sender, which is closed at the end."""
-    made: list[Events] = []
+def buffer() -> int:
+    """Bytes of the sender's buffer: parametrize a test for another."""
+    return 1_000_000
 
-    def make(buffer: int = 1_000_000) -> Events:
-        made.append(Events(server, buffer))
-        return made[-1]
 
-    yield make
-    for events in made:
-        events.sender.close(timeout=0)
+@pytest.fixture
+def events(server: FluentServer, buffer: int) -> Iterator[Events]:
+    events = Events(server, buffer)
+    yield events
+    events.sender.close(timeout=0)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
+    """Return a function that returns the lines of the log that have a text."""
+    return lambda text: [line for line in caplog.messages if text in line]
 
 
 def numbers(server: FluentServer) -> list[int]:
     return [record['n'] - 1000 for record in server.records()]
 
 
-def lines(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
-    return [line for line in caplog.messages if text in line]
-
-
-def test_an_event_arrives_as_it_was_logged(
-    server: FluentServer, opened: Callable[..., Events]
-) -> None:
+def test_an_event_arrives_as_it_was_logged(server: FluentServer, events: Events) -> None:
     server.behaviour = rubbish  # which nobody listens to
-    fields: dict[str, Any] = {
+    fields = {
         'text': 'grüße', 'none': None, 'yes': True, 'int': 2**63, 'float': 0.5, 'bytes': b'\xff',
         'list': [1, ['a']], 'dict': {'time': 1},
     }  # fmt: skip
     before = time.time_ns()
-    assert opened().sender.emit('page_views', fields) is True
+    assert events.sender.emit('page_views', fields) is True
     after = time.time_ns()
     server.wait_received(1)
     (event,) = server.events
@@ -95,34 +89,31 @@ def test_an_event_arrives_as_it_was_logged(
     assert before <= event.time <= after
 
 
-def test_nothing_is_lost_in_an_outage(
-    server: FluentServer, opened: Callable[..., Events], caplog: pytest.LogCaptureFixture
-) -> None:
-    events = opened()
+def test_nothing_is_lost_in_an_outage(server: FluentServer, events: Events, lines) -> None:
     events.log(10)
     server.wait_received(10)
     for outage in (1, 2):
         server.stop()
         events.log(50)
-        wait_until(lambda outage=outage: len(lines(caplog, AWAY)) == outage, 'it is noticed')
+        wait_until(lambda outage=outage: len(lines(UNAVAILABLE)) == outage, 'it is noticed')
         events.log(50)
         server.start()
         # Without another event that would make it try.
         server.wait_received(10 + 100 * outage)
-        wait_until(lambda outage=outage: len(lines(caplog, BACK)) == outage, 'the log says so')
+        wait_until(lambda outage=outage: len(lines(BACK)) == outage, 'the log says so')
     assert numbers(server) == list(range(210))
     wait_until(lambda: events.counts == {'sent': 210}, 'they are counted')
-    assert lines(caplog, FULL) == []
+    assert lines(FULL) == []
 
 
+@pytest.mark.parametrize('buffer', [SMALL])
 def test_beyond_the_buffer_the_oldest_are_dropped_and_counted(
-    server: FluentServer, opened: Callable[..., Events], caplog: pytest.LogCaptureFixture
+    server: FluentServer, events: Events, lines
 ) -> None:
-    events = opened(SMALL)
     server.stop()
     events.log(500)
     assert events.counts['dropped'] > 400
-    wait_until(lambda: lines(caplog, AWAY), 'it is noticed')
+    wait_until(lambda: lines(UNAVAILABLE), 'it is noticed')
     events.log(500)
     server.start()
     wait_until(lambda: events.counts.total() == 1000, 'every event is sent or dropped')
@@ -131,15 +122,14 @@ def test_beyond_the_buffer_the_oldest_are_dropped_and_counted(
     # The one that was being sent, and the newest.
     assert kept[1:] == list(range(1001 - len(kept), 1000))
     assert len(kept) > 50
-    assert len(lines(caplog, FULL)) == 1
-    (line,) = wait_until(lambda: lines(caplog, ROOM), 'the log says so')
+    assert len(lines(FULL)) == 1
+    (line,) = wait_until(lambda: lines(ROOM), 'the log says so')
     assert line.endswith(f'dropped={1000 - len(kept)}')
 
 
 def test_a_connection_that_is_closed_when_idle_is_no_outage(
-    server: FluentServer, opened: Callable[..., Events], caplog: pytest.LogCaptureFixture
+    server: FluentServer, events: Events, lines
 ) -> None:
-    events = opened()
     for n in range(3):
         events.log(1)
         server.wait_received(n + 1)
@@ -148,23 +138,12 @@ def test_a_connection_that_is_closed_when_idle_is_no_outage(
     server.wait_received(4)
     assert numbers(server) == [0, 1, 2, 3]
     assert server.connections == 4
-    assert lines(caplog, AWAY) == []
+    assert lines(UNAVAILABLE) == []
 
 
-def test_a_server_that_hangs_up_at_once_is_tried_again(
-    server: FluentServer, opened: Callable[..., Events]
-) -> None:
-    server.behaviour = closes
-    events = opened()
-    events.log(1)
-    wait_until(lambda: server.connections > 0, 'it was tried')
-    server.behaviour = receives
-    # Events that were written to the closed connection may be lost.
-    wait_until(lambda: events.log(1) or server.events, 'events come in again')
-
-
+@pytest.mark.parametrize('buffer', [SMALL * 100])
 def test_a_server_that_does_not_read_blocks_nobody(
-    server: FluentServer, opened: Callable[..., Events], caplog: pytest.LogCaptureFixture
+    server: FluentServer, events: Events, lines
 ) -> None:
     told = threading.Event()
 
@@ -173,7 +152,6 @@ def test_a_server_that_does_not_read_blocks_nobody(
         receives(server, connection)
 
     server.behaviour = reads_late
-    events = opened(SMALL * 100)
     # More than the kernel takes for the connection; the calls would wait for ever.
     wait_until(lambda: events.log(100, SMALL) or events.counts['dropped'] > 1000, 'it is full')
     assert events.sender.close(timeout=0.1) > 0
@@ -184,24 +162,20 @@ def test_a_server_that_does_not_read_blocks_nobody(
     wait_until(lambda: len(server.events) > received, 'the server reads')
     # An event that was being sent may arrive all the same: it is not counted again.
     assert events.counts == counts
-    assert lines(caplog, FULL)
-    assert len(lines(caplog, 'could not be sent')) == 1
+    assert lines(FULL)
+    assert len(lines('could not be sent')) == 1
 
 
-def test_what_waits_is_sent_at_the_end_from_all_threads(
-    server: FluentServer, opened: Callable[..., Events]
+@pytest.mark.parametrize('buffer', [50_000_000])
+def test_events_that_wait_are_sent_at_the_end_from_all_threads(
+    server: FluentServer, events: Events
 ) -> None:
-    events = opened(50_000_000)
-
     def log(name: int) -> None:
         for n in range(200):
             events.sender.emit('events', {'name': name, 'n': n})
 
-    threads = [threading.Thread(target=log, args=(name,)) for name in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(log, range(8)))
     assert events.sender.close(timeout=60) == 0
     assert events.counts == {'sent': 1600}
     server.wait_received(1600)
@@ -210,16 +184,15 @@ def test_what_waits_is_sent_at_the_end_from_all_threads(
         assert of_one == list(range(200))
 
 
-def test_the_end_does_not_wait_for_a_server_that_is_away(
-    server: FluentServer, opened: Callable[..., Events], caplog: pytest.LogCaptureFixture
+def test_the_end_does_not_wait_for_a_server_that_is_unavailable(
+    server: FluentServer, events: Events, lines
 ) -> None:
-    events = opened()
     server.stop()
     events.log(7)
     assert events.sender.close(timeout=0.1) == 7
     assert events.sender.close() == 0
-    events.log(1)
-    assert events.counts == {'dropped': 8}
-    (line,) = lines(caplog, 'could not be sent')
+    assert events.sender.emit('events', {}) is False
+    assert events.counts == {'dropped': 7}
+    (line,) = lines('could not be sent')
     assert 'events=7' in line
     assert 'FLUENT_HOST' in line

@@ -16,17 +16,8 @@ import msgpack
 from be_queue.testing.ports import close_listener
 from be_queue.testing.waiting import wait_until
 
-__all__ = [
-    'Event',
-    'FluentServer',
-    'closes',
-    'never_reads',
-    'receives',
-    'rubbish',
-    'running_fluent',
-]
+__all__ = ['FluentServer', 'receives', 'rubbish', 'running_fluent']
 
-CHUNK = 65536
 #: The protocol's extension type for a time: seconds and nanoseconds, 32 bits each.
 EVENT_TIME = 0
 
@@ -40,26 +31,13 @@ class Event:
     record: dict[str, Any]
 
 
-Behaviour = Callable[['FluentServer', socket.socket], None]
-
-
 def receives(server: FluentServer, connection: socket.socket) -> None:
     """Take events until the client hangs up."""
     unpacker = msgpack.Unpacker(ext_hook=_time)
-    while data := connection.recv(CHUNK):
+    while data := connection.recv(65536):
         unpacker.feed(data)
         # In the protocol's Message mode, the one that fluent-logger uses.
-        for tag, time, record in unpacker:
-            server.events.append(Event(tag, time, record))
-
-
-def never_reads(server: FluentServer, connection: socket.socket) -> None:
-    """Keep the connection and take nothing."""
-    server.ended.wait()
-
-
-def closes(server: FluentServer, connection: socket.socket) -> None:
-    """Hang up at once."""
+        server.events += [Event(*event) for event in unpacker]
 
 
 def rubbish(server: FluentServer, connection: socket.socket) -> None:
@@ -72,16 +50,16 @@ class FluentServer:
     """Listens on 127.0.0.1; `stop` and `start` keep the port."""
 
     def __init__(self) -> None:
+        #: What it does with each connection.
+        self.behaviour: Callable[[FluentServer, socket.socket], None] = receives
         self.port = 0
-        #: Events in the order in which they came in, also from before a `stop`.
         self.events: list[Event] = []
-        #: How many connections there have been.
+        #: Connections that were ever made.
         self.connections = 0
-        self.behaviour: Behaviour = receives
-        self.ended = threading.Event()
-        self._open: set[socket.socket] = set()
+        self._is_stopped = False
         self._lock = threading.Lock()
-        self._listener: socket.socket | None = None
+        self._open: set[socket.socket] = set()
+        self.start()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -92,50 +70,45 @@ class FluentServer:
             'TD_DATABASE': 'tests_db',
         }
 
-    def start(self, behaviour: Behaviour = receives) -> None:
-        """Take connections, and treat each in this way."""
-        self.behaviour = behaviour
-        self.ended.clear()
+    def start(self) -> None:
+        self._is_stopped = False
         self._listener = socket.create_server(('127.0.0.1', self.port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def stop(self) -> None:
         """Refuse new connections and reset the open ones, as a server that is killed."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            close_listener(listener)
-        self.ended.set()
-        with self._lock:
-            for connection in self._open:
-                _reset(connection)
-        wait_until(lambda: not self._open, 'every connection has ended')
+        if not self._is_stopped:
+            close_listener(self._listener)
+        self._is_stopped = True
+        self.hang_up(resets=True)
 
-    def hang_up(self) -> None:
+    def hang_up(self, resets: bool = False) -> None:
         """End the connections that are open, as a server or a proxy that finds them idle."""
         with self._lock:
             for connection in self._open:
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    linger = struct.pack('ii', resets, 0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    # Wakes the recv() that would keep the connection open.
+                    connection.shutdown(socket.SHUT_RDWR)
         wait_until(lambda: not self._open, 'every connection has ended')
 
     def records(self, table: str = 'events') -> list[dict[str, Any]]:
         """Return what has come in for a table of ``tests_db``."""
         return [event.record for event in self.events if event.tag == f'td.tests_db.{table}']
 
-    def wait_received(self, count: int, timeout: float = 30.0) -> None:
-        """Wait until so many events are in."""
-        wait_until(lambda: len(self.events) >= count, f'{count} events are in', timeout)
+    def wait_received(self, count: int) -> None:
+        wait_until(lambda: len(self.events) >= count, f'{count} events are in', 30)
 
     def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
                 connection, _ = listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self.connections += 1
-                self._open.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                with self._lock:
+                    self.connections += 1
+                    self._open.add(connection)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -146,22 +119,13 @@ class FluentServer:
 
 
 @contextmanager
-def running_fluent(behaviour: Behaviour = receives) -> Iterator[FluentServer]:
+def running_fluent() -> Iterator[FluentServer]:
     """Run a receiver until the end of the block."""
     server = FluentServer()
-    server.start(behaviour)
     try:
         yield server
     finally:
         server.stop()
-
-
-def _reset(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        linger = struct.pack('ii', 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        # Wakes the recv() that would keep the connection open.
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _time(code: int, data: bytes) -> int:

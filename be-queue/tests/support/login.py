@@ -1,4 +1,4 @@
-"""Credentials that last some seconds, and an SQS server that refuses those that are over."""
+"""Credentials that last some seconds, and an SQS server that refuses those that have expired."""
 
 from __future__ import annotations
 
@@ -21,17 +21,14 @@ class Gate:
     """A fault for every request: refuses, as AWS does, those whose credentials have expired."""
 
     def __init__(self) -> None:
-        #: The access keys that were let through.
+        #: The access keys that were let through, and those that are revoked before their time.
         self.used: set[str] = set()
-        #: Those that are over before their time.
         self.revoked: set[str] = set()
-        self._refuse = status(403, 'ExpiredTokenException')
 
     def __call__(self, handler: Handler) -> None:
-        """Refuse a request, or have it done."""
         name = handler.headers['Authorization'].partition('Credential=')[2].partition('/')[0]
         if name in self.revoked or float(name.removeprefix(PREFIX)) <= time.time():
-            self._refuse(handler)
+            status(403, 'ExpiredTokenException')(handler)
         else:
             self.used.add(name)
             handler.answer(*handler.forward())

@@ -10,7 +10,7 @@ from celery.exceptions import Reject
 
 from app.tasks.base_task import NoRetryTask
 
-__all__ = ['FAILS', 'OUTLASTS', 'REJECTS', 'TASK', 'reject']
+__all__ = ['FAILS', 'OUTLASTS', 'REJECTS', 'TASK']
 
 TASK = 'tests.reject'
 FAILS = 'tests.fails_unacknowledged'
@@ -20,29 +20,25 @@ REJECTS = 'tests.rejects_unacknowledged'
 
 @shared_task(name=TASK)
 def reject() -> None:
-    """Reject the message for good."""
     raise Reject('on purpose', requeue=False)
 
 
 @shared_task(name=FAILS, acks_on_failure_or_timeout=False)
 def fails(path: str) -> None:
-    """Fail."""
     _note_run(path)
     raise KeyError('on purpose')
 
 
 @shared_task(base=NoRetryTask, name=OUTLASTS, acks_on_failure_or_timeout=False, time_limit=1)
 def outlasts(path: str) -> None:
-    """Run into the hard time limit."""
     _note_run(path)
     signal.pause()
 
 
 @shared_task(base=NoRetryTask, name=REJECTS, acks_on_failure_or_timeout=False)
 def rejects(path: str) -> None:
-    """Reject the message for good."""
     _note_run(path)
-    raise Reject('on purpose', requeue=False)
+    reject()
 
 
 def _note_run(path: str) -> None:

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import gzip
-import json
 from contextlib import AbstractContextManager
 from typing import Any
+
+from sentry_sdk.envelope import Envelope
 
 from be_queue.testing.waiting import wait_until
 from tests.support import faulty
 from tests.support.faulty_service import FaultyService
 
-__all__ = ['KEY', 'SentryEndpoint', 'dsn', 'running_sentry']
+__all__ = ['KEY', 'Handler', 'SentryEndpoint', 'running_sentry']
 
 KEY = 'c0ffee1234567890'
 PROJECT = 42
 
 
-def dsn(port: int) -> str:
-    """Return the DSN of a Sentry on a port of loopback."""
-    return f'http://{KEY}@127.0.0.1:{port}/{PROJECT}'
-
-
 class SentryEndpoint(FaultyService):
     """Knows one project and one key."""
 
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(port, Handler)
+    def __init__(self) -> None:
+        super().__init__(0, Handler)
         #: Requests, the failed ones included.
         self.requests = 0
         #: Envelopes as they came, uncompressed.
@@ -34,40 +30,25 @@ class SentryEndpoint(FaultyService):
 
     @property
     def dsn(self) -> str:
-        return dsn(self.port)
+        return f'http://{KEY}@127.0.0.1:{self.port}/{PROJECT}'
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """Every report of an error, as Sentry would take it."""
-        items = [item for envelope in list(self.envelopes) for item in parsed(envelope)]
-        return [json.loads(payload) for header, payload in items if header['type'] == 'event']
+        return [
+            item.payload.json
+            for envelope in list(self.envelopes)
+            for item in Envelope.deserialize(envelope).items
+            if item.type == 'event'
+        ]
 
     def of(self, **tags: str) -> list[dict[str, Any]]:
         """Return the reports that have these tags."""
         return [event for event in self.events if tags.items() <= event['tags'].items()]
 
-    def wait_for(self, count: int = 1, **tags: str) -> list[dict[str, Any]]:
-        """Wait until there are so many reports with these tags; return them."""
-        wait_until(lambda: len(self.of(**tags)) >= count, f'{count} reports with {tags}')
-        return self.of(**tags)
-
-
-def parsed(envelope: bytes) -> list[tuple[dict[str, Any], bytes]]:
-    """Return header and payload of each part.
-
-    See https://develop.sentry.dev/sdk/data-model/envelopes/.
-    """
-    header, _, rest = envelope.partition(b'\n')
-    json.loads(header)
-    items = []
-    while rest.strip(b'\n'):
-        line, _, rest = rest.partition(b'\n')
-        fields = json.loads(line)
-        length = fields.get('length', rest.find(b'\n'))
-        items.append((fields, rest[:length]))
-        assert len(rest) >= length
-        rest = rest[length:].removeprefix(b'\n')
-    return items
+    def wait_for(self, **tags: str) -> None:
+        """Wait until there is a report with these tags."""
+        wait_until(lambda: self.of(**tags), f'a report with {tags}')
 
 
 class Handler(faulty.Handler):
@@ -94,6 +75,6 @@ class Handler(faulty.Handler):
             self.answer(200, b'{}')
 
 
-def running_sentry(port: int = 0) -> AbstractContextManager[SentryEndpoint]:
-    """Run one that has no reports yet, by default on any free port."""
-    return faulty.serving(SentryEndpoint(port))
+def running_sentry() -> AbstractContextManager[SentryEndpoint]:
+    """Run one that has no reports yet."""
+    return faulty.serving(SentryEndpoint())

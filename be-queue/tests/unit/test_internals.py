@@ -38,7 +38,6 @@ from fluent.asyncsender import FluentSender
 from kombu.asynchronous import Hub
 from kombu.asynchronous.http.curl import CurlClient
 from kombu.transport import SQS
-from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.transport import HttpTransport
 
 ROOT = Path(__file__).parents[3]
@@ -53,10 +52,9 @@ PRIVATE: dict[Any, str] = {
     Celery: '_pool',
     CurlClient: '_closed _set_timeout _timeout_check',
     DatabaseBackend: '_store_result _update_result',
-    FluentSender: '_close _send _send_data',
-    HttpTransport: '_get_pool_options _request',
+    FluentSender: '_close _send_data',
+    HttpTransport: '_get_pool_options',
     Hub: '_ready',
-    LoggingIntegration: '_handle_record',
     RequestSigner: '_credentials',
     SQS.Channel: '_create_queue _fanout _inplace_augment_message _lookup _message_to_python '
     '_new_boto_client _new_queue _predefined_queue_clients _prepare_json_payload _queue_cache '

@@ -66,10 +66,9 @@ def learn(config: BaseModel) -> None:
     public = {value for value in settings if isinstance(value, str)}
     secret = [SecretStr(os.environ.get(name, '')) for name in _VARIABLES]
     urls = [os.environ.get(name, '') for name in _URL_VARIABLES]
-    for value in (*settings, *secret, *urls):
-        for text in _secrets_in(value):
-            if text not in public:
-                keep(text)
+    for text in _secrets_in([*settings, *secret, *urls]):
+        if text not in public:
+            keep(text)
 
 
 def redacted(text: str) -> str:
@@ -93,11 +92,12 @@ def _remember(text: str, secrets: dict[str, tuple[str, ...]]) -> None:
         secrets[text] = (text, *quoted, *(form[1:-1] for form in escaped))
         if len(_later) > MAX_LATER:
             del _later[next(iter(_later))]
-        forms = {form for each in (_settings, _later) for known in each.values() for form in known}
+        forms = {form for known in (*_settings.values(), *_later.values()) for form in known}
         _known = tuple(sorted(forms, key=len, reverse=True))
 
 
 def _secrets_in(value: object) -> Iterable[str]:
+    """Yield the secrets in a setting, and the passwords in its URLs, as they are and decoded."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -109,13 +109,9 @@ def _secrets_in(value: object) -> Iterable[str]:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
         yield value
-    yield from _passwords(str(value))
-
-
-def _passwords(url: str) -> Iterable[str]:
-    """Return the password in a URL, as it is and without percent-encoding."""
     try:
-        password = urlsplit(url).password if '://' in url else None
-    except ValueError:
+        password = urlsplit(str(value)).password
+    except ValueError:  # it is no URL
         password = None
-    return (password, unquote(password)) if password else ()
+    if password:
+        yield from (password, unquote(password))

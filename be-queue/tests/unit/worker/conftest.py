@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.config.configuration import Config, load_config
+from be_queue.worker import redaction
 from be_queue.worker.settings import forget, use
 
 
@@ -27,3 +28,10 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     yield configure
     forget()
     use(Config)
+
+
+@pytest.fixture
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process knows none yet, and forgets at the end of the test those that it learns."""
+    for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
+        monkeypatch.setattr(redaction, name, empty)

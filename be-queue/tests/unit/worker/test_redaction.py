@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from urllib.parse import quote, quote_plus
 
@@ -13,12 +13,7 @@ from be_queue.worker.redaction import MAX_LATER, MIN_LENGTH, add, keep, learn, r
 
 FORMS = (str, repr, json.dumps, quote, quote_plus, partial(quote, safe=''))
 PASSWORD = 'p@ss/w\u00f6rd"\\ \n%'
-
-
-@pytest.fixture(autouse=True)
-def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
-        monkeypatch.setattr(redaction, name, empty)
+pytestmark = pytest.mark.usefixtures('no_secrets')
 
 
 @pytest.mark.parametrize('text', ['{}', 'before {} after', "password='{}'", '{}{}'])
@@ -104,11 +99,8 @@ def test_secrets_that_threads_add_at_once_are_all_known() -> None:
         for number in range(20):
             add(f'{name}-secret-{number:02}')
 
-    threads = [threading.Thread(target=add_many, args=(name,)) for name in 'abcd']
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add_many, 'abcd'))
     for name in 'abcd':
         for number in range(20):
             assert redacted(f'<{name}-secret-{number:02}>') == '<***>'

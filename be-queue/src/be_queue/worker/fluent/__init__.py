@@ -1,27 +1,33 @@
 """Event logs, by Fluentd's forward protocol, for Treasure Data: ``td.log('table', {...})``.
 
 Off until FLUENT_HOST is set; then each process, the worker's or not, gets a sender with its first
-event. Events that are in the connection when it breaks may be lost or arrive twice, since
-fluent-logger does not ask for acknowledgements.
+event.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from be_queue.worker.fluent.fields import check
+import msgpack  # type: ignore[import-untyped]
+
 from be_queue.worker.role import Role
 from be_queue.worker.settings import Settings, current
+from be_queue.worker.settings.setting_types import TD_NAME, TD_NAME_RULE
 
 if TYPE_CHECKING:
     from be_queue.worker.fluent.sender import Sender
 
-__all__ = ['EventLog', 'start', 'stop', 'td']
+__all__ = ['MAX_FIELDS', 'EventLog', 'start', 'stop', 'td']
+
+#: ``time`` is the event's own, which fluent-plugin-td writes over a field of that name; ``v`` is
+#: a Hive column in tables that were made before August 2025 (td-client-ruby, change 156).
+RESERVED = ('time', 'v')
+#: fluent-plugin-td discards records of more than 512 fields, ``time`` included.
+MAX_FIELDS = 511
 
 
 class EventLog:
@@ -44,14 +50,15 @@ class EventLog:
             fields: the columns. Names are texts, but not ``time`` or ``v``; values are text,
                 bytes, numbers, True, False, None, and lists and dicts of those.
 
-        Raises ValueError or TypeError for anything else, on or off.
+        Raises ValueError or TypeError for anything else, on or off, with the name of the field and
+        never its value.
         """
-        check(table, fields)
-        sender = None if self._ended else self._sender or self._make_sender()
-        return sender is not None and bool(sender.emit(table, dict(fields)))
+        _check(table, fields)
+        sender = self._sender or self._make_sender()
+        return sender is not None and sender.emit(table, dict(fields))
 
     def open(self, count: Callable[[str, int], None]) -> None:
-        """Count events from now on.
+        """Count events, from before the first one on.
 
         Arguments:
             count: called with ``sent`` or ``dropped`` and a number of events, from any thread.
@@ -60,7 +67,6 @@ class EventLog:
 
     def close(self) -> int:
         """Send the events that wait, for two seconds at most; return how many were not sent."""
-        self._ended = True
         return self._sender.close() if self._sender is not None else 0
 
     def _make_sender(self) -> Sender | None:
@@ -68,22 +74,41 @@ class EventLog:
         if config.fluent_host is None:
             return None
         with self._lock:
-            if self._sender is None and not self._ended:
+            if self._sender is None:
                 from be_queue.worker.fluent.sender import Sender
 
-                self._sender = Sender(config, lambda *counted: self._count(*counted))
+                self._sender = Sender(config, self._count)
                 # For programs that do not call `close`; a second call does nothing.
                 atexit.register(self.close)
         return self._sender
 
     def _reset(self) -> None:
         """Begin without a sender: in a fork its thread is not there, its locks may be held."""
-        before, self._sender = self._sender, None
+        if self._sender is not None and self._sender.socket is not None:
+            self._sender.socket.close()
+        self._sender = None
         self._lock = threading.Lock()
-        self._ended = False
-        if before is not None and before.socket is not None:
-            with contextlib.suppress(OSError):
-                before.socket.close()
+
+
+def _check(table: str, fields: Mapping[str, Any]) -> None:
+    """Raise an error for an event that Treasure Data would not take."""
+    if not isinstance(table, str) or not TD_NAME.fullmatch(table):
+        raise ValueError(f'table {table!r}: must be {TD_NAME_RULE}')
+    if len(fields) > MAX_FIELDS:
+        raise ValueError(f'an event has {len(fields)} fields: at most {MAX_FIELDS} are taken')
+    for name, value in fields.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f'field {name!r}: a name must be a text that is not empty')
+        if name in RESERVED:
+            raise ValueError(f'field {name!r}: Treasure Data has that column itself; rename it')
+        try:
+            msgpack.packb({name: value})
+        except (TypeError, ValueError, OverflowError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f'field {name!a}: {type(value).__name__} {error}; send text, bytes, numbers of '
+                '64 bits, True, False, None, or lists and dicts of those'
+            ) from None
 
 
 #: The event log of this process.

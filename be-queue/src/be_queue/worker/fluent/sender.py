@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fluent import asyncsender  # type: ignore[import-untyped]
 
@@ -33,18 +34,17 @@ class Sender(asyncsender.FluentSender):
     fluent-logger alone retries only with the next event, and loses the last ones at the end.
 
     Arguments:
-        config: says where the server is and how much may wait for it.
         count: called with ``sent`` or ``dropped`` and a number of events, from any thread.
     """
 
     def __init__(self, config: Settings, count: Callable[[str, int], None]) -> None:
         self._count = count
         self._ending = threading.Event()
-        # Guards the numbers of events that wait, and that were dropped since one was last sent.
+        self._gave_up = False
+        # Guards the number of events that wait.
         self._change = threading.Condition()
         self._waiting = 0
-        self._dropped = 0
-        self._gave_up = False
+        self._dropped = 0  # since one was last sent
         address = f'{config.fluent_host}:{config.fluent_port}'
         self._outage = Outage(f'event log server {address}', MAX_WAIT, 'FLUENT_HOST, FLUENT_PORT')
         super().__init__(
@@ -59,6 +59,13 @@ class Sender(asyncsender.FluentSender):
             queue_overflow_handler=self._drop,
         )
 
+    def emit(self, label: str, data: Mapping[str, Any]) -> bool:
+        with self._change:
+            if self._ending.is_set():
+                return False
+            self._waiting += 1
+        return bool(super().emit(label, data))
+
     def close(self, timeout: float = CLOSE_TIMEOUT) -> int:
         """Send the events that wait, for ``timeout`` seconds at most; return how many are lost.
 
@@ -69,68 +76,54 @@ class Sender(asyncsender.FluentSender):
             if self._gave_up:
                 return 0
             self._gave_up = not self._change.wait_for(lambda: not self._waiting, timeout)
-            left, self._waiting = self._waiting, 0
-        if left:
-            self._count('dropped', left)
-            logger.warning(
-                'the process ends with event logs that could not be sent: events=%d: '
-                'check FLUENT_HOST, FLUENT_PORT',
-                left,
-            )
-        else:
+            left = self._waiting
+        if not left:
             super().close()
+            return 0
+        self._count('dropped', left)
+        logger.warning(
+            'the process ends with event logs that could not be sent: events=%d: '
+            'check FLUENT_HOST, FLUENT_PORT',
+            left,
+        )
         return left
-
-    def _send(self, event: bytes) -> bool:
-        with self._change:
-            taken = not self._ending.is_set()
-            self._waiting += taken
-        if taken:
-            super()._send(event)
-        else:
-            self._count('dropped', 1)
-        return taken
-
-    def _drop(self, event: bytes) -> None:
-        with self._change:
-            if self._gave_up:
-                return  # `close` has counted it
-            self._waiting -= 1
-            self._dropped += 1
-            is_first = self._dropped == 1
-        self._count('dropped', 1)
-        if is_first:
-            logger.warning(
-                'event logs do not fit in their buffer, the oldest are dropped: '
-                'check FLUENT_HOST, FLUENT_PORT, FLUENT_BUFFER'
-            )
 
     def _send_data(self, event: bytes) -> None:
         while not self._gave_up:
             # Servers and proxies close idle connections: that is no outage.
-            was_idle = self.socket is not None
+            was_connected = self.socket is not None
             try:
                 super()._send_data(event)
             except OSError as error:
                 self._close()
-                if not was_idle or isinstance(error, TimeoutError):
+                if not was_connected or isinstance(error, TimeoutError):
                     self._pause(self._outage.failed(error))
-            else:
-                self._outage.ended()
-                self._sent()
-                return
+                continue
+            self._outage.ended()
+            if self._is_counted('sent') and self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                logger.warning('event logs are sent again: dropped=%d', dropped)
+            return
 
     def _pause(self, seconds: float) -> None:
         if self._ending.wait(seconds):
             time.sleep(CLOSE_PAUSE)
 
-    def _sent(self) -> None:
+    def _drop(self, event: bytes) -> None:
+        if self._is_counted('dropped'):
+            self._dropped += 1
+            if self._dropped == 1:
+                logger.warning(
+                    'event logs do not fit in their buffer, the oldest are dropped: '
+                    'check FLUENT_HOST, FLUENT_PORT, FLUENT_BUFFER'
+                )
+
+    def _is_counted(self, outcome: str) -> bool:
+        """Count an event that waits no more, unless `close` has counted it as dropped."""
         with self._change:
             if self._gave_up:
-                return  # `close` has counted it
-            self._count('sent', 1)  # before `close` lets the process end
+                return False
+            self._count(outcome, 1)  # before `close` lets the process end
             self._waiting -= 1
             self._change.notify_all()
-            dropped, self._dropped = self._dropped, 0
-        if dropped:
-            logger.warning('event logs are sent again: dropped=%d', dropped)
+            return True

@@ -7,19 +7,20 @@ import os
 import sys
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
+
+from celery.utils.log import LoggingProxy
 
 from be_queue.naming import LOCAL_ENV
 from be_queue.worker import redaction
 from be_queue.worker.logs.context import ContextFilter
 from be_queue.worker.logs.formatters import ConsoleFormatter, JsonFormatter
-from be_queue.worker.logs.handler import LineHandler
-from be_queue.worker.logs.stream import log_prints
+from be_queue.worker.soft_time_limit import put_off
 
 if TYPE_CHECKING:  # the settings' own modules log
     from be_queue.worker.settings import Settings
 
-__all__ = ['cannot_start', 'setup']
+__all__ = ['LineHandler', 'cannot_start', 'setup']
 
 logger = logging.getLogger('app')
 uncaught_logger = logging.getLogger('app.uncaught')
@@ -47,25 +48,29 @@ def setup(
     """Have this process, and those it forks, log as the settings say.
 
     Arguments:
-        config: the settings.
         process: the name of this process in its lines; a pool's processes have their own.
         level: in the place of ``config.log_level``.
         file: the path to append to; standard error without one.
     """
     redaction.learn(config)
     descriptor = os.open(file, APPEND, 0o644) if file else STDERR
-    as_json = _is_json(config.log_format, config.env, descriptor)
-    if as_json:
+    if _is_json(config.log_format, config.env, descriptor):
         formatter = JsonFormatter(config.service_name, config.env, config.release)
         _install(formatter, process, descriptor)
+        # Where each line must be JSON, so must a print.
+        sys.stdout = LogStream(sys.__stdout__, 'stdout', logging.INFO)
+        sys.stderr = LogStream(sys.__stderr__, 'stderr', logging.WARNING)
     else:
         _install(ConsoleFormatter(_has_colours(descriptor)), process, descriptor)
-    _set_levels(level or config.log_level, config.log_levels)
+    root = logging.getLogger()
+    root.setLevel(level or config.log_level)
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(root.level, least))
+    for name, chosen in config.log_levels.items():
+        logging.getLogger(name).setLevel(chosen)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
-    if as_json:
-        log_prints()
 
 
 def cannot_start(error: BaseException) -> None:
@@ -82,6 +87,62 @@ def cannot_start(error: BaseException) -> None:
             print(redaction.redacted(f'cannot start: {line}'), file=sys.stderr)  # noqa: T201
 
 
+class LineHandler(logging.Handler):
+    """Writes each line at once and without a buffer, which a fork would copy."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        # The soft time limit is an exception, and `emit` catches every one.
+        with put_off:
+            return super().handle(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            # A lone surrogate, such as of a file name, is no UTF-8.
+            line = f'{self._line(record)}\n'.encode(errors='backslashreplace')
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except Exception:  # noqa: BLE001, S110  (mostly an OSError: nobody reads any more)
+            pass
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001  (an object's own __str__ may raise anything)
+            # Without the arguments: in the place of this, logging would print them, with secrets.
+            record.msg = 'a line of %s:%d cannot be logged: %s'
+            record.args = (record.pathname, record.lineno, type(error).__name__)
+            return self.format(record)
+
+
+class LogStream(LoggingProxy):
+    """Celery's stream that logs, with a record for each line instead of each write."""
+
+    def __init__(self, real: TextIO | None, name: str, level: int) -> None:
+        super().__init__(logging.getLogger(name), level)
+        self._real = real
+        self._unfinished = threading.local()
+
+    def __getattr__(self, name: str) -> Any:  # such as fileno, for a program that a task starts
+        return getattr(self._real, name)
+
+    def write(self, text: str) -> int:
+        *lines, self._unfinished.line = f'{self._line()}{text}'.split('\n')
+        for line in lines:
+            super().write(line)
+        return len(text)
+
+    def flush(self) -> None:
+        line, self._unfinished.line = self._line(), ''
+        super().write(line)
+
+    def _line(self) -> str:
+        return getattr(self._unfinished, 'line', '')
+
+
 def _is_json(chosen: str, env: str, descriptor: int) -> bool:
     # docker-compose has ENV=local and no terminal, and people look at what it shows.
     return chosen == 'json' or (
@@ -93,9 +154,8 @@ def _has_colours(descriptor: int) -> bool:
     """Return what https://no-color.org and https://force-color.org say."""
     if os.environ.get('NO_COLOR'):
         return False
-    if os.environ.get('FORCE_COLOR'):
-        return True
-    return os.isatty(descriptor) and os.environ.get('TERM') != 'dumb'
+    is_terminal = os.isatty(descriptor) and os.environ.get('TERM') != 'dumb'
+    return is_terminal or bool(os.environ.get('FORCE_COLOR'))
 
 
 def _install(formatter: logging.Formatter, process: str, descriptor: int) -> None:
@@ -105,28 +165,18 @@ def _install(formatter: logging.Formatter, process: str, descriptor: int) -> Non
     logging.getLogger().handlers = [handler]
 
 
-def _set_levels(level: int | str, levels: dict[str, str]) -> None:
-    root = logging.getLogger()
-    root.setLevel(level)
-    for name, least in QUIET.items():
-        logging.getLogger(name).setLevel(max(root.level, least))
-    for name, chosen in levels.items():
-        logging.getLogger(name).setLevel(chosen)
-
-
 def _log_uncaught(
-    kind: type[BaseException],
-    error: BaseException,
-    trace: TracebackType | None,
-    message: str = 'an error that nobody caught',
-    **fields: str,
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     if not issubclass(kind, (KeyboardInterrupt, SystemExit)):
-        uncaught_logger.critical(message, exc_info=(kind, error, trace), extra=fields)
+        uncaught_logger.critical('an error that nobody caught', exc_info=(kind, error, trace))
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
-    # Critical: nobody starts a thread of the process again, and the consumer reports nothing less.
-    error, name = args.exc_value or args.exc_type(), args.thread.name if args.thread else ''
-    message = 'a thread ended with an error'
-    _log_uncaught(args.exc_type, error, args.exc_traceback, message, thread_name=name)
+    if args.exc_value and not isinstance(args.exc_value, SystemExit):
+        # Critical: nobody starts the thread again, and the consumer reports nothing less.
+        uncaught_logger.critical(
+            'a thread ended with an error',
+            exc_info=args.exc_value,
+            extra={'thread_name': args.thread.name if args.thread else ''},
+        )

@@ -24,9 +24,8 @@ _ACTIONS = {
     trace.LOG_REJECTED: 'rejected',
 }
 _RESERVED = {
-    *('timestamp', 'level', 'logger', 'exception', 'traceback'),
-    *('pid', 'service', 'env', 'release'),
-}
+    'timestamp', 'level', 'logger', 'exception', 'traceback', 'pid', 'service', 'env', 'release',
+}  # fmt: skip
 
 # A task with its request, where Celery does not run it.
 _about: ContextVar[tuple[Any, Mapping[str, Any]] | None] = ContextVar('_about', default=None)
@@ -36,9 +35,7 @@ _about: ContextVar[tuple[Any, Mapping[str, Any]] | None] = ContextVar('_about', 
 def about(task: Any, request: Mapping[str, Any]) -> Iterator[None]:
     """Add a task's fields to the lines within the block, where Celery does not run the task.
 
-    Arguments:
-        task: the task.
-        request: its request, as in the message's headers.
+    ``request`` is as in the message's headers.
     """
     token = _about.set((task, request))
     try:
@@ -48,11 +45,7 @@ def about(task: Any, request: Mapping[str, Any]) -> Iterator[None]:
 
 
 class ContextFilter(logging.Filter):
-    """Adds fields to a record. A field of the caller's whose name is taken gets a ``_``.
-
-    Arguments:
-        process: the name of the main process; a pool's processes have their own.
-    """
+    """Adds fields to a record. A field of the caller's whose name is taken gets a ``_``."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -66,7 +59,7 @@ class ContextFilter(logging.Filter):
         if record.name in CELERY_LOGGERS and isinstance(fields.get('data'), dict):
             given |= _of_celery(record.msg, fields.pop('data'))
         added = {name: value for name, value in given.items() if value is not None}
-        for name in _RESERVED.union(added).intersection(fields):
+        for name in (_RESERVED | added.keys()) & fields.keys():
             fields[f'{name}_'] = fields.pop(name)
         fields.update(added)
         return True

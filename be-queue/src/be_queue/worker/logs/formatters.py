@@ -34,8 +34,8 @@ _NO_FIELDS = {*RESERVED_ATTRS, 'action'}
 # Celery's own messages have these.
 _IN_MESSAGE = {'task_id', 'task_name', 'runtime_seconds'}
 
-_DIM, _CYAN, _BOLD, _RESET = '\x1b[2m', '\x1b[36m', '\x1b[1m', '\x1b[0m'
-_LEVELS = {
+_DIM, _RESET = '\x1b[2m', '\x1b[0m'
+_COLOURS = {
     'DEBUG': '\x1b[34m',
     'INFO': '\x1b[32m',
     'WARNING': '\x1b[33m',
@@ -48,11 +48,7 @@ _WORD = re.compile('[^\\s"=\x00-\x1f\x7f-\x9f]+')
 
 
 class JsonFormatter(BaseJsonFormatter):
-    """One object per line, in ASCII; its keys are in docs/observability.md.
-
-    Arguments:
-        service, env, release: added to each line.
-    """
+    """One object per line, in ASCII; its keys are in docs/observability.md."""
 
     default_time_format = '%Y-%m-%dT%H:%M:%S'
     default_msec_format = '%s.%03dZ'
@@ -81,11 +77,7 @@ class JsonFormatter(BaseJsonFormatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Time, level, process, logger, message and fields; the traceback below.
-
-    Arguments:
-        colours: whether to use them; a coloured line has no date.
-    """
+    """Time, level, process, logger, message and fields; a coloured line has no date."""
 
     default_msec_format = '%s.%03d'
 
@@ -95,29 +87,21 @@ class ConsoleFormatter(logging.Formatter):
         self.default_time_format = '%H:%M:%S' if colours else '%Y-%m-%d %H:%M:%S'
 
     def format(self, record: logging.LogRecord) -> str:
+        no_fields = _NO_FIELDS | _IN_MESSAGE if record.name in CELERY_LOGGERS else _NO_FIELDS
+        fields = merge_record_extra(record, {}, no_fields)
+        shown = ''.join(f' {redacted(n)}={_shown(_plain(n, v))}' for n, v in fields.items())
+        moment, level = self.formatTime(record), f'{record.levelname:<7}'
+        if self._colours:
+            moment, shown = f'{_DIM}{moment}{_RESET}', f'{_DIM}{shown}{_RESET}'
+            level = f'{_COLOURS.get(record.levelname, "")}{level}{_RESET}'
         # A line break in a message must not begin what looks like another line.
         message = _text(record.getMessage()).replace('\n', '\n    ')
-        bold = _BOLD if record.levelno >= logging.WARNING else ''
-        fields = merge_record_extra(record, {}, _NO_FIELDS)
-        if record.name in CELERY_LOGGERS:
-            fields = {name: value for name, value in fields.items() if name not in _IN_MESSAGE}
-        parts = [
-            self._in(_DIM, self.formatTime(record)),
-            self._in(_LEVELS.get(record.levelname, ''), f'{record.levelname:<7}'),
-            self._in(_DIM, str(record.processName)),
-            self._in(_CYAN, f'{record.name}:'),
-            self._in(bold, message),
-            *(self._in(_DIM, f'{redacted(n)}={_shown(_plain(n, v))}') for n, v in fields.items()),
-        ]
-        lines = [' '.join(parts)]
+        lines = [f'{moment} {level} {record.processName} {record.name}: {message}{shown}']
         if record.exc_info:
             lines.append(_text(self.formatException(record.exc_info)))
         if record.stack_info:
             lines.append(_text(self.formatStack(record.stack_info)))
         return '\n'.join(lines)
-
-    def _in(self, colour: str, text: str) -> str:
-        return f'{colour}{text}{_RESET}' if self._colours and colour else text
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -16,20 +15,18 @@ from typing import Any
 import sentry_sdk
 from celery import Task, current_app, signals
 from celery.app.task import Context
-from celery.exceptions import MaxRetriesExceededError, Retry
+from celery.exceptions import MaxRetriesExceededError
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.utils import event_from_exception
 
 from be_queue.worker.celery_signals.request import dead_letter
 from be_queue.worker.role import Role
 
-__all__ = ['breadcrumbs', 'connect', 'tags']
+__all__ = ['connect']
 
-#: Header of a retry: ``[attempt, seconds since the epoch, class of the exception]`` of each attempt
-#: before it, of the last ten.
+#: Header of a retry: a breadcrumb for each attempt before it, of the last ten.
 HEADER = 'earlier_attempts'
 MAX_ATTEMPTS = 10
-MAX_NAME_LENGTH = 80
 
 
 def connect(role: Role) -> None:
@@ -71,7 +68,7 @@ def _failed(
     event, hint = event_from_exception(
         exception, client_options=options, mechanism={'type': 'celery', 'handled': False}
     )
-    event['breadcrumbs'] = {'values': breadcrumbs(sender.request)}
+    event['breadcrumbs'] = {'values': list(getattr(sender.request, HEADER, None) or ())}
     # SENTRY_SEND_ARGUMENTS: local variables hold the arguments as well.
     if options['include_local_variables']:
         event['extra'] = {'args': list(args or ()), 'kwargs': dict(kwargs or {})}
@@ -84,55 +81,38 @@ def _failed(
 
 def _describe(scope: sentry_sdk.Scope, task: Task) -> None:
     """Have the events of a scope tell of one task, and of none before."""
-    scope.clear()
-    scope.set_transaction_name(task.name)
-    scope.set_tags(tags(task.name, task.request))
-
-
-def tags(name: str, request: Context) -> dict[str, str]:
-    """Return the tags of a task's events."""
+    request: Context = task.request
     message = ((request.properties or {}).get('delivery_info') or {}).get('sqs_message') or {}
-    values = {
-        'task': name,
+    tags = {
+        'task': task.name,
         'queue': (request.delivery_info or {}).get('routing_key'),
         'attempt': (request.retries or 0) + 1,
         'celery_task_id': request.id,
         'message_id': message.get('MessageId'),
         'trace_id': getattr(request, 'trace_id', None),
     }
-    return {tag: str(value) for tag, value in values.items() if value is not None}
+    scope.clear()
+    scope.set_transaction_name(task.name)
+    scope.set_tags({tag: str(value) for tag, value in tags.items() if value is not None})
 
 
-def _add_attempt(headers: dict[str, Any] | None = None, **_: Any) -> None:
+def _add_attempt(headers: dict[str, Any], **_: Any) -> None:
     """Add this attempt to the header of its retry."""
     task = current_app.current_worker_task
-    if task is None or not isinstance(headers, dict):
+    if task is None:
         return
     request = task.request
     # Among the messages that a task sends, only its own retry has its id.
-    if headers.get('id') != request.id or headers.get('retries') != request.retries + 1:
+    if (headers.get('id'), headers.get('retries')) != (request.id, request.retries + 1):
         return
-    error = sys.exc_info()[1]
-    if isinstance(error, Retry):
-        error = error.exc
-    name = 'no exception' if error is None else type(error).__name__[:MAX_NAME_LENGTH]
-    attempt = [request.retries + 1, round(time.time(), 3), name]
-    headers[HEADER] = [*(getattr(request, HEADER, None) or ()), attempt][-MAX_ATTEMPTS:]
-
-
-def breadcrumbs(request: Context) -> list[dict[str, Any]]:
-    """Return one for each attempt before that of ``request``."""
-    try:
-        return [
-            {
-                'type': 'error',
-                'category': 'retry',
-                'level': 'warning',
-                'message': f'attempt {attempt} failed and was retried: {name}',
-                'data': {'attempt': attempt, 'exception': name},
-                'timestamp': datetime.fromtimestamp(moment, timezone.utc).isoformat(),
-            }
-            for attempt, moment, name in (getattr(request, HEADER, None) or ())[-MAX_ATTEMPTS:]
-        ]
-    except (TypeError, ValueError, OverflowError, OSError):  # not a header of ours
-        return []
+    kind = sys.exc_info()[0]
+    attempt, name = request.retries + 1, kind.__name__ if kind else 'no exception'
+    breadcrumb = {
+        'category': 'retry',
+        'level': 'warning',
+        'message': f'attempt {attempt} failed and was retried: {name}',
+        'data': {'attempt': attempt, 'exception': name},
+        'timestamp': datetime.now(timezone.utc).isoformat(),
+    }
+    earlier = getattr(request, HEADER, None) or []
+    headers[HEADER] = [*earlier, breadcrumb][-MAX_ATTEMPTS:]

@@ -1,29 +1,20 @@
-"""Records of the tests' own, and a Celery app that runs nothing."""
+"""Records of the tests' own, and lines about a task."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery, Task
-from celery._state import _task_stack
 
-from app.tasks.base_task import FixedDelayTask
-from be_queue.worker import redaction
+from be_queue.worker.logs import about
 from be_queue.worker.logs.context import ContextFilter
 
 Record = Callable[..., logging.LogRecord]
-
-
-@pytest.fixture(autouse=True)
-def _no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
-        monkeypatch.setattr(redaction, name, empty)
 
 
 @pytest.fixture
@@ -43,45 +34,9 @@ def record() -> Record:
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, Callable[[], str]]]:
-    """A descriptor to write to, and a function that reads what is there."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    yield writer, lambda: os.read(reader, 1 << 20).decode()
-    os.close(reader)
-    os.close(writer)
-
-
-@pytest.fixture(scope='session')
-def charge() -> Task:
-    """Return a task that does nothing."""
-    app = Celery('logs', broker='memory://', set_as_current=False)
-
-    @app.task(base=FixedDelayTask, name='charge', shared=False)
-    def charge() -> None: ...
-
-    return charge
-
-
-@pytest.fixture
-def running(charge: Task) -> Callable[..., Any]:
-    """Return a context manager in which Celery runs the task ``charge`` with a request."""
-
-    @contextmanager
-    def run(**request: Any) -> Iterator[Task]:
-        given = {
-            'id': 'an-id',
-            'retries': 1,
-            'delivery_info': {'routing_key': 'prod-payments-charge'},
-            'called_directly': False,
-        }
-        # As celery.app.trace does.
-        _task_stack.push(charge)
-        charge.push_request(**given | request)
-        try:
-            yield charge
-        finally:
-            charge.pop_request()
-            _task_stack.pop()
-
-    return run
+def about_charge() -> Callable[..., AbstractContextManager[None]]:
+    """Return a context manager whose lines are about the task ``charge`` with this request."""
+    task = SimpleNamespace(name='charge', max_retries=5)
+    delivery = {'routing_key': 'prod-payments-charge'}
+    request = {'id': 'an-id', 'retries': 1, 'delivery_info': delivery}
+    return lambda **others: about(task, request | others)

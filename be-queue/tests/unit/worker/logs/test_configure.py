@@ -6,17 +6,20 @@ import os
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
-from celery import signals
+from celery.exceptions import SoftTimeLimitExceeded
 
 from be_queue.worker import logs
 from be_queue.worker.logs import configure
-from be_queue.worker.logs.configure import QUIET
+from be_queue.worker.logs.configure import QUIET, LineHandler
+from be_queue.worker.logs.formatters import ConsoleFormatter, JsonFormatter
+from be_queue.worker.settings import ConfigError
+from tests.support.soft_limit import Striking, applying
 
 Read = Callable[[], str]
+pytestmark = pytest.mark.usefixtures('no_secrets')
 
 
 @pytest.fixture(autouse=True)
@@ -53,21 +56,6 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Read]]:
         os.close(end)
 
 
-@pytest.fixture
-def log_json(configured, stderr) -> Callable[[], Callable[[], list[dict[str, object]]]]:
-    """Return a function that has this process log JSON, and returns one that reads the lines.
-
-    In the test itself: for each of its phases pytest has another standard output.
-    """
-
-    def start() -> Callable[[], list[dict[str, object]]]:
-        read = stderr()
-        logs.setup(configured(LOG_FORMAT='json', RESULT_DB_PASS='correct-horse'), 'worker')
-        return lambda: [json.loads(line) for line in read().splitlines()]
-
-    return start
-
-
 @pytest.mark.parametrize(
     ('variables', 'terminal', 'form'),
     [
@@ -75,7 +63,7 @@ def log_json(configured, stderr) -> Callable[[], Callable[[], list[dict[str, obj
         ({'ENV': 'prod'}, True, 'coloured'),
         ({'ENV': 'local'}, False, 'plain'),
         ({'ENV': 'local'}, True, 'coloured'),
-        ({'ENV': 'local', 'LOG_FORMAT': 'json'}, True, 'json'),
+        ({'ENV': 'local', 'LOG_FORMAT': 'JSON'}, True, 'json'),
         ({'ENV': 'prod', 'LOG_FORMAT': 'console'}, False, 'plain'),
         ({'ENV': 'local', 'NO_COLOR': '1'}, True, 'plain'),
         ({'ENV': 'local', 'NO_COLOR': ''}, True, 'coloured'),
@@ -96,29 +84,12 @@ def test_the_format_is_the_one_that_its_reader_expects(
     assert ('\x1b[' in text) == (form == 'coloured')
 
 
-def test_lines_of_libraries_join_in_once(configured, stderr) -> None:
-    read = stderr()
-    logging.getLogger().addHandler(logging.StreamHandler())
-    before = sys.stdout, sys.stderr
-    for _ in range(2):
-        logs.setup(configured(), 'server')
-    assert (sys.stdout, sys.stderr) == before  # prints for a person stay as they are
-    logging.getLogger('urllib3.connectionpool').warning('from a library')
-    with warnings.catch_warnings():
-        warnings.simplefilter('always')
-        warnings.warn('from Python', stacklevel=1)
-    first, second, *_ = read().splitlines()
-    assert first.endswith('WARNING server urllib3.connectionpool: from a library')
-    assert 'WARNING server py.warnings: ' in second
-    assert second.endswith('UserWarning: from Python')
-
-
 def test_levels_come_from_the_settings(configured, stderr) -> None:
     read = stderr()
     logs.setup(configured(LOG_LEVEL='error'), 'server')
     for level in ('warning', 'error'):  # a library is no louder than the rest
         getattr(logging.getLogger('urllib3'), level)(f'quiet {level}')
-    levels = 'botocore=INFO,kombu=ERROR'
+    levels = ' botocore = info,kombu=ERROR,'
     logs.setup(configured(LOG_LEVEL='debug', LOG_LEVELS=levels), 'server')
     for name in ('app', 'boto3', 'botocore.auth', 'kombu', 'urllib3'):
         for level in ('debug', 'info', 'warning', 'error'):
@@ -134,6 +105,25 @@ def test_levels_come_from_the_settings(configured, stderr) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ('name', 'value', 'rule'),
+    [
+        ('LOG_LEVELS', '=DEBUG', "not '=DEBUG'"),
+        ('LOG_LEVELS', 'boto=INFO,kombu=LOUD', "not 'kombu=LOUD'"),
+        ('LOG_LEVELS', 'kombu', 'for example sqlalchemy.engine=INFO,kombu=DEBUG'),
+        ('LOG_FORMAT', 'xml', "'auto', 'json' or 'console'"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_in_one_line(
+    configured, name, value, rule
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configured(**{name: value})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f'{name}={value!r}: must be ')
+    assert rule in line
+
+
 def test_a_file_is_appended_to(configured, stderr, tmp_path) -> None:
     stderr()
     path = tmp_path / 'log'
@@ -146,40 +136,26 @@ def test_a_file_is_appended_to(configured, stderr, tmp_path) -> None:
     assert line.endswith('hello')
 
 
-def test_prints_are_json_too_and_one_without_a_newline_ends_with_its_task(
-    log_json, monkeypatch
+def test_prints_are_json_too_also_where_a_handler_prints_its_lines(
+    configured, stderr, capfd
 ) -> None:
-    monkeypatch.setattr(signals.task_postrun, 'receivers', [])
-    lines = log_json()
+    read = stderr()
+    logs.setup(configured(LOG_FORMAT='json', RESULT_DB_PASS='correct-horse'), 'worker')
+    logging.getLogger().addHandler(logging.StreamHandler())  # a library's, to the new stderr
     print('two', 'words of 100%')  # noqa: T201
     print('two\nlines\n\nno end', end='', flush=True)  # noqa: T201
     print('correct-horse', file=sys.stderr)  # noqa: T201
-    print('of one task', end='')  # noqa: T201
-    signals.task_postrun.send(sender=None)
-    print('of the next')  # noqa: T201
-    assert [(line['logger'], line['level'], line['message']) for line in lines()] == [
+    lines = [json.loads(line) for line in read().splitlines()]
+    assert [(line['logger'], line['level'], line['message']) for line in lines] == [
         ('stdout', 'INFO', 'two words of 100%'),
         ('stdout', 'INFO', 'two'),
         ('stdout', 'INFO', 'lines'),
         ('stdout', 'INFO', 'no end'),
         ('stderr', 'WARNING', '***'),
-        ('stdout', 'INFO', 'of one task'),
-        ('stdout', 'INFO', 'of the next'),
     ]
-
-
-def test_a_program_may_get_the_stream_that_logs(log_json, capfd) -> None:
-    log_json()
-    program = [sys.executable, '-c', 'print("hello")']
-    subprocess.run(program, stdout=sys.stdout, check=True)
+    # A program may get the stream that logs.
+    subprocess.run([sys.executable, '-c', 'print("hello")'], stdout=sys.stdout, check=True)
     assert capfd.readouterr().out == 'hello\n'
-
-
-def test_a_handler_that_prints_its_lines_does_not_print_forever(log_json) -> None:
-    lines = log_json()
-    logging.getLogger().addHandler(logging.StreamHandler())  # a library's, to the new stderr
-    print('hello')  # noqa: T201
-    assert [line['logger'] for line in lines()] == ['stdout']
 
 
 @pytest.mark.parametrize('form', ['json', 'console'])
@@ -189,9 +165,10 @@ def test_an_error_that_nobody_catches_is_logged(configured, stderr, form) -> Non
 
     read = stderr()
     logs.setup(configured(LOG_FORMAT=form, RESULT_DB_PASS='correct-horse'), 'worker')
-    thread = threading.Thread(target=fail, name='T')
-    thread.start()
-    thread.join()
+    for target in (sys.exit, fail):
+        thread = threading.Thread(target=target, name='T')
+        thread.start()
+        thread.join()
     try:
         fail()
     except ValueError:
@@ -218,3 +195,47 @@ def test_a_fault_at_the_start_is_json_but_for_a_person(stderr, monkeypatch, caps
     said = [json.loads(line) for line in read().splitlines()]
     assert [line['message'] for line in said] == expected
     assert {(line['level'], line['process']) for line in said} == {('CRITICAL', 'server')}
+
+
+@pytest.fixture(params=[JsonFormatter('s', 'e', 'r'), ConsoleFormatter(False)])
+def log(request, stderr):
+    """Return a logger, and a function that reads its lines."""
+    read = stderr()
+    logger = logging.Logger('a')
+    logger.addHandler(LineHandler(configure.STDERR))
+    logger.handlers[0].setFormatter(request.param)
+    return logger, read
+
+
+class Secretive:
+    def __str__(self) -> str:
+        raise OSError('horse')
+
+
+@pytest.mark.parametrize('args', [('%d', 'horse'), ('%s', Secretive()), (Secretive(),)])
+def test_a_line_that_cannot_be_shown_leaves_another_without_its_arguments(log, capfd, args) -> None:
+    logger, read = log
+    logger.info(*args)
+    line = read()
+    assert f'a line of {__file__}:' in line
+    assert ' cannot be logged: ' in line
+    assert 'horse' not in line
+    assert capfd.readouterr() == ('', '')
+
+
+def test_a_line_that_the_soft_time_limit_strikes_is_whole(log) -> None:
+    logger, read = log
+    with applying(), pytest.raises(SoftTimeLimitExceeded):
+        logger.info('it is %s', Striking(), extra={'field': Striking()})
+    assert 'it is struck' in read()
+
+
+def test_a_line_takes_any_text_and_a_pipe_without_a_reader_is_no_error(stderr, capfd) -> None:
+    read = stderr()
+    LineHandler(configure.STDERR).handle(logging.makeLogRecord({'msg': '\u00e4\udc80'}))
+    assert read() == '\u00e4\\udc80\n'
+    reader, writer = os.pipe()
+    os.close(reader)
+    LineHandler(writer).handle(logging.makeLogRecord({'msg': 'x'}))
+    os.close(writer)
+    assert capfd.readouterr() == ('', '')

@@ -14,6 +14,7 @@ from be_queue.worker import redaction
 from be_queue.worker.logs.formatters import ConsoleFormatter, JsonFormatter
 from tests.unit.core.passwords import PASSWORDS, assert_hidden
 
+pytestmark = pytest.mark.usefixtures('no_secrets')
 IDENTITY = {'service': 'payments', 'env': 'prod', 'release': '1.2.3'}
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
@@ -35,11 +36,7 @@ def as_json(record):
 @pytest.fixture
 def for_a_person(record):
     """Return a function that returns a line for a person."""
-
-    def show(*args, colours: bool = False, **others) -> str:
-        return ConsoleFormatter(colours).format(record(*args, **others))
-
-    return show
+    return lambda *args, **others: ConsoleFormatter(False).format(record(*args, **others))
 
 
 class Rude:
@@ -73,11 +70,7 @@ def test_a_line_has_time_level_logger_message_process_and_what_runs(record) -> N
 @pytest.mark.parametrize(
     ('value', 'shown'),
     [
-        (3, 3),
-        (0.5, 0.5),
-        (True, True),
-        (None, None),
-        ('a\nb', 'a\nb'),
+        ([3, 0.5, True, None, 'a\nb'], [3, 0.5, True, None, 'a\nb']),
         (float('inf'), 'inf'),
         (10**400, 10**400),
         (
@@ -87,7 +80,6 @@ def test_a_line_has_time_level_logger_message_process_and_what_runs(record) -> N
         ({1: (2, {3})}, {'1': [2, [3]]}),
         (b'bytes', "b'bytes'"),
         ({'rows': [Rude()]}, '<dict without a text: ZeroDivisionError>'),
-        (Rude(), '<Rude without a text: ZeroDivisionError>'),
         (circle(), '<list without a text: RecursionError>'),
     ],
     ids=lambda value: type(value).__name__,
@@ -107,9 +99,9 @@ def test_a_text_or_field_that_is_very_long_loses_its_middle(as_json, value) -> N
     assert (line['message'][:3], line['message'][-3:]) == ('aaa', 'bbb')
 
 
-def test_a_line_for_a_person_reads_from_left_to_right(for_a_person) -> None:
-    given = {'name': 'app.server', 'count': 2, 'action': 'x', 'text': 'two words'}
-    plain, coloured = (for_a_person('ready: %d', 1, colours=c, **given) for c in (False, True))
+def test_a_line_for_a_person_reads_from_left_to_right(record) -> None:
+    made = record('ready: %d', 1, name='app.server', count=2, action='x', text='two words')
+    plain, coloured = (ConsoleFormatter(colours).format(made) for colours in (False, True))
     assert re.fullmatch(
         r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO    worker app\.server: ready: 1 '
         r'count=2 text="two words"',
@@ -119,10 +111,10 @@ def test_a_line_for_a_person_reads_from_left_to_right(for_a_person) -> None:
     assert ANSI.sub('', coloured)[12:] == plain[23:]  # without the date
 
 
-def test_fields_that_celerys_message_has_are_not_shown_again(for_a_person, running) -> None:
+def test_fields_that_celerys_message_has_are_not_shown_again(for_a_person, about_charge) -> None:
     data = {'id': 'an-id', 'name': 'charge'}
     message = 'Task %(name)s[%(id)s] received'
-    with running():
+    with about_charge():
         line = for_a_person(message, data, name='celery.worker.strategy', data=data)
         assert ': paid task_id=an-id task_name=charge queue=' in for_a_person('paid')
     assert line.endswith(

@@ -15,10 +15,8 @@ DSN = 'https://c0ffee1234567890@sentry.example.com/42'
 
 
 @pytest.fixture
-def scrubbed(configured, monkeypatch):
+def scrubbed(configured, monkeypatch, no_secrets):
     """Return a function that scrubs what a process with such a configuration reports."""
-    for name, empty in (('_known', ()), ('_settings', {}), ('_later', {})):
-        monkeypatch.setattr(redaction, name, empty)
     monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', 'aws/secret+key')
     monkeypatch.setenv('CELERY_RESULT_BACKEND', 'db+postgresql://me:of%2Fresults@db/results')
     redaction.learn(
