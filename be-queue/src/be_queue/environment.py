@@ -6,12 +6,13 @@ import ast
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from math import inf
 from typing import Any
 
 from celery.app import defaults
+from celery.utils.serialization import strtobool
 
 from be_queue.errors import SettingError
 from be_queue.redact import redact_text
@@ -21,12 +22,7 @@ __all__ = ['celery_settings', 'closest', 'known_settings', 'own_setting']
 logger = logging.getLogger(__name__)
 
 CELERY_PREFIX = 'CELERY_'
-BOOLEANS = {
-    **dict.fromkeys(('1', 'true', 'yes', 'on'), True),
-    **dict.fromkeys(('0', 'false', 'no', 'off'), False),
-}
-TEXTS = ('string', 'str', 'bytes')
-#: The Python types of Celery's other types of settings; 'any' takes texts and literals.
+#: The Python types of Celery's types of settings, and what to write in a variable.
 LITERALS: dict[str, tuple[tuple[type, ...], str]] = {
     'bool': ((bool,), 'True or False'),
     'int': ((int,), 'a whole number'),
@@ -55,11 +51,8 @@ def known_settings() -> dict[str, str]:
 def celery_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings that ``environ`` holds; an empty variable counts as unset.
 
-    ``CELERY_WORKER_CONCURRENCY=4`` becomes ``{'worker_concurrency': 4}``. A setting that is not a
-    text is read as a Python literal; booleans may also be ``true``/``false``, ``yes``/``no``,
-    ``on``/``off``. A variable that looks like a misspelt setting is logged as a warning, since
-    other programs own variables that start with ``CELERY_`` too.
-
+    ``CELERY_WORKER_CONCURRENCY=4`` becomes ``{'worker_concurrency': 4}``. Settings that are not
+    texts are read as Python literals; booleans may also be ``true``, ``yes``, ``on`` and so on.
     Raises `SettingError` naming the variable whose value does not fit its setting.
     """
     settings = {}
@@ -69,6 +62,7 @@ def celery_settings(environ: Mapping[str, str]) -> dict[str, Any]:
         name = variable.removeprefix(CELERY_PREFIX).lower()
         if name in known_settings():
             settings[name] = _value(name, text)
+        # Other programs own variables that start with CELERY_ too.
         elif hint := closest(name, known_settings(), 0.9):
             logger.warning(
                 '%s is not a Celery setting and has no effect: did you mean %s%s?',
@@ -86,20 +80,11 @@ def own_setting(name: str, given: Any, default: Any) -> Any:
     if given is None:
         texts = map(os.environ.get, VARIABLES.get(name, (name,)))
         given = next(filter(None, texts), default)
-    text = str(given)
-    value: Any = text
-    if isinstance(default, bool):
-        value, wanted = BOOLEANS.get(text.lower()), 'true or false'
-    elif isinstance(default, float):
-        value, wanted = _seconds(text), 'a number of seconds above 0'
-    elif name == 'RESULT_DB_PORT':
-        is_port = text.isdecimal() and 0 < int(text) < 65536
-        value, wanted = text if is_port else None, 'a port number, 1 to 65535'
-    elif name == 'QUEUE_NAME_PREFIX':
-        value, wanted = text or None, "a text, for example 'dev'"
-    if value is None:
-        raise SettingError(f'{name}={text!r}: must be {wanted}')
-    return value
+    read, wanted = READERS[type(default)]
+    try:
+        return read(str(given))
+    except (TypeError, ValueError):
+        raise SettingError(f'{name}={str(given)!r}: must be {wanted}') from None
 
 
 def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
@@ -111,12 +96,10 @@ def _value(name: str, text: str) -> Any:
     kind = known_settings()[name]
     if name == 'worker_concurrency' and text.lower() != 'auto':
         kind = 'concurrency'  # Celery's type is 'any', and its command line takes these alone
-    if kind in TEXTS:
+    if kind in ('string', 'str', 'bytes'):
         return text
-    if kind == 'bool' and text.lower() in BOOLEANS:
-        return BOOLEANS[text.lower()]
     try:
-        value = ast.literal_eval(text.strip())
+        value = strtobool(text) if kind == 'bool' else ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = text
     if kind == 'any':
@@ -129,9 +112,20 @@ def _value(name: str, text: str) -> Any:
     return value
 
 
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 < value < inf else None
+def _positive(number: type[int] | type[float], below: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = number(text)
+        if not 0 < value < below:
+            raise ValueError
+        return value
+
+    return read
+
+
+#: How a text becomes an own setting whose default has this type, and what is allowed.
+READERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    bool: (strtobool, 'true or false'),
+    int: (_positive(int, 65_536), 'a port number, 1 to 65535'),
+    float: (_positive(float, inf), 'a number of seconds above 0'),
+    str: (str, 'a text'),
+}
