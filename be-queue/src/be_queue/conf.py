@@ -23,7 +23,7 @@ __all__ = ['Config']
 #: Celery's task that polls for the end of a chord's header.
 CHORD_UNLOCK = 'celery.chord_unlock'
 #: User, password and host of an SQS server's URL; kombu, which gets them, reads no IPv6 address.
-ENDPOINT = re.compile(
+SQS_ENDPOINT = re.compile(
     r'https?://(?:([^:@/\s]+)(?::([^@/\s]*))?@)?([\w.-]+(?::\d{1,5})?)/?', re.ASCII
 )
 
@@ -89,7 +89,7 @@ class Config:
         Override it, and extend what ``super()`` returns, to give an application its own defaults.
         """
         topology = self.TOPOLOGY
-        result_backend = self.given('result_backend') or self.default_backend()
+        result_backend = self._result_backend()
         return {
             'broker_url': broker_url(self.SQS_ENDPOINT_URL),
             'broker_transport': 'be_queue.transport:Transport',
@@ -129,16 +129,6 @@ class Config:
             'database_create_tables_at_setup': False,
         }
 
-    def default_backend(self) -> str:
-        """Return ``result_backend`` where neither keyword nor variable gives it: PostgreSQL."""
-        return results.default_backend(
-            user=self.RESULT_DB_USER,
-            password=self.RESULT_DB_PASS,
-            host=self.RESULT_DB_HOST,
-            port=str(self.RESULT_DB_PORT),
-            name=self.RESULT_DB_NAME,
-        )
-
     def given(self, name: str, default: Any = None) -> Any:
         """Return a Celery setting that a keyword or variable gave, else ``default``."""
         return self._given.get(name, default)
@@ -150,6 +140,15 @@ class Config:
     def __repr__(self) -> str:
         shown = {name: v for name, v in sorted(vars(self).items()) if name[0].islower()}
         return f'{type(self).__name__}({redact(shown)!r})'
+
+    def _result_backend(self) -> str:
+        return self.given('result_backend') or results.default_backend(
+            user=self.RESULT_DB_USER,
+            password=self.RESULT_DB_PASS,
+            host=self.RESULT_DB_HOST,
+            port=str(self.RESULT_DB_PORT),
+            name=self.RESULT_DB_NAME,
+        )
 
     def _set_own(self, given: dict[str, Any]) -> None:
         platform = PLATFORM_QUEUE
@@ -248,7 +247,7 @@ def broker_url(endpoint: str) -> str:
     """
     if not endpoint:
         return 'sqs://'
-    match = ENDPOINT.fullmatch(endpoint)
+    match = SQS_ENDPOINT.fullmatch(endpoint)
     if match is None:
         raise SettingError(
             f"SQS_ENDPOINT_URL={redact(endpoint)!r}: must be http:// or https://, a host's name or "

@@ -31,9 +31,7 @@ class Rule(NamedTuple):
 
 
 def _whole(low: int, high: int) -> Rule:
-    return Rule(
-        f'a whole number, {low} to {high:,}', lambda v: type(v) is int and low <= v <= high
-    )
+    return Rule(f'a whole number, {low} to {high:,}', lambda v: type(v) is int and low <= v <= high)
 
 
 def _each(rule: Rule) -> Rule:

@@ -12,6 +12,9 @@ from be_queue.redact import MASK, redact
 
 __all__ = ['ConfigError']
 
+#: What is allowed, in plainer words than pydantic's.
+WORDS = {'int_parsing': 'a whole number', 'bool_parsing': 'true or false'}
+
 
 class ConfigError(SettingError):
     """Settings that cannot be used: one line per fault."""
@@ -23,14 +26,13 @@ class ConfigError(SettingError):
 
 
 def _line(fault: Mapping[str, Any], shown: Collection[str]) -> str:
-    words = _allowed(fault)
-    if not fault['loc']:  # of several settings together, which are the input
-        return words
     name = '.'.join(map(str, fault['loc']))
+    if not name:  # of several settings together, which are the input
+        return str(fault['msg']).removeprefix('Value error, ')
     if fault['type'] == 'missing':  # the input is all that was set beside it
         return f'{name.upper()} is missing: it must be set'
     value = repr(_shown(fault['input'], name)) if name in shown else MASK
-    return f'{name.upper()}={value}: {words}'
+    return f'{name.upper()}={value}: must be {_allowed(fault)}'
 
 
 def _shown(value: Any, name: str) -> Any:
@@ -43,14 +45,11 @@ def _shown(value: Any, name: str) -> Any:
 
 
 def _allowed(fault: Mapping[str, Any]) -> str:
-    if fault['type'] == 'int_parsing':
-        return 'must be a whole number'
-    if fault['type'] == 'bool_parsing':
-        return 'must be true or false'
+    if fault['type'] in WORDS:
+        return WORDS[fault['type']]
+    message = str(fault['msg'])
     # Pydantic's words for its own rules, or those before the words of a validator of ours.
-    before, separator, words = fault['msg'].partition('Input should be ')
-    if not separator:
-        before, separator, words = fault['msg'].partition('Value error, ')
-    if before or not separator:
-        return f'must be valid: {fault["msg"]}'
-    return f'must be {words}' if fault['loc'] else words
+    for prefix in ('Input should be ', 'Value error, '):
+        if message.startswith(prefix):
+            return message.removeprefix(prefix)
+    return f'valid: {message}'

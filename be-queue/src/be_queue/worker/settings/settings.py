@@ -6,13 +6,15 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from dotenv import dotenv_values, load_dotenv
+from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -158,11 +160,6 @@ class Settings(VaultSettings):
     #: In bytes, of which each event counts 1,024.
     fluent_buffer: Annotated[int, Field(ge=4096)] = 4 * 1024 * 1024
 
-    @model_validator(mode='before')
-    @classmethod
-    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return _without_empty(values)
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -172,10 +169,11 @@ class Settings(VaultSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        given = _without_empty({**env_settings(), **init_settings()})
-        # Before the environment, whose empty variables would hide what is in Vault. It leaves out
-        # what the environment gives.
-        return init_settings, VaultSource(settings_cls, given), env_settings
+        found = env_settings().items()
+        given = {name: v for name, v in found if v != '' or name in MEANT_EMPTY}
+        environment = InitSettingsSource(settings_cls, given)
+        vault = VaultSource(settings_cls, {**given, **init_settings()})
+        return init_settings, environment, vault
 
     @field_validator('prometheus_multiproc_dir')
     @classmethod
@@ -204,14 +202,17 @@ class Settings(VaultSettings):
                 'OTEL_EXPORTER_OTLP_ENDPOINT=None: must be set while TRACING_EXPORTER=otlp, for '
                 'example to http://localhost:4318'
             )
-        sampler = f"JAEGER_SAMPLER_PARAM='{self.jaeger_sampler_param:g}'"
-        if self.jaeger_sampler_type == 'const' and self.jaeger_sampler_param not in (0, 1):
+        kind, param = self.jaeger_sampler_type, self.jaeger_sampler_param
+        if kind == 'const' and param not in (0, 1):
             yield (
-                f'{sampler}: must be 0 or 1 while JAEGER_SAMPLER_TYPE=const; a share is '
-                'probabilistic'
+                f"JAEGER_SAMPLER_PARAM='{param:g}': must be 0 or 1 while "
+                'JAEGER_SAMPLER_TYPE=const; a share is probabilistic'
             )
-        if self.jaeger_sampler_type == 'probabilistic' and self.jaeger_sampler_param > 1:
-            yield f'{sampler}: must be from 0 to 1 while JAEGER_SAMPLER_TYPE=probabilistic'
+        if kind == 'probabilistic' and param > 1:
+            yield (
+                f"JAEGER_SAMPLER_PARAM='{param:g}': must be from 0 to 1 while "
+                'JAEGER_SAMPLER_TYPE=probabilistic'
+            )
         exporter = self.is_traced and self.tracing_exporter
         for extra, setting, is_on in (
             ('sentry', 'SENTRY_DSN', self.sentry_dsn.get_secret_value()),
@@ -278,7 +279,6 @@ class Settings(VaultSettings):
 
 
 _class: type[Settings] = Settings
-_current: Settings | None = None
 
 
 def use(settings_class: type[Settings]) -> None:
@@ -287,50 +287,42 @@ def use(settings_class: type[Settings]) -> None:
     Raises RuntimeError when they were read as another class before.
     """
     global _class
-    if _current is not None and not isinstance(_current, settings_class):
+    if current.cache_info().currsize and not isinstance(current(), settings_class):
         raise RuntimeError(f'the settings were read before {settings_class.__name__} was known')
     _class = settings_class
 
 
+@cache
 def current() -> Settings:
     """Return the settings of this process, of the class given to `use`, read once.
 
     Raises `ConfigError` with one line per fault.
     """
-    global _current
-    if _current is None:
-        # Into the environment, so that Celery's, boto3's and Prometheus' own variables count too.
-        load_dotenv(_class.root / '.env', override=False)
-        try:
-            _current = _class()
-        except ValidationError as error:
-            raise ConfigError.from_validation(error, _shown_fields(_class)) from None
-        except SettingsError as error:  # error parsing value for field "..."
-            name = str(error).split('"')[1].upper()
-            raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
-    return _current
+    # Into the environment, so that Celery's, boto3's and Prometheus' own variables count too.
+    load_dotenv(_class.root / '.env', override=False)
+    try:
+        return _class()
+    except ValidationError as error:
+        raise ConfigError.from_validation(error, _shown_fields(_class)) from None
+    except SettingsError as error:  # error parsing value for field "..."
+        name = str(error).split('"')[1].upper()
+        raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
 
 
-def forget() -> None:
-    """Have the next call of `current` read the settings anew."""
-    global _current
-    _current = None
+#: Has the next call of `current` read the settings anew.
+forget = current.cache_clear
 
 
 def warn_of_misspelt(settings_class: type[Settings]) -> None:
     """Log a warning for each variable whose name is close to that of a setting."""
     known = {name.upper() for name in settings_class.model_fields}
-    ours = dotenv_values(settings_class.root / '.env')
-    for variable in {**os.environ, **ours}:
+    for variable in os.environ:
         # be_queue checks CELERY_* itself. Other variables may belong to other programs.
-        if variable.upper() not in known and not variable.startswith('CELERY_'):
-            hint = closest(variable.upper(), known, 0.85 if variable in ours else 0.9)
-            if hint:
-                logger.warning('%s is no setting of this worker: did you mean %s?', variable, hint)
-
-
-def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: v for name, v in values.items() if v != '' or name in MEANT_EMPTY}
+        if variable.upper() in known or variable.startswith('CELERY_'):
+            continue
+        # RESULT_DB_PASSWORD is close to RESULT_DB_PASS, SERVER_NAME not to SERVICE_NAME.
+        if hint := closest(variable.upper(), known, 0.87):
+            logger.warning('%s is no setting of this worker: did you mean %s?', variable, hint)
 
 
 def _shown_fields(settings_class: type[Settings]) -> set[str]:
