@@ -25,5 +25,4 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return load_config()
 
     yield configure
-    forget()
     use(Config)

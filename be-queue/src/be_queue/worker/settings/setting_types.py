@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import NoDecode
 
-from be_queue import extras
 from be_queue.conf import SQS_ENDPOINT
 
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 EMBEDDED_PORT = 4566
-#: The rate-limit service's own.
-RATELIMIT_PORT = 8080
+#: As the SDK reads it, which need not be installed here: key, host, port, path and project.
+SENTRY_DSN = re.compile(
+    r'https?://[^@:/\s]+(:[^@/\s]*)?@([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/\S+)?/\d+'
+)
 #: Names of databases and tables. Treasure Data's documentation once said 255 characters and now
 #: says 128. See "Naming Requirements and Restrictions for Treasure Data Entities" there.
 TD_NAME = re.compile(r'[a-z0-9_]{3,128}')
@@ -49,30 +50,10 @@ def _is_sqs_endpoint(text: str) -> bool:
     return port <= 65535 if port is not None else bool(SQS_ENDPOINT.fullmatch(text))
 
 
-def _is_sentry_dsn(dsn: SecretStr) -> bool:
-    if extras.missing('sentry'):
-        return True  # the validation of all settings says so
-    from sentry_sdk.utils import Dsn  # only if there is one
-
-    try:
-        Dsn(dsn.get_secret_value())
-    except ValueError:
-        return False
-    return True
-
-
 def embedded_port(text: str) -> int | None:
     """Return the port of ``embedded`` or ``embedded:PORT``; None for another text."""
     match = re.fullmatch(r'embedded(?::(\d{1,5}))?', text)
     return int(match[1] or EMBEDDED_PORT) if match else None
-
-
-def ratelimit_url(text: str) -> str:
-    """Return the URL of a rate-limit service that is given as ``host``, ``host:port`` or a URL."""
-    if '://' not in text:
-        has_port = re.search(r':\d+(/|$)', text)
-        text = f'http://{text}' if has_port else f'http://{text}:{RATELIMIT_PORT}'
-    return f'{text.rstrip("/").removesuffix("/json")}/json'
 
 
 def _names(text: str) -> list[str]:
@@ -145,6 +126,10 @@ RatelimitHost = Annotated[
     ),
 ]
 SentryDsn = Annotated[
-    SecretStr, _allow('a DSN such as https://KEY@sentry.example.com/42', _is_sentry_dsn)
+    SecretStr,
+    _allow(
+        'a DSN such as https://KEY@sentry.example.com/42',
+        lambda dsn: SENTRY_DSN.fullmatch(dsn.get_secret_value()),
+    ),
 ]
 TdName = Annotated[str, _match(TD_NAME.pattern, TD_NAME_RULE)]

@@ -270,7 +270,10 @@ class Settings(VaultSettings):
     @property
     def ratelimit_url(self) -> str | None:
         """Where the rate-limit service takes requests; None when there is none."""
-        return types.ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
+        url = self.ratelimit_host
+        if url and '://' not in url:
+            url = f'http://{url}' if re.search(r':\d+(/|$)', url) else f'http://{url}:8080'
+        return f'{url.rstrip("/").removesuffix("/json")}/json' if url else None
 
     @property
     def is_traced(self) -> bool:
@@ -282,14 +285,10 @@ _class: type[Settings] = Settings
 
 
 def use(settings_class: type[Settings]) -> None:
-    """Have this process read its settings as ``settings_class``.
-
-    Raises RuntimeError when they were read as another class before.
-    """
+    """Have this process read its settings as ``settings_class``, also when it has read them."""
     global _class
-    if current.cache_info().currsize and not isinstance(current(), settings_class):
-        raise RuntimeError(f'the settings were read before {settings_class.__name__} was known')
     _class = settings_class
+    forget()
 
 
 @cache
