@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from be_queue import extras
-from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV
 from be_queue.topology import PLATFORM_QUEUE
 from be_queue.worker.settings import setting_types as types
-from be_queue.worker.settings.faults import ConfigError
-from be_queue.worker.vault.settings import VaultSettings, names
+from be_queue.worker.vault.settings import VaultSettings
 from be_queue.worker.vault.source import VaultSource
 
-__all__ = ['Settings', 'current', 'forget', 'use', 'warn_of_misspelt']
-
-logger = logging.getLogger(__name__)
+__all__ = ['Settings']
 
 #: Settings of which an empty variable is a value.
 MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
@@ -42,7 +33,7 @@ class Settings(VaultSettings):
 
     Subclass it and add fields of your own. The file ``.env`` in `root` stands in for variables that
     are not set. An empty variable counts as unset, except where empty has a meaning of its own.
-    Raises `ConfigError`, through `current`, with one line per fault.
+    `current` reads them.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra='ignore', hide_input_in_errors=True)
@@ -279,55 +270,3 @@ class Settings(VaultSettings):
     def is_traced(self) -> bool:
         """Whether spans are made."""
         return self.tracing_exporter == 'otlp' or bool(self.jaeger_agent_host)
-
-
-_class: type[Settings] = Settings
-
-
-def use(settings_class: type[Settings]) -> None:
-    """Have this process read its settings as ``settings_class``, also when it has read them."""
-    global _class
-    _class = settings_class
-    forget()
-
-
-@cache
-def current() -> Settings:
-    """Return the settings of this process, of the class given to `use`, read once.
-
-    Raises `ConfigError` with one line per fault.
-    """
-    # Into the environment, so that Celery's, boto3's and Prometheus' own variables count too.
-    load_dotenv(_class.root / '.env', override=False)
-    try:
-        return _class()
-    except ValidationError as error:
-        raise ConfigError.from_validation(error, _shown_fields(_class)) from None
-    except SettingsError as error:  # error parsing value for field "..."
-        name = str(error).split('"')[1].upper()
-        raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
-
-
-#: Has the next call of `current` read the settings anew.
-forget = current.cache_clear
-
-
-def warn_of_misspelt(settings_class: type[Settings]) -> None:
-    """Log a warning for each variable whose name is close to that of a setting."""
-    known = {name.upper() for name in settings_class.model_fields}
-    for variable in os.environ:
-        # be_queue checks CELERY_* itself. Other variables may belong to other programs.
-        if variable.upper() in known or variable.startswith('CELERY_'):
-            continue
-        # RESULT_DB_PASSWORD is close to RESULT_DB_PASS, SERVER_NAME not to SERVICE_NAME.
-        if hint := closest(variable.upper(), known, 0.87):
-            logger.warning('%s is no setting of this worker: did you mean %s?', variable, hint)
-
-
-def _shown_fields(settings_class: type[Settings]) -> set[str]:
-    """Return the settings of which an error may show the value."""
-    fields = settings_class.model_fields.items()
-    shown = {name for name, field in fields if 'Secret' not in str(field.annotation)}
-    # Upper case or lower, as for any setting.
-    mappings = [text for name, text in os.environ.items() if name.upper() == 'VAULT_SECRETS']
-    return shown.difference(*map(names, mappings))

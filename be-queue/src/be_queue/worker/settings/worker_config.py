@@ -8,8 +8,8 @@ from typing import Any
 
 import be_queue
 from be_queue import MappingError, Queues, SettingError
-from be_queue.worker.settings.faults import ConfigError
-from be_queue.worker.settings.settings import Settings, warn_of_misspelt
+from be_queue.worker.settings.reading import ConfigError, warn_of_misspelt
+from be_queue.worker.settings.settings import Settings
 from be_queue.worker.vault import database
 
 __all__ = ['SOFT_PART', 'TASK_TIME_LIMIT', 'WorkerConfig']
