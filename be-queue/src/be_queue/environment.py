@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from math import inf
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple
 
 from celery.app import defaults
 from celery.utils.serialization import strtobool
@@ -17,25 +18,51 @@ from celery.utils.serialization import strtobool
 from be_queue.errors import SettingError
 from be_queue.redact import redact_text
 
-__all__ = ['celery_settings', 'closest', 'known_settings', 'own_setting']
+__all__ = ['Rule', 'celery_settings', 'closest', 'known_settings', 'own_setting', 'whole']
 
 logger = logging.getLogger(__name__)
 
 CELERY_PREFIX = 'CELERY_'
-#: The Python types of Celery's types of settings, and what to write in a variable.
-LITERALS: dict[str, tuple[tuple[type, ...], str]] = {
-    'bool': ((bool,), 'True or False'),
-    'int': ((int,), 'a whole number'),
-    'concurrency': ((int,), "a whole number, or 'auto'"),
-    'float': ((int, float), 'a number'),
-    'dict': ((dict,), "a Python dict such as {'key': 1}"),
-    'list': ((list, tuple), "a Python list or tuple such as ['json']"),
-    'tuple': ((list, tuple), "a Python list or tuple such as ['json']"),
-}
 #: Own settings whose variable has another name.
 VARIABLES = {
     'QUEUE_NAME_PREFIX': ('QUEUE_PREFIX',),
     'AWS_REGION': ('AWS_REGION', 'AWS_DEFAULT_REGION'),
+}
+
+
+class Rule(NamedTuple):
+    """The values that a setting takes: the words after "must be", and the check."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def whole(low: int, high: int) -> Rule:
+    """Return the rule for whole numbers from ``low`` to ``high``."""
+    return Rule(f'a whole number, {low} to {high}', lambda v: type(v) is int and low <= v <= high)
+
+
+def _literal(words: str, *types: type) -> Rule:
+    return Rule(words, lambda value: type(value) in (*types, NoneType))
+
+
+BOOLEAN = Rule('true or false', lambda value: isinstance(value, bool))
+ABOVE_0 = Rule('a number above 0', lambda value: type(value) in (int, float) and 0 < value < inf)
+#: By the type of the default.
+OWN_RULES = {bool: BOOLEAN, int: whole(1, 65_535), float: ABOVE_0}
+#: By Celery's type of a setting, or by its name.
+CELERY_RULES = {
+    'any': Rule('any value', lambda _: True),
+    'bool': BOOLEAN,
+    'int': _literal('a whole number', int),
+    'float': _literal('a number', int, float),
+    'dict': _literal("a Python dict such as {'key': 1}", dict),
+    'list': _literal("a Python list or tuple such as ['json']", list, tuple),
+    'tuple': _literal("a Python list or tuple such as ['json']", list, tuple),
+    # Celery's type is 'any', and its command line takes these alone.
+    'worker_concurrency': Rule(
+        "a whole number, or 'auto'", lambda value: type(value) is int or value == 'auto'
+    ),
 }
 
 
@@ -55,13 +82,14 @@ def celery_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     texts are read as Python literals; booleans may also be ``true``, ``yes``, ``on`` and so on.
     Raises `SettingError` naming the variable whose value does not fit its setting.
     """
-    settings = {}
+    settings: dict[str, Any] = {}
     for variable, text in environ.items():
         if not variable.startswith(CELERY_PREFIX) or not text:
             continue
         name = variable.removeprefix(CELERY_PREFIX).lower()
-        if name in known_settings():
-            settings[name] = _value(name, text)
+        if kind := known_settings().get(name):
+            rule = CELERY_RULES.get(name) or CELERY_RULES.get(kind)  # None for texts
+            settings[name] = text if rule is None else _read(variable, text, rule)
         # Other programs own variables that start with CELERY_ too.
         elif hint := closest(name, known_settings(), 0.9):
             logger.warning(
@@ -80,11 +108,8 @@ def own_setting(name: str, given: Any, default: Any) -> Any:
     if given is None:
         texts = map(os.environ.get, VARIABLES.get(name, (name,)))
         given = next(filter(None, texts), default)
-    read, wanted = READERS[type(default)]
-    try:
-        return read(str(given))
-    except (TypeError, ValueError):
-        raise SettingError(f'{name}={str(given)!r}: must be {wanted}') from None
+    rule = OWN_RULES.get(type(default))
+    return str(given) if rule is None else _read(name, str(given), rule)
 
 
 def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
@@ -92,40 +117,12 @@ def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
-def _value(name: str, text: str) -> Any:
-    kind = known_settings()[name]
-    if name == 'worker_concurrency' and text.lower() != 'auto':
-        kind = 'concurrency'  # Celery's type is 'any', and its command line takes these alone
-    if kind in ('string', 'str', 'bytes'):
-        return text
+def _read(name: str, text: str, rule: Rule) -> Any:
+    """Return the Python value of ``text``; raise `SettingError` when the rule refuses it."""
     try:
-        value = strtobool(text) if kind == 'bool' else ast.literal_eval(text.strip())
+        value = strtobool(text) if rule is BOOLEAN else ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = text
-    if kind == 'any':
-        return value
-    types, wanted = LITERALS[kind]
-    if value is not None and type(value) not in types:
-        variable = CELERY_PREFIX + name.upper()
-        shown = redact_text(text, variable)
-        raise SettingError(f'{variable}={shown!r}: this setting takes {wanted}')
+    if not rule.fits(value):
+        raise SettingError(f'{name}={redact_text(text, name)!r}: must be {rule.words}')
     return value
-
-
-def _positive(number: type[int] | type[float], below: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = number(text)
-        if not 0 < value < below:
-            raise ValueError
-        return value
-
-    return read
-
-
-#: How a text becomes an own setting whose default has this type, and what is allowed.
-READERS: dict[type, tuple[Callable[[str], Any], str]] = {
-    bool: (strtobool, 'true or false'),
-    int: (_positive(int, 65_536), 'a port number, 1 to 65535'),
-    float: (_positive(float, inf), 'a number of seconds above 0'),
-    str: (str, 'a text'),
-}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
-from be_queue.environment import closest
+from be_queue.environment import ABOVE_0, Rule, closest, whole
 from be_queue.errors import SettingError
 from be_queue.redact import redact
 
@@ -23,17 +23,6 @@ KOMBU = {
 }
 
 
-class Rule(NamedTuple):
-    """The values that an option takes: the words after "must be", and the check."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
-def _whole(low: int, high: int) -> Rule:
-    return Rule(f'a whole number, {low} to {high:,}', lambda v: type(v) is int and low <= v <= high)
-
-
 def _each(rule: Rule) -> Rule:
     return Rule(
         f'a dict of queue names, each with {rule.words}',
@@ -44,18 +33,18 @@ def _each(rule: Rule) -> Rule:
 SECONDS = Rule('a number, 0 or more', lambda v: type(v) in (int, float) and 0 <= v < inf)
 RULES = {
     # kombu's, with the ranges of SQS.
-    'sts_token_timeout': _whole(900, 43_200),
-    'visibility_timeout': _whole(1, 43_200),
-    'wait_time_seconds': _whole(0, 20),
+    'sts_token_timeout': whole(900, 43_200),
+    'visibility_timeout': whole(1, 43_200),
+    'wait_time_seconds': whole(0, 20),
     # Ours: see the README.
     'copies_to': Rule('a list of queue names', lambda v: isinstance(v, (str, list, tuple, Set))),
     'create_queues': Rule('True or False', lambda v: isinstance(v, bool)),
     'drain_timeout': SECONDS,
     'hand_back_seconds': SECONDS,
-    'max_receives': _each(_whole(1, 1000)),
+    'max_receives': _each(whole(1, 1000)),
     'prefetch_seconds': SECONDS,
     'ratelimits': Rule('a dict of queue names', lambda v: isinstance(v, Mapping)),
-    'weights': _each(Rule('a number above 0', lambda v: SECONDS.fits(v) and v > 0)),
+    'weights': _each(ABOVE_0),
 }
 
 

@@ -17,12 +17,12 @@ QUEUES = Queues([Queue(queue_name='add', task='tasks.add')]).build_celery('prod'
         *(
             (
                 {'RESULT_DB_PORT': port},
-                f"RESULT_DB_PORT='{port}': must be a port number, 1 to 65535",
+                f"RESULT_DB_PORT='{port}': must be a whole number, 1 to 65535",
             )
             for port in ('cadasta', 0, 65536)
         ),
         *(
-            ({'CHORD_TIMEOUT': time}, f"CHORD_TIMEOUT='{time}': must be a number of seconds above")
+            ({'CHORD_TIMEOUT': time}, f"CHORD_TIMEOUT='{time}': must be a number above 0")
             for time in ('soon', '0', 'inf')
         ),
         ({'ALLOW_UNMAPPED_TASKS': 2}, "ALLOW_UNMAPPED_TASKS='2': must be true or false"),

@@ -42,7 +42,7 @@ def test_a_value_that_fits_its_setting_is_taken(variable: str, text: str, value:
         ('CELERY_WORKER_PREFETCH_MULTIPLIER', 'True', 'a whole number'),
         ('CELERY_WORKER_CONCURRENCY', 'four', "a whole number, or 'auto'"),
         ('CELERY_TASK_TIME_LIMIT', '1 minute', 'a number'),
-        ('CELERY_TASK_ACKS_LATE', '2', 'True or False'),
+        ('CELERY_TASK_ACKS_LATE', '2', 'true or false'),
         ('CELERY_BROKER_TRANSPORT_OPTIONS', 'region=us-west-2', 'a Python dict'),
         ('CELERY_ACCEPT_CONTENT', 'json', 'a Python list'),
     ],
@@ -53,7 +53,7 @@ def test_a_value_that_does_not_fit_names_variable_value_and_fix(
     with pytest.raises(SettingError) as caught:
         celery_settings({variable: text})
 
-    assert str(caught.value).startswith(f'{variable}={text!r}: this setting takes {wanted}')
+    assert str(caught.value).startswith(f'{variable}={text!r}: must be {wanted}')
 
 
 def test_a_refused_value_that_names_a_secret_is_not_shown() -> None:
