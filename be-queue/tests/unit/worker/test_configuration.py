@@ -36,18 +36,17 @@ def test_elsewhere_it_listens_to_all_and_uses_aws_and_postgresql(configured):
 
 
 @pytest.mark.parametrize(
-    ('variables', 'port', 'url'),
+    ('endpoint', 'port', 'url'),
     [
-        ({'SQS_ENDPOINT_URL': 'embedded'}, 4566, 'http://test:test@127.0.0.1:4566'),
-        ({'SQS_ENDPOINT_URL': 'embedded:4570'}, 4570, 'http://test:test@127.0.0.1:4570'),
-        ({'SQS_ENDPOINT_URL': 'http://sqs:9324'}, None, 'http://sqs:9324'),
-        ({'SQS_ENDPOINT_URL': ''}, None, ''),
+        ('embedded', 4566, 'http://test:test@127.0.0.1:4566'),
+        ('embedded:4570', 4570, 'http://test:test@127.0.0.1:4570'),
+        ('http://sqs:9324', None, 'http://sqs:9324'),
+        ('', None, ''),
     ],
 )
-def test_the_sqs_server_is_ours_another_or_amazons(configured, variables, port, url):
-    config = configured(**variables)
-    assert config.embedded_sqs_port == port
-    assert config.sqs_url == url
+def test_the_sqs_server_is_ours_another_or_amazons(configured, endpoint, port, url):
+    config = configured(SQS_ENDPOINT_URL=endpoint)
+    assert (config.embedded_sqs_port, config.sqs_url) == (port, url)
 
 
 def test_environment_wins_over_the_file_and_the_file_over_defaults(configured, monkeypatch):
@@ -205,7 +204,7 @@ def test_forms_of_the_rate_limit_service(configured, host, url):
 @pytest.mark.parametrize('host', ['https://me:hush@limits', 'me:hush@limits:8080', 'hush@limits'])
 def test_a_login_of_the_rate_limit_service_is_refused_and_not_shown(configured, host):
     (line,) = faults(configured, RATELIMIT_HOST=host)
-    assert 'without a login' in line
+    assert line.endswith(f"@{host.partition('@')[2]}': must be {RATELIMIT}")
     assert 'hush' not in line
 
 
@@ -235,36 +234,21 @@ class Mine(Config):
 @pytest.mark.parametrize(
     ('variables', 'line'),
     [
-        ({'PEERS': '[]'}, 'BUCKET is missing: it must be set'),
+        ({'BUCKET': ''}, 'BUCKET is missing: it must be set'),
         ({'BUCKET': 'alone'}, 'set BUCKET with PEERS'),
-        ({'BUCKET': 'b', 'PEERS': 'hush'}, 'PEERS must be JSON, since it is a list or a dict'),
-        (
-            {'BUCKET': 'b', 'API_KEY': 'hush'},
-            "API_KEY='***': must be valid: String should have at least 99 ",
-        ),
-        (
-            {'BUCKET': 'b', 'UPSTREAM': 'https://hush@host/path'},
-            "UPSTREAM='https://***@host/path': must be valid: String should have at least 99 ",
-        ),
-        (
-            {'BUCKET': 'b', 'UPSTREAM': 'hush:hush@host'},
-            "UPSTREAM='***@host': must be valid: String ",
-        ),
-        (
-            {'BUCKET': 'b', 'ALIAS': 'hush'},
-            'ALIAS=***: must be valid: Value should have at least 99 ',
-        ),
-        (
-            {'BUCKET': 'b', 'PART': '{"count": 1, "token": "hush"}'},
-            'PART.TOKEN=***: must be valid: Value should have at least 99 ',
-        ),
-        ({'BUCKET': 'b', 'PART': '{"token": "hush"}'}, 'PART.COUNT is missing: it must be set'),
+        ({'PEERS': 'hush'}, 'PEERS must be JSON, since it is a list or a dict'),
+        ({'API_KEY': 'hush'}, "API_KEY='***': must be valid: String should have at least 99 "),
+        ({'UPSTREAM': 'https://hush@host/path'}, "UPSTREAM='https://***@host/path': must be "),
+        ({'UPSTREAM': 'hush:hush@host'}, "UPSTREAM='***@host': must be valid: "),
+        ({'ALIAS': 'hush'}, 'ALIAS=***: must be valid: '),
+        ({'PART': '{"count": 1, "token": "hush"}'}, 'PART.TOKEN=***: must be valid: '),
+        ({'PART': '{"token": "hush"}'}, 'PART.COUNT is missing: it must be set'),
     ],
 )
 def test_a_fault_shows_no_other_setting_and_no_secret(configured, variables, line):
     use(Mine)
-    secrets = {'VAULT_TOKEN': 'hush', 'SENTRY_DSN': 'https://hush@sentry.example.com/1'}
-    said = faults(configured, **secrets, **variables)
+    others = {'BUCKET': 'b', 'VAULT_TOKEN': 'hush', 'SENTRY_DSN': 'https://hush@example.com/1'}
+    said = faults(configured, **(others | variables))
     assert any(each.startswith(line) for each in said)
     assert 'hush' not in str(said)
 
@@ -296,9 +280,6 @@ def test_the_soft_time_limit_comes_before_the_hard_one(configured):
     for limit in (None, 2, 7200):
         settings = worker_config(configured(), task_time_limit=limit)
         assert settings.task_soft_time_limit < (limit or TASK_TIME_LIMIT)
-
-
-def test_a_soft_time_limit_that_comes_too_late_is_refused(configured):
     fault = 'CELERY_TASK_SOFT_TIME_LIMIT=700: must be below CELERY_TASK_TIME_LIMIT, which is 600; '
     with pytest.raises(SettingError, match=fault):
         worker_config(configured(CELERY_TASK_SOFT_TIME_LIMIT='700'))
