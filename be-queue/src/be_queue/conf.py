@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from be_queue import environment, naming, results
 from be_queue.errors import ChordTimeoutError, SettingError
@@ -16,20 +16,16 @@ from be_queue.options import check_options
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
 from be_queue.routes import routes
-from be_queue.topology import (
-    CELERY_QUEUE,
-    EXCHANGE,
-    EXCHANGE_TYPE,
-    PLATFORM_QUEUE,
-    Topology,
-)
+from be_queue.topology import CELERY_QUEUE, EXCHANGE, EXCHANGE_TYPE, PLATFORM_QUEUE, Topology
 
 __all__ = ['Config']
 
-logger = logging.getLogger(__name__)
-
 #: Celery's task that polls for the end of a chord's header.
 CHORD_UNLOCK = 'celery.chord_unlock'
+#: User, password and host of an SQS server's URL; kombu, which gets them, reads no IPv6 address.
+SQS_ENDPOINT = re.compile(
+    r'https?://(?:([^:@/\s]+)(?::([^@/\s]*))?@)?([\w.-]+(?::\d{1,5})?)/?', re.ASCII
+)
 
 
 class Config:
@@ -38,8 +34,8 @@ class Config:
     Lower-case attributes are Celery settings. Each can be given as a keyword, or else as the
     environment variable ``CELERY_<SETTING>`` (a Python literal unless it is a text), or else has
     the default of `default_settings`. ``broker_transport_options`` given either way are merged
-    into the defaults, key by key. (Two variables win over keywords, since Celery itself looks at
-    them: ``CELERY_BROKER_URL`` and ``CELERY_RESULT_BACKEND``. A warning says so.)
+    into the defaults, key by key. ``CELERY_BROKER_URL`` and ``CELERY_RESULT_BACKEND`` win over
+    keywords, since Celery itself reads them.
 
     Upper-case attributes are internal to this class; those below can be given as keyword or
     environment variable, and any other upper-case keyword is kept for your own use.
@@ -49,37 +45,27 @@ class Config:
             consumes or sends to. With names, tasks ``{name}.*`` go to queue ``name``. Kept as
             ``QUEUES``.
 
-    ====================== ==================== =================================================
-    name                   default              meaning
-    ====================== ==================== =================================================
-    PLATFORM_QUEUE_NAME    ``platform.fifo``    gets a copy of every message; '' switches it off
-    QUEUE_NAME_PREFIX      ``dev``              before queue names; variable ``QUEUE_PREFIX``; a
-                                                `Queues` mapping brings its own
-    RESULT_DB_USER, _PASS  ``cadasta``          login of the result database
-    RESULT_DB_HOST, _PORT  ``localhost``, 5432  its address
-    RESULT_DB_NAME         ``cadasta``          its name
-    RESULT_BACKEND_TIMEOUT ``2``                seconds for the result backend to answer
-    AWS_REGION             ``us-west-2``        region of the queues
-    SQS_ENDPOINT_URL       '' (AWS)             another SQS server, ``http[s]://[key:secret@]host``
-    ALLOW_UNMAPPED_TASKS   ``false``            send tasks that no queue carries, to Celery's own
-    CHORD_TIMEOUT          86400                seconds after which a chord fails whose header has
-                                                not finished
-    ====================== ==================== =================================================
-
     Raises `SettingError` for a keyword or variable that cannot be used, `MappingError` for queue
     names that SQS would refuse and for a mapping that was not built.
     """
 
+    #: Gets a copy of every message; '' switches it off.
+    PLATFORM_QUEUE_NAME = PLATFORM_QUEUE
+    #: Before queue names; variable ``QUEUE_PREFIX``. A `Queues` mapping brings its own.
     QUEUE_NAME_PREFIX = 'dev'
     RESULT_DB_USER = 'cadasta'
     RESULT_DB_PASS = 'cadasta'
     RESULT_DB_HOST = 'localhost'
-    RESULT_DB_PORT = '5432'
+    RESULT_DB_PORT = 5432
     RESULT_DB_NAME = 'cadasta'
+    #: Seconds for the result backend to answer.
     RESULT_BACKEND_TIMEOUT = 2.0
     AWS_REGION = 'us-west-2'
+    #: Another SQS server than AWS: ``http[s]://[key:secret@]host[:port]``.
     SQS_ENDPOINT_URL = ''
+    #: Send tasks that no queue carries, to Celery's own queue.
     ALLOW_UNMAPPED_TASKS = False
+    #: Seconds after which a chord fails whose header has not finished.
     CHORD_TIMEOUT = 86_400.0
 
     def __init__(self, queues: Queues | Iterable[str], **settings: Any) -> None:
@@ -88,14 +74,13 @@ class Config:
         self._set_own({name: v for name, v in settings.items() if name.isupper()})
         self.TOPOLOGY = self._topology()
         chosen = self.default_settings()
-        defaults = chosen['broker_transport_options']
-        options = self._merged_options(defaults)
+        options = self._merged_options(chosen['broker_transport_options'])
         chosen |= self._given
         chosen |= {'broker_transport_options': options, 'task_annotations': self._annotations()}
         url, transport = str(chosen['broker_url']), str(chosen['broker_transport'])
         # Other brokers have other options. A class is the user's own, or ours.
         if url.startswith('sqs:') and (transport == 'sqs' or ':' in transport):
-            check_options(options, also=defaults)
+            check_options(options)
         vars(self).update(chosen)
 
     def default_settings(self) -> dict[str, Any]:
@@ -104,13 +89,7 @@ class Config:
         Override it, and extend what ``super()`` returns, to give an application its own defaults.
         """
         topology = self.TOPOLOGY
-        result_backend = self.given('result_backend') or results.default_backend(
-            user=self.RESULT_DB_USER,
-            password=self.RESULT_DB_PASS,
-            host=self.RESULT_DB_HOST,
-            port=self.RESULT_DB_PORT,
-            name=self.RESULT_DB_NAME,
-        )
+        result_backend = self._result_backend()
         return {
             'broker_url': broker_url(self.SQS_ENDPOINT_URL),
             'broker_transport': 'be_queue.transport:Transport',
@@ -162,19 +141,28 @@ class Config:
         shown = {name: v for name, v in sorted(vars(self).items()) if name[0].islower()}
         return f'{type(self).__name__}({redact(shown)!r})'
 
+    def _result_backend(self) -> str:
+        return self.given('result_backend') or results.default_backend(
+            user=self.RESULT_DB_USER,
+            password=self.RESULT_DB_PASS,
+            host=self.RESULT_DB_HOST,
+            port=str(self.RESULT_DB_PORT),
+            name=self.RESULT_DB_NAME,
+        )
+
     def _set_own(self, given: dict[str, Any]) -> None:
         platform = PLATFORM_QUEUE
         if isinstance(self.QUEUES, Queues):
             platform = self.QUEUES.platform_queue_name
             given['QUEUE_NAME_PREFIX'] = self.QUEUES.prefix
+        # Empty is a value here, not the absence of one.
+        platform = os.environ.get('PLATFORM_QUEUE_NAME', platform)
+        if given.get('PLATFORM_QUEUE_NAME') is None:
+            given['PLATFORM_QUEUE_NAME'] = platform
         vars(self).update(given)
         for name, default in vars(Config).items():
             if name.isupper():
                 setattr(self, name, environment.own_setting(name, given.get(name), default))
-        # Empty is a value here, not the absence of one.
-        chosen = given.get('PLATFORM_QUEUE_NAME')
-        platform = os.environ.get('PLATFORM_QUEUE_NAME', platform)
-        self.PLATFORM_QUEUE_NAME = platform if chosen is None else str(chosen)
 
     def _topology(self) -> Topology:
         if isinstance(self.QUEUES, Queues):
@@ -184,19 +172,24 @@ class Config:
             added = {CELERY_QUEUE, PLATFORM_QUEUE, self.PLATFORM_QUEUE_NAME}
             self.QUEUES = tuple(name for name in self.QUEUES if name not in added)
             topology = Topology(work=self.QUEUES, platform=self.PLATFORM_QUEUE_NAME)
-            if topology.platform == CELERY_QUEUE:
-                raise SettingError(
-                    f"PLATFORM_QUEUE_NAME={CELERY_QUEUE!r}: that queue takes Celery's own tasks, "
-                    'and the platform queue gets a copy of every message: name another'
-                )
-            for name in (topology.celery, topology.platform, *topology.work):
-                full_name = naming.sqs_name(self.QUEUE_NAME_PREFIX, name)
-                naming.check_sqs_name(full_name, f'the queue {name!r}')
+            self._check_topology(topology)
         return replace(
             topology,
             exchange_name=self.given('task_default_exchange', EXCHANGE),
             exchange_type=self.given('task_default_exchange_type', EXCHANGE_TYPE),
         )
+
+    def _check_topology(self, topology: Topology) -> None:
+        if not self.QUEUE_NAME_PREFIX:
+            raise SettingError("QUEUE_NAME_PREFIX='': must be a text, for example 'dev'")
+        if topology.platform == CELERY_QUEUE:
+            raise SettingError(
+                f"PLATFORM_QUEUE_NAME={CELERY_QUEUE!r}: that queue takes Celery's own tasks, "
+                'and the platform queue gets a copy of every message: name another'
+            )
+        for name in (topology.celery, topology.platform, *topology.work):
+            full_name = naming.sqs_name(self.QUEUE_NAME_PREFIX, name)
+            naming.check_sqs_name(full_name, f'the queue {name!r}')
 
     def _merged_options(self, defaults: dict[str, Any]) -> dict[str, Any]:
         """Return the options of the transport: the defaults with those that were given."""
@@ -254,41 +247,26 @@ def broker_url(endpoint: str) -> str:
     """
     if not endpoint:
         return 'sqs://'
-    try:
-        url = urlsplit(endpoint)
-        port = f':{url.port}' if url.port else ''
-    except ValueError:
-        url, port = urlsplit(''), ''
-    host = url.hostname or ''
-    # kombu, which gets the URL, reads no IPv6 address.
-    if url.scheme not in ('http', 'https') or not host or ':' in host or url.path not in ('', '/'):
+    match = SQS_ENDPOINT.fullmatch(endpoint)
+    if match is None:
         raise SettingError(
             f"SQS_ENDPOINT_URL={redact(endpoint)!r}: must be http:// or https://, a host's name or "
             'IPv4 address and a port, without a path, for example http://127.0.0.1:4566'
         )
-    login = f'{url.username}:{quote(url.password or "", safe="%")}@' if url.username else ''
-    return f'sqs://{login}{host}{port}'
+    user, password, host = match.groups()
+    login = f'{user}:{quote(password or "", safe="%")}@' if user else ''
+    return f'sqs://{login}{host}'
 
 
 def _given(keywords: dict[str, Any]) -> dict[str, Any]:
     """Return the Celery settings that keywords and environment variables give."""
+    known = environment.known_settings()
     for name in keywords:
-        if name not in environment.known_settings():
-            hint = environment.closest(name, environment.known_settings(), 0.7)
-            meant = f': did you mean {hint}?' if hint else ''
-            raise SettingError(
-                f'{name} is not a Celery setting'
-                f'{meant or "; name variables of your own in upper case"}'
-            )
-    variables = environment.celery_settings(os.environ)
-    # Celery reads these two from the environment itself, whatever the configuration says.
-    for name in ('broker_url', 'result_backend'):
-        if name in variables and keywords.get(name, variables[name]) != variables[name]:
-            logger.warning(
-                'Celery takes %s from the variable CELERY_%s, not from the keyword: unset it',
-                *(name, name.upper()),
-            )
-    return variables | keywords
+        if name not in known:
+            hint = environment.closest(name, known, 0.7)
+            meant = f'did you mean {hint}?' if hint else 'name variables of your own in upper case'
+            raise SettingError(f'{name} is not a Celery setting: {meant}')
+    return environment.celery_settings(os.environ) | keywords
 
 
 def _checked_names(queues: Iterable[str]) -> tuple[str, ...]:

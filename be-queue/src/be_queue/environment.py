@@ -6,40 +6,63 @@ import ast
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from math import inf
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple
 
 from celery.app import defaults
+from celery.utils.serialization import strtobool
 
 from be_queue.errors import SettingError
 from be_queue.redact import redact_text
 
-__all__ = ['celery_settings', 'closest', 'known_settings', 'own_setting']
+__all__ = ['Rule', 'celery_settings', 'closest', 'known_settings', 'own_setting', 'whole']
 
 logger = logging.getLogger(__name__)
 
 CELERY_PREFIX = 'CELERY_'
-BOOLEANS = {
-    **dict.fromkeys(('1', 'true', 'yes', 'on'), True),
-    **dict.fromkeys(('0', 'false', 'no', 'off'), False),
-}
-TEXTS = ('string', 'str', 'bytes')
-#: The Python types of Celery's other types of settings; 'any' takes texts and literals.
-LITERALS: dict[str, tuple[tuple[type, ...], str]] = {
-    'bool': ((bool,), 'True or False'),
-    'int': ((int,), 'a whole number'),
-    'concurrency': ((int,), "a whole number, or 'auto'"),
-    'float': ((int, float), 'a number'),
-    'dict': ((dict,), "a Python dict such as {'key': 1}"),
-    'list': ((list, tuple), "a Python list or tuple such as ['json']"),
-    'tuple': ((list, tuple), "a Python list or tuple such as ['json']"),
-}
 #: Own settings whose variable has another name.
 VARIABLES = {
     'QUEUE_NAME_PREFIX': ('QUEUE_PREFIX',),
     'AWS_REGION': ('AWS_REGION', 'AWS_DEFAULT_REGION'),
+}
+
+
+class Rule(NamedTuple):
+    """The values that a setting takes: the words after "must be", and the check."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def whole(low: int, high: int) -> Rule:
+    """Return the rule for whole numbers from ``low`` to ``high``."""
+    return Rule(f'a whole number, {low} to {high}', lambda v: type(v) is int and low <= v <= high)
+
+
+def _literal(words: str, *types: type) -> Rule:
+    return Rule(words, lambda value: type(value) in (*types, NoneType))
+
+
+BOOLEAN = Rule('true or false', lambda value: isinstance(value, bool))
+ABOVE_0 = Rule('a number above 0', lambda value: type(value) in (int, float) and 0 < value < inf)
+#: By the type of the default.
+OWN_RULES = {bool: BOOLEAN, int: whole(1, 65_535), float: ABOVE_0}
+#: By Celery's type of a setting, or by its name.
+CELERY_RULES = {
+    'any': Rule('any value', lambda _: True),
+    'bool': BOOLEAN,
+    'int': _literal('a whole number', int),
+    'float': _literal('a number', int, float),
+    'dict': _literal("a Python dict such as {'key': 1}", dict),
+    'list': _literal("a Python list or tuple such as ['json']", list, tuple),
+    'tuple': _literal("a Python list or tuple such as ['json']", list, tuple),
+    # Celery's type is 'any', and its command line takes these alone.
+    'worker_concurrency': Rule(
+        "a whole number, or 'auto'", lambda value: type(value) is int or value == 'auto'
+    ),
 }
 
 
@@ -55,20 +78,19 @@ def known_settings() -> dict[str, str]:
 def celery_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings that ``environ`` holds; an empty variable counts as unset.
 
-    ``CELERY_WORKER_CONCURRENCY=4`` becomes ``{'worker_concurrency': 4}``. A setting that is not a
-    text is read as a Python literal; booleans may also be ``true``/``false``, ``yes``/``no``,
-    ``on``/``off``. A variable that looks like a misspelt setting is logged as a warning, since
-    other programs own variables that start with ``CELERY_`` too.
-
+    ``CELERY_WORKER_CONCURRENCY=4`` becomes ``{'worker_concurrency': 4}``. Settings that are not
+    texts are read as Python literals; booleans may also be ``true``, ``yes``, ``on`` and so on.
     Raises `SettingError` naming the variable whose value does not fit its setting.
     """
-    settings = {}
+    settings: dict[str, Any] = {}
     for variable, text in environ.items():
         if not variable.startswith(CELERY_PREFIX) or not text:
             continue
         name = variable.removeprefix(CELERY_PREFIX).lower()
-        if name in known_settings():
-            settings[name] = _value(name, text)
+        if kind := known_settings().get(name):
+            rule = CELERY_RULES.get(name) or CELERY_RULES.get(kind)  # None for texts
+            settings[name] = text if rule is None else _read(variable, text, rule)
+        # Other programs own variables that start with CELERY_ too.
         elif hint := closest(name, known_settings(), 0.9):
             logger.warning(
                 '%s is not a Celery setting and has no effect: did you mean %s%s?',
@@ -86,20 +108,8 @@ def own_setting(name: str, given: Any, default: Any) -> Any:
     if given is None:
         texts = map(os.environ.get, VARIABLES.get(name, (name,)))
         given = next(filter(None, texts), default)
-    text = str(given)
-    value: Any = text
-    if isinstance(default, bool):
-        value, wanted = BOOLEANS.get(text.lower()), 'true or false'
-    elif isinstance(default, float):
-        value, wanted = _seconds(text), 'a number of seconds above 0'
-    elif name == 'RESULT_DB_PORT':
-        is_port = text.isdecimal() and 0 < int(text) < 65536
-        value, wanted = text if is_port else None, 'a port number, 1 to 65535'
-    elif name == 'QUEUE_NAME_PREFIX':
-        value, wanted = text or None, "a text, for example 'dev'"
-    if value is None:
-        raise SettingError(f'{name}={text!r}: must be {wanted}')
-    return value
+    rule = OWN_RULES.get(type(default))
+    return str(given) if rule is None else _read(name, str(given), rule)
 
 
 def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
@@ -107,31 +117,12 @@ def closest(name: str, known: Iterable[str], cutoff: float) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
-def _value(name: str, text: str) -> Any:
-    kind = known_settings()[name]
-    if name == 'worker_concurrency' and text.lower() != 'auto':
-        kind = 'concurrency'  # Celery's type is 'any', and its command line takes these alone
-    if kind in TEXTS:
-        return text
-    if kind == 'bool' and text.lower() in BOOLEANS:
-        return BOOLEANS[text.lower()]
+def _read(name: str, text: str, rule: Rule) -> Any:
+    """Return the Python value of ``text``; raise `SettingError` when the rule refuses it."""
     try:
-        value = ast.literal_eval(text.strip())
+        value = strtobool(text) if rule is BOOLEAN else ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = text
-    if kind == 'any':
-        return value
-    types, wanted = LITERALS[kind]
-    if value is not None and type(value) not in types:
-        variable = CELERY_PREFIX + name.upper()
-        shown = redact_text(text, variable)
-        raise SettingError(f'{variable}={shown!r}: this setting takes {wanted}')
+    if not rule.fits(value):
+        raise SettingError(f'{name}={redact_text(text, name)!r}: must be {rule.words}')
     return value
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 < value < inf else None

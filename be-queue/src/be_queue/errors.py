@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from celery.exceptions import MaxRetriesExceededError
@@ -31,17 +32,14 @@ class SettingError(BeQueueError, ValueError):
     """A setting cannot be used: fix the keyword or variable that the message names."""
 
 
+# Give the fields of these by position: results keep errors pickled, as their `args`.
+@dataclass(eq=False, repr=False)
 class UnmappedTaskError(BeQueueError, LookupError):
-    """No queue carries a task of this name; it was not sent.
+    """No queue carries a task of this name; it was not sent."""
 
-    Arguments:
-        task: the task's name.
-        hint: a name like it that the mapping has.
-    """
-
-    def __init__(self, task: str, hint: str | None) -> None:
-        super().__init__(task, hint)
-        self.task, self.hint = task, hint
+    task: str
+    #: A name like it that the mapping has.
+    hint: str | None
 
     def __str__(self) -> str:
         meant = f'did you mean {self.hint!r}? If not, ' if self.hint else ''
@@ -52,15 +50,10 @@ class UnmappedTaskError(BeQueueError, LookupError):
 
 
 class ChordTimeoutError(BeQueueError, MaxRetriesExceededError):
-    """A chord's header has not finished within CHORD_TIMEOUT, and its body fails.
-
-    Arguments:
-        message: the text.
-        task_args: those of Celery's ``chord_unlock``, which then make the text.
-    """
+    """A chord's header has not finished within CHORD_TIMEOUT, and its body fails."""
 
     def __init__(self, message: str, task_args: Sequence[Any] = (), **_: Any) -> None:
-        if task_args:
+        if task_args:  # those of `celery.chord_unlock`: Celery raises this error
             group_id, body = task_args[:2]
             message = (
                 f'the header of chord {group_id} has not finished within CHORD_TIMEOUT: its body '
@@ -78,20 +71,18 @@ class NoRemoteControlError(BeQueueError):
         super().__init__(' '.join(str(self.__doc__).split()))
 
 
+@dataclass(eq=False, repr=False)
 class MessageTooLargeError(BeQueueError, ValueError):
-    """A task's message is larger than its queue takes; it was not sent.
+    """A task's message is larger than its queue takes; it was not sent."""
 
-    Arguments:
-        task, task_id: the task's name and id.
-        queue: the queue's name in kombu.
-        size: bytes of the message, as SQS counts them: body and message attributes.
-        limit: bytes that the queue takes, its MaximumMessageSize.
-    """
-
-    def __init__(self, task: str, task_id: str, queue: str, size: int, limit: int) -> None:
-        super().__init__(task, task_id, queue, size, limit)
-        self.task, self.task_id, self.queue = task, task_id, queue
-        self.size, self.limit = size, limit
+    task: str
+    task_id: str
+    #: The queue's name in kombu.
+    queue: str
+    #: Bytes of the message, as SQS counts them: body and message attributes.
+    size: int
+    #: Bytes that the queue takes, its MaximumMessageSize.
+    limit: int
 
     def __str__(self) -> str:
         return (
@@ -101,21 +92,16 @@ class MessageTooLargeError(BeQueueError, ValueError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class NotSentError(BeQueueError):
-    """A task's message did not reach all of its queues.
+    """A task's message did not reach all of its queues."""
 
-    Arguments:
-        task, task_id: the task's name and id.
-        sent: the queues that have the message, by their names in kombu.
-        failed: those that have not, each with the reason. After a time-out it may be there too.
-    """
-
-    def __init__(
-        self, task: str, task_id: str, sent: Sequence[str], failed: Mapping[str, str]
-    ) -> None:
-        super().__init__(task, task_id, sent, failed)
-        self.task, self.task_id = task, task_id
-        self.sent, self.failed = sent, failed
+    task: str
+    task_id: str
+    #: The queues that have the message, by their names in kombu.
+    sent: Sequence[str]
+    #: Those that have not, each with the reason. After a time-out it may be there too.
+    failed: Mapping[str, str]
 
     def __str__(self) -> str:
         task = f'task {self.task!r} {self.task_id}'

@@ -1,4 +1,4 @@
-"""The modules of each extra of be-queue, and the error for an extra that is not installed."""
+"""The extras of be-queue: what is not installed, and what to install."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import socket
 import tempfile
@@ -19,16 +17,6 @@ from be_queue.worker.start_error import StartError
 
 __all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
 
-logger = logging.getLogger(__name__)
-
-#: The files of the metrics, and the heartbeat.
-STALE = ('*.db', 'worker.*')
-#: What to do when an address cannot be had, by the system's number of the fault.
-LISTEN_HINTS: dict[int | None, str] = {
-    errno.EADDRINUSE: 'stop what uses the port, or set SERVER_PORT (or SERVER_HOST)',
-    errno.EACCES: 'set SERVER_PORT to one that this user may have',
-}
-
 
 def prepare_metrics_directory(folder: Path) -> None:
     """Make the folder, and remove what an earlier run left: its counts are not this run's.
@@ -37,9 +25,8 @@ def prepare_metrics_directory(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for pattern in STALE:
-            for path in folder.glob(pattern):
-                path.unlink()
+        for path in (*folder.glob('*.db'), *folder.glob('worker.*')):  # metrics, the heartbeat
+            path.unlink()
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -60,17 +47,16 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         reason = str(error.strerror).partition(' (while ')[0]  # which repeats the address
-        hint = LISTEN_HINTS.get(error.errno, 'check SERVER_HOST')
-    raise StartError(f'cannot listen on {host}:{port}: {reason}: {hint}')
+        raise StartError(
+            f'cannot listen on {host}:{port}: {reason}: set SERVER_HOST or SERVER_PORT '
+            'to another, or stop what uses the port'
+        ) from None
 
 
 def declare_queues(celery_app: Celery) -> str:
-    """Declare every queue of the mapping, and so see that the broker answers and lets us in.
+    """Declare every queue of the mapping, or compare them where they must not be made.
 
     Returns where they are: the URL that boto3 settled on, which AWS_ENDPOINT_URL may have set.
-
-    Queues of ours that are there get their redrive policy. Where queues must not be made, they
-    are compared with what they must be.
 
     Raises `StartError` when the broker does not answer, and with one line for each difference.
     """

@@ -40,15 +40,12 @@ def _worker_starts(instance: Any, options: dict[str, Any], **_: Any) -> None:
 
 
 def _check_rate_limits(app: Celery) -> None:
-    # Celery limits what a worker has received: messages that wait for it keep the room of others.
     limits = {'CELERY_TASK_DEFAULT_RATE_LIMIT': app.conf.task_default_rate_limit}
-    if not any(limits.values()):
-        limits = {f'task {name}: rate_limit': task.rate_limit for name, task in app.tasks.items()}
-    faults = [
-        f'{name}={limit!r}: what waits for a limit of Celery keeps the room of other queues: set '
-        'Queue(..., ratelimit=...) in app/config/queues.py instead'
-        for name, limit in sorted(limits.items())
-        if limit
-    ]
-    if faults:
-        raise SettingError('\n'.join(faults))
+    limits |= {f'task {name}: rate_limit': task.rate_limit for name, task in app.tasks.items()}
+    for name, limit in limits.items():
+        # Celery limits what a worker has received: messages that wait keep the room of others.
+        if limit:
+            raise SettingError(
+                f'{name}={limit!r}: what waits for a limit of Celery keeps the room of other '
+                'queues: set Queue(..., ratelimit=...) in app/config/queues.py instead'
+            )

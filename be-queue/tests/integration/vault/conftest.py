@@ -14,7 +14,7 @@ from be_queue.results import engine_options
 from be_queue.testing.postgres import PostgresServer
 from be_queue.worker import vault
 from be_queue.worker.role import Role
-from be_queue.worker.settings.result_backend import vault_backend
+from be_queue.worker.settings.worker_config import vault_backend
 from be_queue.worker.vault import database, lease_keeper
 from tests.support.openbao import OpenBao
 
@@ -66,7 +66,7 @@ def started(
         place = {'result_db_host': postgres.host, 'result_db_port': postgres.port}
         config = read(vault_db_role=role, **(place | settings))
         vault.start(config, Role.CONSUMER)
-        url = vault_backend(config, role, None)
+        url = vault_backend(config, None)
         options = engine_options(url) if pooled else {'poolclass': NullPool}
         engines.append(create_engine(url.removeprefix('db+'), **options))
         return engines[-1]

@@ -18,7 +18,7 @@ from be_queue.testing.waiting import wait_until
 from be_queue.worker import vault
 from be_queue.worker.idempotency import Guard
 from be_queue.worker.settings import ConfigError
-from be_queue.worker.settings.result_backend import vault_backend
+from be_queue.worker.settings.worker_config import vault_backend
 from be_queue.worker.vault import database, lease_keeper
 from be_queue.worker.vault.lease_keeper import LeaseKeeper
 from be_queue.worker.vault.shared_login import SharedLogin
@@ -252,13 +252,16 @@ def test_the_end_does_not_wait_for_a_vault_that_hangs(
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
-        ({'result_db_pass': 'hush'}, 'RESULT_DB_PASS would give another: unset one or the other'),
+        (
+            {'result_db_host': 'database', 'result_db_pass': 'hush'},
+            'RESULT_DB_PASS would give another: unset one or the other',
+        ),
         ({'result_db_host': None}, 'VAULT_DB_ROLE=worker: set RESULT_DB_HOST'),
     ],
 )
 def test_a_login_from_elsewhere_as_well_is_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        vault_backend(Config(**({'result_db_host': 'database'} | settings)), 'worker', None)
+        vault_backend(Config(vault_db_role='worker', **settings), None)
     assert words in str(caught.value)
     assert 'hush' not in str(caught.value)
 

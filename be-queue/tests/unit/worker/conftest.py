@@ -26,7 +26,6 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return load_config()
 
     yield configure
-    forget()
     use(Config)
 
 

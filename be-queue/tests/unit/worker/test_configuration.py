@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import pytest
@@ -8,7 +7,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from app.config.configuration import Config, WorkerConfig
 from be_queue import Queue, Queues, SettingError
-from be_queue.worker.settings import ConfigError, forget, use
+from be_queue.worker.settings import ConfigError, use
 from be_queue.worker.settings.worker_config import TASK_TIME_LIMIT
 
 QUEUES = [Queue(queue_name='add', task='add')]
@@ -18,91 +17,64 @@ def worker_config(config, **settings):
     return WorkerConfig(config, Queues(QUEUES), **settings)
 
 
-def test_defaults_are_those_of_a_developers_machine(configured):
+def test_the_defaults_are_for_a_developers_machine(configured):
     config = configured()
-    assert config.env == 'local'
-    assert config.service_name == 'python-backend-worker-template'
+    assert (config.env, config.host, config.server_port) == ('local', '127.0.0.1', 8080)
     assert config.prefix == 'python_backend_worker_template'
-    assert (config.host, config.server_port) == ('127.0.0.1', 8080)
-    assert config.embedded_sqs_port == 4566
     assert config.sqs_url == 'http://test:test@127.0.0.1:4566'
-    assert config.aws_region == 'us-west-2'
-    assert config.platform_queue_name == 'platform.fifo'
-    assert config.prometheus_multiproc_dir.name == 'prometheus_multiproc_dir'
-    assert (config.ratelimit_url, config.ratelimit_redis_url) == (None, None)
-    assert (config.ratelimit_timeout, config.ratelimit_failure_policy) == (0.1, 'open')
-    assert (config.sentry_dsn.get_secret_value(), config.sentry_send_arguments) == ('', False)
-    assert config.sentry_sample_rate == 1
+    assert worker_config(config).result_backend.startswith('db+sqlite:///')
 
 
-def test_elsewhere_it_listens_to_all_and_uses_aws(configured):
-    config = configured(ENV='prod')
-    assert config.host == '0.0.0.0'
-    assert config.embedded_sqs_port is None
-    assert config.sqs_url == ''
+def test_elsewhere_it_listens_to_all_and_uses_aws_and_postgresql(configured):
+    config = configured(ENV='prod', RESULT_DB_PASS='p@ss/word')
+    assert (config.host, config.sqs_url) == ('0.0.0.0', '')
     settings = worker_config(config)
     assert settings.broker_url == 'sqs://'
     assert settings.result_backend == (
-        'db+postgresql+psycopg://cadasta:cadasta@localhost:5432/cadasta'
+        'db+postgresql+psycopg://cadasta:p%40ss%2Fword@localhost:5432/cadasta'
     )
 
 
 @pytest.mark.parametrize(
-    ('variables', 'port', 'url'),
+    ('endpoint', 'port', 'url'),
     [
-        ({'SQS_ENDPOINT_URL': 'embedded'}, 4566, 'http://test:test@127.0.0.1:4566'),
-        ({'SQS_ENDPOINT_URL': 'embedded:4570'}, 4570, 'http://test:test@127.0.0.1:4570'),
-        ({'SQS_ENDPOINT_URL': 'http://sqs:9324'}, None, 'http://sqs:9324'),
-        ({'SQS_ENDPOINT_URL': ''}, None, ''),
+        ('embedded', 4566, 'http://test:test@127.0.0.1:4566'),
+        ('embedded:4570', 4570, 'http://test:test@127.0.0.1:4570'),
+        ('http://sqs:9324', None, 'http://sqs:9324'),
+        ('', None, ''),
     ],
 )
-def test_the_sqs_server_is_ours_another_or_amazons(configured, variables, port, url):
-    config = configured(**variables)
-    assert config.embedded_sqs_port == port
-    assert config.sqs_url == url
-
-
-def test_local_results_are_in_a_file_until_a_database_is_named(configured):
-    assert worker_config(configured()).result_backend.startswith('db+sqlite:///')
-    named = worker_config(configured(RESULT_DB_HOST='db', RESULT_DB_PASS='p@ss/word'))
-    assert named.result_backend == ('db+postgresql+psycopg://cadasta:p%40ss%2Fword@db:5432/cadasta')
+def test_the_sqs_server_is_ours_another_or_amazons(configured, endpoint, port, url):
+    config = configured(SQS_ENDPOINT_URL=endpoint)
+    assert (config.embedded_sqs_port, config.sqs_url) == (port, url)
 
 
 def test_environment_wins_over_the_file_and_the_file_over_defaults(configured, monkeypatch):
-    for name in ('SERVICE_NAME', 'AWS_REGION', 'CELERY_WORKER_CONCURRENCY'):
-        monkeypatch.delenv(name, raising=False)
+    for name in ('SERVICE_NAME', 'CELERY_WORKER_CONCURRENCY'):
+        monkeypatch.setenv(
+            name, 'x'
+        )  # restored afterwards: the file's are put into the environment
+        monkeypatch.delenv(name)
     text = 'SERVICE_NAME=from-file\nAWS_REGION=eu-west-1\nCELERY_WORKER_CONCURRENCY=3\n'
-    try:
-        config = configured(text, AWS_REGION='eu-north-1')
-        assert config.service_name == 'from-file'
-        assert config.aws_region == 'eu-north-1'
-        assert worker_config(config).worker_concurrency == 3
-    finally:
-        for name in ('SERVICE_NAME', 'CELERY_WORKER_CONCURRENCY'):
-            os.environ.pop(name, None)
+    config = configured(text, AWS_REGION='eu-north-1')
+    assert (config.service_name, config.aws_region) == ('from-file', 'eu-north-1')
+    assert worker_config(config).worker_concurrency == 3
 
 
 def test_a_variable_close_to_a_setting_is_warned_of(configured, monkeypatch, caplog):
-    names = {'SENTRY_DNS': 'SENTRY_DSN', 'RESULT_DB_PASSWORD': 'RESULT_DB_PASS'}
-    for name in (*names, 'POSTGRES_PASSWORD'):
-        monkeypatch.setenv(name, '')  # of which load_config sets none
-    monkeypatch.setenv('SERVER_PROT', '80')  # of the environment alone
-    monkeypatch.setenv('SERVER_NAME', 'of another program')
-    env_file = ''.join(f'{name}=x\n' for name in (*names, 'POSTGRES_PASSWORD', 'SENTRY_DSN'))
-    config = configured(env_file, SENTRY_DSN='')
-    worker_config(config)
-    found = {line.partition(' ')[0]: line for line in caplog.messages}
-    assert found.keys() == {*names, 'SERVER_PROT'}
-    for name, hint in {**names, 'SERVER_PROT': 'SERVER_PORT'}.items():
-        assert found[name] == f'{name} is no setting of this worker: did you mean {hint}?'
+    meant = {'SENTRY_DNS': 'SENTRY_DSN', 'RESULT_DB_PASSWORD': 'RESULT_DB_PASS'}
+    for name in (*meant, 'POSTGRES_PASSWORD', 'SERVER_NAME'):
+        monkeypatch.setenv(name, 'x')
+    worker_config(configured())
+    assert sorted(caplog.messages) == [
+        f'{name} is no setting of this worker: did you mean {hint}?'
+        for name, hint in sorted(meant.items())
+    ]
 
 
 def test_an_empty_variable_counts_as_unset(configured):
     names = ('SERVER_PORT', 'AWS_REGION', 'METRICS_PREFIX', 'RATELIMIT_HOST', 'SENTRY_DSN')
-    config = configured(**dict.fromkeys(names, ''))
-    assert config.server_port == 8080
-    assert config.aws_region == 'us-west-2'
-    assert config.prefix == 'python_backend_worker_template'
+    assert configured(**dict.fromkeys(names, '')) == configured()
 
 
 def test_an_empty_platform_queue_name_switches_it_off(configured):
@@ -111,38 +83,34 @@ def test_an_empty_platform_queue_name_switches_it_off(configured):
     assert settings.not_consumed() == []
 
 
-def test_every_fault_has_a_line_with_variable_value_and_rule(configured):
-    with pytest.raises(ConfigError) as caught:
-        configured(
-            ENV='a b',
-            SERVER_PORT='eighty',
-            LOG_LEVEL='loud',
-            METRICS_PREFIX='1st',
-            RESULT_DB_PORT='70000',
-            SQS_ENDPOINT_URL='ftp://x:hush@y',
-        )
-    lines = {line.partition('=')[0]: line for line in str(caught.value).splitlines()}
-    assert lines.keys() == {
-        'ENV',
-        'METRICS_PREFIX',
-        'LOG_LEVEL',
-        'SERVER_PORT',
-        'SQS_ENDPOINT_URL',
-        'RESULT_DB_PORT',
-    }
-    assert lines['ENV'] == "ENV='a b': must be letters, digits, '-' and '_', for example prod"
-    assert lines['SERVER_PORT'] == "SERVER_PORT='eighty': must be a whole number"
-    assert 'hush' not in str(caught.value)
-
-
-def fault_of(configured, **variables) -> str:
+def faults(configured, **variables) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         configured(**variables)
-    (line,) = str(caught.value).splitlines()
-    return line
+    return str(caught.value).splitlines()
 
 
-SQS = "a URL such as http://127.0.0.1:4566 without an IPv6 address, 'embedded', or empty for Amaz"
+def test_every_fault_has_a_line_with_variable_value_and_rule(configured):
+    lines = faults(
+        configured,
+        ENV='a b',
+        SERVER_PORT='eighty',
+        METRICS_PREFIX='1st',
+        SQS_CREATE_QUEUES='maybe',
+        SQS_ENDPOINT_URL='ftp://x:hush@y',
+    )
+    assert sorted(lines) == [
+        "ENV='a b': must be letters, digits, '-' and '_', for example prod",
+        "METRICS_PREFIX='1st': must be letters, digits and '_', without a digit in front",
+        "SERVER_PORT='eighty': must be a whole number",
+        "SQS_CREATE_QUEUES='maybe': must be true or false",
+        f"SQS_ENDPOINT_URL='ftp://***@y': must be {SQS}",
+    ]
+
+
+SQS = (
+    "a URL such as http://127.0.0.1:4566 without an IPv6 address, 'embedded', or empty for "
+    "Amazon's own"
+)
 RATELIMIT = 'host:port or a URL without a login, for example ratelimit:8080'
 LOCAL_ALONE = (
     'a URL, or empty for AWS, while ENV=prod: the embedded server begins empty, keeps messages in '
@@ -151,19 +119,20 @@ LOCAL_ALONE = (
 FAULTS = {
     'SQS_ENDPOINT_URL': (
         SQS,
-        ['http://[::1]:4566', 'http://[::1', 'http://sqs:port', 'http://sqs:4566/path', 'sqs:4566'],
+        ['http://[::1]:4566', 'http://sqs:port', 'http://sqs:4566/path', 'sqs', 'embedded:99999'],
     ),
     'RATELIMIT_HOST': (
         RATELIMIT,
         [
-            *(':8080', 'limits:port', 'limits:70000', 'ftp://limits', 'http://', 'http://:81'),
-            *('limits of ours', 'l\u00efmits', 'limits?a=1', 'http://limits/json#top', '[::1'),
-            *('//', 'redis://limits:6379'),
+            *(':8080', 'limits:port', 'limits:70000', 'redis://limits:6379', 'http://'),
+            *('limits of ours', 'limits?a=1', 'http://limits/json#top', '[::1'),
         ],
     ),
-    'RATELIMIT_TIMEOUT': ('', ['0', '0.0004', '-1', '10.1', 'nan', 'inf', '100ms']),
+    'RATELIMIT_TIMEOUT': ('', ['0', '10.1', 'nan', '100ms']),
     'RATELIMIT_FAILURE_POLICY': ("'open' or 'closed'", ['ajar']),
-    'SENTRY_SAMPLE_RATE': ('', ['0', '1.1', '-1', 'half']),
+    'SENTRY_SAMPLE_RATE': ('', ['0', '1.1']),
+    'LOG_LEVEL': ("'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'", ['loud']),
+    'RESULT_DB_PORT': ('', ['70000']),
 }
 
 
@@ -172,28 +141,22 @@ FAULTS = {
     [(name, value, allowed) for name, (allowed, values) in FAULTS.items() for value in values],
 )
 def test_a_value_that_cannot_be_used_is_refused(configured, name, value, allowed):
-    line = fault_of(configured, **{name: value})
-    assert line.startswith(f'{name}={value!r}: must be {allowed}')
-
-
-@pytest.mark.parametrize('endpoint', ['embedded', 'embedded:4570'])
-def test_the_embedded_server_is_for_a_developers_machine_alone(configured, endpoint):
-    line = fault_of(configured, ENV='prod', SQS_ENDPOINT_URL=endpoint)
-    assert line == f'SQS_ENDPOINT_URL={endpoint!r}: must be {LOCAL_ALONE}'
+    (line,) = faults(configured, **{name: value})
+    shown = value.upper() if name == 'LOG_LEVEL' else value
+    assert line.startswith(f'{name}={shown!r}: must be {allowed}')
 
 
 def test_settings_that_do_not_go_together_have_a_line_each(configured):
-    with pytest.raises(ConfigError) as caught:
-        configured(
-            ENV='prod',
-            SQS_ENDPOINT_URL='embedded',
-            FLUENT_HOST='fluentd',
-            TRACING_EXPORTER='otlp',
-            JAEGER_SAMPLER_PARAM='0.5',
-        )
-    names = [line.partition('=')[0] for line in str(caught.value).splitlines()]
-    assert names == [
-        'SQS_ENDPOINT_URL',
+    lines = faults(
+        configured,
+        ENV='prod',
+        SQS_ENDPOINT_URL='embedded:4570',
+        FLUENT_HOST='fluentd',
+        TRACING_EXPORTER='otlp',
+        JAEGER_SAMPLER_PARAM='0.5',
+    )
+    assert lines[0] == f"SQS_ENDPOINT_URL='embedded:4570': must be {LOCAL_ALONE}"
+    assert [line.partition('=')[0] for line in lines[1:]] == [
         'TD_DATABASE',
         'OTEL_EXPORTER_OTLP_ENDPOINT',
         'JAEGER_SAMPLER_PARAM',
@@ -206,33 +169,19 @@ KEY = 'c0ffee1234567890'
 @pytest.mark.parametrize(
     'dsn',
     [
-        f'https://{KEY}@sentry.example.com/42',
-        f'https://{KEY}@o1.ingest.us.sentry.io/4507',
-        f'http://{KEY}:secret@[::1]:9000/behind/a/path/7',
-    ],
-)
-def test_forms_of_a_sentry_dsn(configured, dsn):
-    assert configured(SENTRY_DSN=dsn).sentry_dsn.get_secret_value() == dsn
-
-
-@pytest.mark.parametrize(
-    'dsn',
-    [
         KEY,
         f'ftp://{KEY}@sentry.example.com/42',
-        f'https://{KEY}@:80/42',
         'https://sentry.example.com/42',
         f'https://{KEY}@sentry.example.com',
-        f'https://{KEY}@sentry.example.com/42/',
-        f'https://{KEY}@sentry.example.com/me',
         f'https://{KEY}@sentry.example.com:port/42',
-        f'https://{KEY}@[sentry/42',
     ],
 )
 def test_a_wrong_dsn_is_named_and_not_shown(configured, dsn):
-    assert fault_of(configured, SENTRY_DSN=dsn) == (
+    right = f'http://{KEY}:secret@[::1]:9000/behind/a/path/7'
+    assert configured(SENTRY_DSN=right).sentry_dsn.get_secret_value() == right
+    assert faults(configured, SENTRY_DSN=dsn) == [
         'SENTRY_DSN=***: must be a DSN such as https://KEY@sentry.example.com/42'
-    )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -241,10 +190,8 @@ def test_a_wrong_dsn_is_named_and_not_shown(configured, dsn):
         # The service's own port is for hosts alone: a URL has that of its scheme.
         ('limits', 'http://limits:8080/json'),
         ('limits:80', 'http://limits:80/json'),
-        ('10.0.0.1', 'http://10.0.0.1:8080/json'),
         ('[::1]', 'http://[::1]:8080/json'),
         ('[::1]:81', 'http://[::1]:81/json'),
-        ('limits:81/json', 'http://limits:81/json'),
         ('http://limits', 'http://limits/json'),
         ('http://limits:81/json/', 'http://limits:81/json'),
         ('https://limits/of/ours', 'https://limits/of/ours/json'),
@@ -256,8 +203,8 @@ def test_forms_of_the_rate_limit_service(configured, host, url):
 
 @pytest.mark.parametrize('host', ['https://me:hush@limits', 'me:hush@limits:8080', 'hush@limits'])
 def test_a_login_of_the_rate_limit_service_is_refused_and_not_shown(configured, host):
-    line = fault_of(configured, RATELIMIT_HOST=host)
-    assert 'without a login' in line
+    (line,) = faults(configured, RATELIMIT_HOST=host)
+    assert line.endswith(f"@{host.partition('@')[2]}': must be {RATELIMIT}")
     assert 'hush' not in line
 
 
@@ -287,41 +234,23 @@ class Mine(Config):
 @pytest.mark.parametrize(
     ('variables', 'line'),
     [
-        ({'PEERS': '[]'}, 'BUCKET is missing: it must be set'),
+        ({'BUCKET': ''}, 'BUCKET is missing: it must be set'),
         ({'BUCKET': 'alone'}, 'set BUCKET with PEERS'),
-        ({'BUCKET': 'b', 'PEERS': 'hush'}, 'PEERS must be JSON, since it is a list or a dict'),
-        (
-            {'BUCKET': 'b', 'API_KEY': 'hush'},
-            "API_KEY='***': must be valid: String should have at least 99 ",
-        ),
-        (
-            {'BUCKET': 'b', 'UPSTREAM': 'https://hush@host/path'},
-            "UPSTREAM='https://***@host/path': must be valid: String should have at least 99 ",
-        ),
-        (
-            {'BUCKET': 'b', 'UPSTREAM': 'hush:hush@host'},
-            "UPSTREAM='***@host': must be valid: String ",
-        ),
-        (
-            {'BUCKET': 'b', 'ALIAS': 'hush'},
-            'ALIAS=***: must be valid: Value should have at least 99 ',
-        ),
-        (
-            {'BUCKET': 'b', 'PART': '{"count": 1, "token": "hush"}'},
-            'PART.TOKEN=***: must be valid: Value should have at least 99 ',
-        ),
-        ({'BUCKET': 'b', 'PART': '{"token": "hush"}'}, 'PART.COUNT is missing: it must be set'),
+        ({'PEERS': 'hush'}, 'PEERS must be JSON, since it is a list or a dict'),
+        ({'API_KEY': 'hush'}, "API_KEY='***': must be valid: String should have at least 99 "),
+        ({'UPSTREAM': 'https://hush@host/path'}, "UPSTREAM='https://***@host/path': must be "),
+        ({'UPSTREAM': 'hush:hush@host'}, "UPSTREAM='***@host': must be valid: "),
+        ({'ALIAS': 'hush'}, 'ALIAS=***: must be valid: '),
+        ({'PART': '{"count": 1, "token": "hush"}'}, 'PART.TOKEN=***: must be valid: '),
+        ({'PART': '{"token": "hush"}'}, 'PART.COUNT is missing: it must be set'),
     ],
 )
 def test_a_fault_shows_no_other_setting_and_no_secret(configured, variables, line):
-    forget()
     use(Mine)
-    secrets = {'VAULT_TOKEN': 'hush', 'SENTRY_DSN': 'https://hush@sentry.example.com/1'}
-    with pytest.raises(ConfigError) as caught:
-        configured(**secrets, **variables)
-    said = str(caught.value).splitlines()
+    others = {'BUCKET': 'b', 'VAULT_TOKEN': 'hush', 'SENTRY_DSN': 'https://hush@example.com/1'}
+    said = faults(configured, **(others | variables))
     assert any(each.startswith(line) for each in said)
-    assert 'hush' not in str(caught.value)
+    assert 'hush' not in str(said)
 
 
 def test_no_representation_shows_a_password(configured):
@@ -336,7 +265,7 @@ def test_no_representation_shows_a_password(configured):
 
 
 def test_reliability_is_the_default(configured):
-    settings = worker_config(configured(), task_time_limit=7200)
+    settings = worker_config(configured(SQS_CREATE_QUEUES='false'), task_time_limit=7200)
     assert settings.task_acks_late is True
     assert settings.task_reject_on_worker_lost is True
     assert settings.worker_prefetch_multiplier == 1
@@ -344,36 +273,23 @@ def test_reliability_is_the_default(configured):
     assert settings.worker_proc_alive_timeout == 60
     # Messages of a dead worker are visible again within a minute, however long tasks take.
     assert settings.broker_transport_options['visibility_timeout'] == 60
-
-
-@pytest.mark.parametrize('creates', [True, False])
-def test_queues_are_made_unless_it_is_switched_off(configured, creates):
-    config = configured(**{} if creates else {'SQS_CREATE_QUEUES': 'false'})
-    assert worker_config(config).broker_transport_options['create_queues'] is creates
+    assert settings.broker_transport_options['create_queues'] is False
 
 
 def test_the_soft_time_limit_comes_before_the_hard_one(configured):
     for limit in (None, 2, 7200):
         settings = worker_config(configured(), task_time_limit=limit)
         assert settings.task_soft_time_limit < (limit or TASK_TIME_LIMIT)
-
-
-def test_a_soft_time_limit_that_comes_too_late_is_refused(configured):
-    with pytest.raises(SettingError) as caught:
+    fault = 'CELERY_TASK_SOFT_TIME_LIMIT=700: must be below CELERY_TASK_TIME_LIMIT, which is 600; '
+    with pytest.raises(SettingError, match=fault):
         worker_config(configured(CELERY_TASK_SOFT_TIME_LIMIT='700'))
-    assert str(caught.value) == (
-        'CELERY_TASK_SOFT_TIME_LIMIT=700: must be below CELERY_TASK_TIME_LIMIT, which is 600; '
-        'both count from the start of a task: set both'
-    )
 
 
 @pytest.mark.parametrize(
-    ('backend', 'key'),
-    [
-        ('db+postgresql+psycopg://a:b@c/d', 'tcp_user_timeout'),
-        ('db+sqlite:///x', 'timeout'),
-    ],
+    ('variables', 'key'),
+    [({}, 'timeout'), ({'RESULT_DB_HOST': 'db'}, 'tcp_user_timeout')],
+    ids=['sqlite', 'postgresql'],
 )
-def test_a_database_that_does_not_answer_is_given_up_soon(configured, backend, key):
-    settings = worker_config(configured(CELERY_RESULT_BACKEND=backend))
+def test_a_database_that_does_not_answer_is_given_up_soon(configured, variables, key):
+    settings = worker_config(configured(**variables))
     assert key in settings.database_engine_options['connect_args']

@@ -26,7 +26,7 @@ def test_a_metrics_directory_that_cannot_be_written_is_told() -> None:
 def test_an_address_that_cannot_be_had_is_told() -> None:
     with listen('localhost', 0) as taken, pytest.raises(StartError) as caught:
         listen('127.0.0.1', taken.getsockname()[1])
-    assert ': Address already in use: stop what uses the port' in str(caught.value)
+    assert ': Address already in use: set SERVER_HOST or SERVER_PORT' in str(caught.value)
     for host in ('192.0.2.1', 'no-such-host.invalid'):
-        with pytest.raises(StartError, match=rf'cannot listen on {host}:0: .*: check SERVER_HOST$'):
+        with pytest.raises(StartError, match=f'cannot listen on {host}:0: '):
             listen(host, 0)

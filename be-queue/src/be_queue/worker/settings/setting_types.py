@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr
 from pydantic_settings import NoDecode
 
-from be_queue import extras
+from be_queue.conf import SQS_ENDPOINT
 
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 EMBEDDED_PORT = 4566
-#: The rate-limit service's own.
-RATELIMIT_PORT = 8080
+#: As the SDK reads it, which need not be installed here: key, host, port, path and project.
+SENTRY_DSN = re.compile(
+    r'https?://[^@:/\s]+(:[^@/\s]*)?@([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/\S+)?/\d+'
+)
 #: Names of databases and tables. Treasure Data's documentation once said 255 characters and now
 #: says 128. See "Naming Requirements and Restrictions for Treasure Data Entities" there.
 TD_NAME = re.compile(r'[a-z0-9_]{3,128}')
@@ -35,58 +36,24 @@ def _match(pattern: str, allowed: str) -> AfterValidator:
     return _allow(allowed, re.compile(pattern).fullmatch)
 
 
-def _is_http_url(text: str) -> bool:
-    """Return whether ``text`` is a URL of http or https without a query and a fragment."""
+def _is_plain_url(text: str) -> bool:
+    """Return whether ``text`` is a URL of http or https without a login, query and fragment."""
     try:
         url = HttpUrl(text)
     except ValueError:
         return False
-    is_plain = re.fullmatch(r'https?://[^\s/?#][^\s?#]*', text) and text.isascii()
-    return bool(is_plain) and url.port != 0
-
-
-def _is_without_login(text: str) -> bool:
-    return _is_http_url(text) and not HttpUrl(text).username
+    return not (url.username or url.password or url.query or url.fragment)
 
 
 def _is_sqs_endpoint(text: str) -> bool:
     port = embedded_port(text)
-    if port is not None:
-        return port <= 65535
-    # kombu, which gets the URL, reads no IPv6 address.
-    return _is_http_url(text) and HttpUrl(text).path == '/' and '[' not in text
-
-
-def _is_sentry_dsn(dsn: SecretStr) -> bool:
-    if extras.missing('sentry'):
-        return True  # the validation of all settings says so
-    from sentry_sdk.utils import Dsn  # only if there is one
-
-    try:
-        Dsn(dsn.get_secret_value())
-    except ValueError:
-        return False
-    return True
+    return port <= 65535 if port is not None else bool(SQS_ENDPOINT.fullmatch(text))
 
 
 def embedded_port(text: str) -> int | None:
     """Return the port of ``embedded`` or ``embedded:PORT``; None for another text."""
     match = re.fullmatch(r'embedded(?::(\d{1,5}))?', text)
     return int(match[1] or EMBEDDED_PORT) if match else None
-
-
-def ratelimit_url(text: str) -> str:
-    """Return the URL of a rate-limit service that is given as ``host``, ``host:port`` or a URL.
-
-    Raises ValueError for another text.
-    """
-    has_scheme = '://' in text
-    url_text = text if has_scheme else f'http://{text}'
-    if not _is_without_login(url_text):
-        raise ValueError('host:port or a URL without a login, for example ratelimit:8080')
-    url = urlsplit(url_text)
-    host = url.netloc if has_scheme or url.port else f'{url.netloc}:{RATELIMIT_PORT}'
-    return f'{url.scheme}://{host}{url.path.rstrip("/").removesuffix("/json")}/json'
 
 
 def _names(text: str) -> list[str]:
@@ -148,11 +115,21 @@ OtlpEndpoint = Annotated[
     _allow(
         'a URL without a login, for example http://localhost:4318; a login goes into '
         'OTEL_EXPORTER_OTLP_HEADERS',
-        _is_without_login,
+        _is_plain_url,
     ),
 ]
-RatelimitHost = Annotated[str, AfterValidator(lambda text: ratelimit_url(text) and text)]
+RatelimitHost = Annotated[
+    str,
+    _allow(
+        'host:port or a URL without a login, for example ratelimit:8080',
+        lambda text: _is_plain_url(text if '://' in text else f'http://{text}'),
+    ),
+]
 SentryDsn = Annotated[
-    SecretStr, _allow('a DSN such as https://KEY@sentry.example.com/42', _is_sentry_dsn)
+    SecretStr,
+    _allow(
+        'a DSN such as https://KEY@sentry.example.com/42',
+        lambda dsn: SENTRY_DSN.fullmatch(dsn.get_secret_value()),
+    ),
 ]
 TdName = Annotated[str, _match(TD_NAME.pattern, TD_NAME_RULE)]

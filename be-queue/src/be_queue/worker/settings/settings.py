@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from dotenv import dotenv_values, load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from be_queue import extras
-from be_queue.environment import closest
 from be_queue.naming import LOCAL_ENV
 from be_queue.topology import PLATFORM_QUEUE
 from be_queue.worker.settings import setting_types as types
-from be_queue.worker.settings.faults import ConfigError
-from be_queue.worker.vault.settings import VaultSettings, names
+from be_queue.worker.vault.settings import VaultSettings
 from be_queue.worker.vault.source import VaultSource
 
-__all__ = ['Settings', 'current', 'forget', 'use', 'warn_of_misspelt']
-
-logger = logging.getLogger(__name__)
+__all__ = ['Settings']
 
 #: Settings of which an empty variable is a value.
 MEANT_EMPTY = ('sqs_endpoint_url', 'platform_queue_name')
@@ -41,7 +34,7 @@ class Settings(VaultSettings):
     Subclass it and add fields of your own. The text below a field is its row in docs/settings.md
     (``make docs``). The file ``.env`` in `root` stands in for variables that
     are not set. An empty variable counts as unset, except where empty has a meaning of its own.
-    Raises `ConfigError`, through `current`, with one line per fault.
+    `current` reads them.
     """
 
     model_config = SettingsConfigDict(
@@ -189,11 +182,6 @@ class Settings(VaultSettings):
     """Bytes, in each process, for event logs that wait for the server, of which each counts
     1,024; beyond it, the oldest are dropped."""
 
-    @model_validator(mode='before')
-    @classmethod
-    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return _without_empty(values)
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -203,10 +191,11 @@ class Settings(VaultSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        given = _without_empty({**env_settings(), **init_settings()})
-        # Before the environment, whose empty variables would hide what is in Vault. It leaves out
-        # what the environment gives.
-        return init_settings, VaultSource(settings_cls, given), env_settings
+        found = env_settings().items()
+        given = {name: v for name, v in found if v != '' or name in MEANT_EMPTY}
+        environment = InitSettingsSource(settings_cls, given)
+        vault = VaultSource(settings_cls, {**given, **init_settings()})
+        return init_settings, environment, vault
 
     @field_validator('prometheus_multiproc_dir')
     @classmethod
@@ -235,14 +224,17 @@ class Settings(VaultSettings):
                 'OTEL_EXPORTER_OTLP_ENDPOINT=None: must be set while TRACING_EXPORTER=otlp, for '
                 'example to http://localhost:4318'
             )
-        sampler = f"JAEGER_SAMPLER_PARAM='{self.jaeger_sampler_param:g}'"
-        if self.jaeger_sampler_type == 'const' and self.jaeger_sampler_param not in (0, 1):
+        kind, param = self.jaeger_sampler_type, self.jaeger_sampler_param
+        if kind == 'const' and param not in (0, 1):
             yield (
-                f'{sampler}: must be 0 or 1 while JAEGER_SAMPLER_TYPE=const; a share is '
-                'probabilistic'
+                f"JAEGER_SAMPLER_PARAM='{param:g}': must be 0 or 1 while "
+                'JAEGER_SAMPLER_TYPE=const; a share is probabilistic'
             )
-        if self.jaeger_sampler_type == 'probabilistic' and self.jaeger_sampler_param > 1:
-            yield f'{sampler}: must be from 0 to 1 while JAEGER_SAMPLER_TYPE=probabilistic'
+        if kind == 'probabilistic' and param > 1:
+            yield (
+                f"JAEGER_SAMPLER_PARAM='{param:g}': must be from 0 to 1 while "
+                'JAEGER_SAMPLER_TYPE=probabilistic'
+            )
         exporter = self.is_traced and self.tracing_exporter
         for extra, setting, is_on in (
             ('sentry', 'SENTRY_DSN', self.sentry_dsn.get_secret_value()),
@@ -300,74 +292,12 @@ class Settings(VaultSettings):
     @property
     def ratelimit_url(self) -> str | None:
         """Where the rate-limit service takes requests; None when there is none."""
-        return types.ratelimit_url(self.ratelimit_host) if self.ratelimit_host else None
+        url = self.ratelimit_host
+        if url and '://' not in url:
+            url = f'http://{url}' if re.search(r':\d+(/|$)', url) else f'http://{url}:8080'
+        return f'{url.rstrip("/").removesuffix("/json")}/json' if url else None
 
     @property
     def is_traced(self) -> bool:
         """Whether spans are made."""
         return self.tracing_exporter == 'otlp' or bool(self.jaeger_agent_host)
-
-
-_class: type[Settings] = Settings
-_current: Settings | None = None
-
-
-def use(settings_class: type[Settings]) -> None:
-    """Have this process read its settings as ``settings_class``.
-
-    Raises RuntimeError when they were read as another class before.
-    """
-    global _class
-    if _current is not None and not isinstance(_current, settings_class):
-        raise RuntimeError(f'the settings were read before {settings_class.__name__} was known')
-    _class = settings_class
-
-
-def current() -> Settings:
-    """Return the settings of this process, of the class given to `use`, read once.
-
-    Raises `ConfigError` with one line per fault.
-    """
-    global _current
-    if _current is None:
-        # Into the environment, so that Celery's, boto3's and Prometheus' own variables count too.
-        load_dotenv(_class.root / '.env', override=False)
-        try:
-            _current = _class()
-        except ValidationError as error:
-            raise ConfigError.from_validation(error, _shown_fields(_class)) from None
-        except SettingsError as error:  # error parsing value for field "..."
-            name = str(error).split('"')[1].upper()
-            raise ConfigError(f'{name} must be JSON, since it is a list or a dict') from None
-    return _current
-
-
-def forget() -> None:
-    """Have the next call of `current` read the settings anew."""
-    global _current
-    _current = None
-
-
-def warn_of_misspelt(settings_class: type[Settings]) -> None:
-    """Log a warning for each variable whose name is close to that of a setting."""
-    known = {name.upper() for name in settings_class.model_fields}
-    ours = dotenv_values(settings_class.root / '.env')
-    for variable in {**os.environ, **ours}:
-        # be_queue checks CELERY_* itself. Other variables may belong to other programs.
-        if variable.upper() not in known and not variable.startswith('CELERY_'):
-            hint = closest(variable.upper(), known, 0.85 if variable in ours else 0.9)
-            if hint:
-                logger.warning('%s is no setting of this worker: did you mean %s?', variable, hint)
-
-
-def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: v for name, v in values.items() if v != '' or name in MEANT_EMPTY}
-
-
-def _shown_fields(settings_class: type[Settings]) -> set[str]:
-    """Return the settings of which an error may show the value."""
-    fields = settings_class.model_fields.items()
-    shown = {name for name, field in fields if 'Secret' not in str(field.annotation)}
-    # Upper case or lower, as for any setting.
-    mappings = [text for name, text in os.environ.items() if name.upper() == 'VAULT_SECRETS']
-    return shown.difference(*map(names, mappings))

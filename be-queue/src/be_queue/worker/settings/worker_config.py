@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import be_queue
 from be_queue import MappingError, Queues, SettingError
-from be_queue.results import engine_options
-from be_queue.worker.settings.faults import ConfigError
-from be_queue.worker.settings.result_backend import local_backend, vault_backend
-from be_queue.worker.settings.settings import Settings, warn_of_misspelt
+from be_queue.worker.settings.reading import ConfigError, warn_of_misspelt
+from be_queue.worker.settings.settings import Settings
 from be_queue.worker.vault import database
 
 __all__ = ['SOFT_PART', 'TASK_TIME_LIMIT', 'WorkerConfig']
@@ -69,15 +69,6 @@ class WorkerConfig(be_queue.Config):
     def default_settings(self) -> dict[str, Any]:
         settings = super().default_settings()
         time_limit = self.given('task_time_limit') or TASK_TIME_LIMIT
-        if self.APP.vault_addr and self.APP.vault_db_role:
-            database.listen()
-            role, chosen = self.APP.vault_db_role, self.given('result_backend')
-            settings['result_backend'] = vault_backend(self.APP, role, chosen)
-            settings['database_engine_options'] = self._engine_options(settings['result_backend'])
-        elif self.APP.is_local and self.APP.result_db_host is None:
-            chosen = self.given('result_backend')
-            settings['result_backend'] = chosen or local_backend(self.APP.var_dir)
-            settings['database_engine_options'] = self._engine_options(settings['result_backend'])
         settings['broker_transport_options'] |= {
             'create_queues': self.APP.sqs_create_queues,
             # What a worker that died has held is delivered again after these seconds. A worker that
@@ -123,5 +114,49 @@ class WorkerConfig(be_queue.Config):
             self.given('task_store_errors_even_if_ignored')
         )
 
-    def _engine_options(self, result_backend: str) -> dict[str, Any]:
-        return engine_options(result_backend, self.RESULT_BACKEND_TIMEOUT)
+    def _result_backend(self) -> str:
+        chosen = self.given('result_backend')
+        if self.APP.has_database_login:
+            database.listen()
+            return vault_backend(self.APP, chosen)
+        if self.APP.is_local and self.APP.result_db_host is None:
+            return chosen or local_backend(self.APP.var_dir)
+        return super()._result_backend()
+
+
+def local_backend(folder: Path) -> str:
+    """Return a SQLite file in ``folder``, which is made if it is missing.
+
+    Raises `ConfigError` when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        fault = '' if os.access(folder, os.W_OK) else 'it cannot be written'
+    except OSError as error:
+        fault = os.strerror(error.errno or 0)
+    if fault:
+        raise ConfigError(
+            f'cannot keep local results in {folder}: {fault}: fix its permissions, or set '
+            'RESULT_DB_HOST to a PostgreSQL, or CELERY_RESULT_BACKEND'
+        )
+    return f'db+sqlite:///{folder / "results.sqlite"}'
+
+
+def vault_backend(config: Settings, chosen: str | None) -> str:
+    """Return the result database by a URL without a login, which be_queue/worker/vault adds.
+
+    Raises `ConfigError` when the login has another source as well, such as the backend that was
+    ``chosen``, or the database has no name.
+    """
+    role = f'VAULT_DB_ROLE={config.vault_db_role}'
+    given = [n for n in ('result_db_user', 'result_db_pass') if n in config.model_fields_set]
+    others = [n.upper() for n in given] + (['CELERY_RESULT_BACKEND'] if chosen else [])
+    if others:
+        raise ConfigError(
+            f'{role}: the login of the result database comes from Vault, and '
+            f'{" and ".join(others)} would give another: unset one or the other'
+        )
+    if config.result_db_host is None:
+        raise ConfigError(f'{role}: set RESULT_DB_HOST, the database that the role is of')
+    host, port, name = config.result_db_host, config.result_db_port, config.result_db_name
+    return f'db+postgresql+psycopg://{host}:{port}/{name}'
