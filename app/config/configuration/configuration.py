@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from app.config.schedule import SCHEDULE
 from app.utils import sentry
 from be_queue.worker import settings
 
@@ -37,6 +38,7 @@ class WorkerConfig(settings.WorkerConfig):
 
     def default_settings(self) -> dict[str, Any]:
         return super().default_settings() | {
+            'beat_schedule': SCHEDULE,
             'broker_transport': 'app.utils.transport:Transport',
         }
 

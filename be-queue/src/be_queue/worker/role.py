@@ -16,3 +16,5 @@ class Role(Enum):
     WEB = 'web'
     #: The platform queue's consumer.
     MONITOR = 'monitor'
+    #: Sends scheduled tasks.
+    SCHEDULER = 'scheduler'

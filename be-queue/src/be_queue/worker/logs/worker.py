@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,7 @@ def install(config: Settings) -> None:
 
     @signals.setup_logging.connect(weak=False)
     def set_up(loglevel: int, logfile: str | None, **_: Any) -> None:
-        setup(config, 'worker', loglevel, logfile)
+        setup(config, 'scheduler' if 'beat' in sys.argv else 'worker', loglevel, logfile)
         # The pool's logger does not propagate by itself.
         util.get_logger().handlers = []
         util.get_logger().propagate = True

@@ -78,6 +78,9 @@ class Settings(VaultSettings):
     allow_unmapped_tasks: bool = False
     """`true` sends tasks that the mapping does not have to the queue of Celery's own tasks;
     else sending them is an error."""
+    scheduler: bool | None = None
+    """Whether scheduled tasks are sent from beside this worker; every replica may do it. By default
+    `true` with `ENV=local`, else `false`."""
     chord_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 86_400
     """Seconds after which a chord fails whose header has not finished, counted by Celery's
     polls of once a second."""
@@ -253,6 +256,11 @@ class Settings(VaultSettings):
     def is_local(self) -> bool:
         """Whether this is a developer's machine."""
         return self.env == LOCAL_ENV
+
+    @property
+    def runs_scheduler(self) -> bool:
+        """Whether the scheduler runs beside this worker, if there is a schedule."""
+        return self.is_local if self.scheduler is None else self.scheduler
 
     @property
     def prefix(self) -> str:

@@ -83,6 +83,7 @@ class WorkerConfig(be_queue.Config):
         return settings | {
             # be_queue's, with rate limits.
             'broker_transport': 'be_queue.worker.transport:Transport',
+            'beat_scheduler': 'be_queue.worker.scheduler:Scheduler',
             'broker_connection_retry_on_startup': True,
             'broker_connection_max_retries': None,
             # Neither has a meaning on SQS, which has no fanout.
