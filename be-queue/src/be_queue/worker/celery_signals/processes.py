@@ -58,6 +58,6 @@ def _start(role: Role) -> None:
         current_app.backend.play(role)
     processes.start(role)
     if tracing.is_on():
-        from be_queue.worker.celery_signals import spans
+        from be_queue.worker.tracing import spans
 
         spans.connect(role)

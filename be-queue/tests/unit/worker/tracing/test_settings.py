@@ -64,6 +64,7 @@ def test_an_agent_or_an_exporter_with_its_endpoint_switches_it_on(
             'JAEGER_SAMPLER_TYPE=probabilistic',
         ),
         ({'JAEGER_SAMPLER_PARAM': '-1'}, 'JAEGER_SAMPLER_PARAM='),
+        ({'OTEL_EXPORTER_OTLP_ENDPOINT': 'https://user:hunter2@host'}, 'OTEL_EXPORTER_'),
         ({'JAEGER_SAMPLER_PARAM': 'nan'}, 'JAEGER_SAMPLER_PARAM='),
     ],
 )
@@ -74,12 +75,7 @@ def test_a_setting_that_cannot_be_used_is_one_line_that_says_why(
         configured(**variables)
     (found,) = str(raised.value).splitlines()
     assert found.startswith(line)
-
-
-def test_a_login_in_the_endpoint_is_not_shown(configured: Configured) -> None:
-    with pytest.raises(ConfigError) as raised:
-        configured(OTEL_EXPORTER_OTLP_ENDPOINT='https://user:hunter2@host')
-    assert 'hunter2' not in str(raised.value)
+    assert 'hunter2' not in found
 
 
 @pytest.mark.parametrize('host', ['jaeger', 'jaeger.tracing.svc', '10.0.0.1', '::1', 'a_b-c'])
