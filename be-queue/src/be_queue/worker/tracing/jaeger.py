@@ -63,7 +63,7 @@ def start(config: Settings, logs_outages: bool) -> Callable[[float], None]:
         queue_capacity=QUEUE_SIZE,
         batch_size=BATCH_SIZE,
         flush_interval=FLUSH_SECONDS,
-        error_reporter=OutageReporter(Metrics()) if logs_outages else None,
+        error_reporter=OutageReporter() if logs_outages else None,
     )
     assert jaeger.sampler is not None
     opentracing.set_global_tracer(jaeger.create_tracer(reporter, jaeger.sampler))
@@ -93,7 +93,9 @@ class MaskingReporter(Reporter):
 class OutageReporter(ErrorReporter):
     """Logs the first error at once; jaeger-client's own is silent for its first 15 minutes."""
 
-    _outage = Outage('the Jaeger agent', hint='JAEGER_AGENT_HOST and JAEGER_AGENT_PORT')
+    def __init__(self) -> None:
+        super().__init__(Metrics())
+        self._outage = Outage('the Jaeger agent', hint='JAEGER_AGENT_HOST and JAEGER_AGENT_PORT')
 
     def error(self, *args: Any) -> None:
         self._outage.failed(args[-1])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import opentracing
 import pytest
+from billiard import current_process
 
 from app.config.configuration import Config
 from be_queue.testing.waiting import wait_until
@@ -15,6 +16,7 @@ from be_queue.tracing import W3C, in_both_forms
 from be_queue.worker import redaction, tracing
 from be_queue.worker.role import Role
 from be_queue.worker.tracing import spans, tracer
+from be_queue.worker.tracing.jaeger import BATCH_SIZE
 from tests.support.spans import collector, global_tracer
 from tests.unit.worker.tracing.conftest import Traced
 from tests.unit.worker.tracing.test_spans import task
@@ -129,3 +131,23 @@ def test_the_end_of_a_process_waits_neither_for_a_collector_nor_for_a_name_to_re
         tracing.stop()
         assert not resolved.is_set()
         resolved.set()
+
+
+@pytest.mark.parametrize(('slot', 'lines'), [(0, 1), (1, 0)])
+def test_an_agent_whose_name_does_not_resolve_costs_one_line_in_one_process(
+    configured: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    slot: int,
+    lines: int,
+) -> None:
+    monkeypatch.setattr(current_process(), 'index', slot, raising=False)
+    monkeypatch.setattr(tracing, 'STOP_SECONDS', 60)
+    with global_tracer(opentracing.Tracer()):
+        tracing.start(configured(JAEGER_AGENT_HOST='jaeger.invalid'), Role.POOL)
+        for _ in range(2 * BATCH_SIZE):
+            tracer().start_span('lost').finish()
+        tracing.stop()
+    found = [line for line in caplog.messages if 'Jaeger agent' in line]
+    assert len(found) == lines
+    assert all('check JAEGER_AGENT_HOST' in line for line in found)
