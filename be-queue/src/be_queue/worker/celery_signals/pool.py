@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Celery
 from celery.concurrency import prefork
 
-__all__ = ['TaskPool', 'install']
-
-
-def install(app: Celery) -> None:
-    """Have the app's worker use this pool instead of Celery's own of the same kind."""
-    app.conf.worker_pool = f'{__name__}:TaskPool'
+__all__ = ['TaskPool']
 
 
 class TaskPool(prefork.TaskPool):
