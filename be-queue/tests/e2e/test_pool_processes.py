@@ -15,6 +15,7 @@ from celery.result import AsyncResult
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
+from be_queue.worker import soft_time_limit
 from tests.support import app_tasks, ending, slow_start
 from tests.support.worker import Site, Worker
 
@@ -82,6 +83,9 @@ def test_time_limits_count_from_the_start_and_a_call_s_win(
         (app_tasks.SHORT, {}, TimeLimitExceeded),
     ]
     longer = producer.send_task('slow', (2,), **NO_LIMITS)
+    # Ours interrupts a task, and nothing around it.
+    handler = producer.send_task(ending.ENDS, ('handler',), **NO_LIMITS)
+    assert handler.get(timeout=60) == soft_time_limit.__name__
     sent = [
         (producer.send_task(name, **{'args': (500,), **options}), error)
         for name, options, error in calls
