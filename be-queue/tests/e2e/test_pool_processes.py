@@ -16,7 +16,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker import soft_time_limit
-from tests.support import app_tasks, ending, slow_start
+from tests.support import app_tasks, ending
 from tests.support.worker import Site, Worker
 
 FINISHED, LOST = 'tasks_finished_total', 'pool_processes_lost_total'
@@ -148,11 +148,3 @@ def test_processes_that_are_recycled_say_why_and_those_that_end_with_the_worker_
         assert worker.metric('pool_processes_started_total') == 3
         assert worker.metric(LOST) == 2
         assert worker.metric(FINISHED, state='SUCCESS') == 4
-
-
-def test_a_process_that_takes_long_to_start_is_not_killed(site: Site, tmp_path: Path) -> None:
-    with site.worker(CELERY_WORKER_CONCURRENCY=1, **slow_start.IMPORTS) as worker:
-        exits = site.producer().send_task(ending.EXITS_ONCE, (str(tmp_path / 'marker'),))
-        assert exits.get(timeout=60) == 'done'
-        assert worker.metric('pool_processes_started_total') == 2
-        assert 'Timed out waiting for UP message' not in worker.log
