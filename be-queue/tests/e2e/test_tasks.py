@@ -15,6 +15,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from tests.support import app_tasks
+from tests.support.metrics import wait_metric
 from tests.support.worker import ROOT, Server, Site
 
 
@@ -45,10 +46,7 @@ def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServe
     assert timedelta(0) <= age < timedelta(hours=1)
 
     label = {'name': 'add', 'queue': queue}
-    wait_until(
-        lambda: counted('worker_tasks_count_total', state='SUCCESS', **label) == 20,
-        'every success is counted',
-    )
+    wait_metric(counted, 'worker_tasks_count_total', 20, state='SUCCESS', **label)
     assert counted('worker_tasks_count_total', state='STARTED', **label) == 20
     assert counted('consumer_tasks_count_total', state='RECEIVED', **label) == 20
     assert counted('tasks_runtime_seconds_count', **label) == 20

@@ -18,6 +18,7 @@ from be_queue.testing.waiting import wait_until
 from be_queue.tracing import W3C
 from tests.support import spans
 from tests.support.app_tasks import FAILS_WITH_SECRETS, IMPORTS, OUTLASTS_SOFT_LIMIT, TRACED
+from tests.support.metrics import wait_metric
 from tests.support.rejecting import TASK as REJECTS
 from tests.support.spans import Span, Spans
 from tests.support.worker import ROOT, Server, Site
@@ -28,7 +29,6 @@ SENDER = {W3C: f'00-{10:032x}-{11:016x}-01'}
 #: Spans of the task that the task `TRACED` sends, and those above them.
 OF_TRACED = ['run add', 'wait add', 'send add', 'own', f'run {TRACED}', f'wait {TRACED}']
 TASKS_PER_CHILD = 5
-LOST = 'pool_processes_lost_total'
 #: The database asks for none.
 PASSWORD = 'battery-staple'
 
@@ -183,8 +183,7 @@ def test_what_the_consumer_reports_of_a_task_is_reported_once(
     traced.spans.wait_task(f'run {REJECTS}', rejected.id)
     assert ran.tags['celery.state'] == 'FAILURE'
     # When the process is gone, every callback has been sent.
-    lost = {'reason': 'time limit'}
-    wait_until(lambda: traced.server.metric(LOST, **lost) == 1, 'the process is gone')
+    wait_metric(traced.server.metric, 'pool_processes_lost_total', 1, reason='time limit')
     wait_until(lambda: sqs.visible(errbacks) == 0 and sqs.in_flight(errbacks) == 0, 'they have run')
     assert traced.server.metric('tasks_finished_total', **ended) - before == 1
 

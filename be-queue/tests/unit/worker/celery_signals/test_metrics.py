@@ -11,10 +11,9 @@ from billiard import current_process
 from celery import Celery, Task, states
 from celery.app.trace import build_tracer
 from celery.exceptions import Ignore, Reject
-from prometheus_client import REGISTRY
 
 from be_queue.worker.celery_signals.metrics import UNKNOWN, labelled, queue_of
-from tests.support.counted_since import Counted
+from tests.support.metrics import Counted
 
 QUEUE = 'unit-tests'
 Body = Callable[[Task], object]
@@ -81,7 +80,7 @@ def retries(task: Task) -> None:
 def test_the_end_of_an_attempt_is_counted(
     app: Celery, body: Body, state: str, finished: int
 ) -> None:
-    counted = Counted(REGISTRY)
+    counted = Counted()
     run(app, body)
     assert counted('worker_tasks_count_total', state=states.STARTED) == 1
     assert counted('worker_tasks_count_total', state=state, name='unit', queue=QUEUE) == 1
@@ -95,7 +94,7 @@ def test_the_end_of_an_attempt_is_counted(
 
 
 def test_the_queue_is_the_one_that_the_message_came_from(app: Celery) -> None:
-    counted = Counted(REGISTRY)
+    counted = Counted()
     assert queue_of({'routing_key': 'shop.add', 'received_from': QUEUE}) == QUEUE
     # Celery keeps the routing key alone, which is whatever the sender likes.
     for number in range(3):
