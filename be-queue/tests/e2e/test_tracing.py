@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from celery import Celery, chain
+from celery import Celery
 
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
@@ -129,19 +129,6 @@ def test_a_task_that_sends_a_task_is_above_it(traced: Traced) -> None:
     wait_until(lambda: parents(traced.spans, ran) == OF_TRACED, 'every span above it came')
     # Through hops.
     assert traced.spans.wait_task('run add', later.id).trace == 10
-
-
-def test_a_chain_without_a_producers_trace_has_one_that_begins_with_the_wait(
-    traced: Traced,
-) -> None:
-    add = traced.producer.signature('add')
-    last = chain(add.clone((1, 1)), add.clone((10,))).apply_async()
-    assert last.get(timeout=30) == 12
-    ran = traced.spans.wait_task('run add', last.id)
-    first = traced.spans.wait_task('run add', last.parent.id)
-    names = ['run add', 'wait add', 'send add', 'run add', 'wait add']
-    wait_until(lambda: parents(traced.spans, ran) == names, 'every span above it came')
-    assert first.trace == ran.trace
 
 
 def test_a_task_that_fails_for_good_has_the_error_without_secrets(traced: Traced) -> None:
