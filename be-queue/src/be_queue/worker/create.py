@@ -12,7 +12,7 @@ from be_queue.worker import (
     result_store,
     unsupported,
 )
-from be_queue.worker.celery_signals.pool import TaskPool
+from be_queue.worker.celery_signals.processes import TaskPool
 from be_queue.worker.logs.worker import install as install_logs
 from be_queue.worker.ratelimit.check import check as check_rate_limits
 from be_queue.worker.settings import WorkerConfig

@@ -23,6 +23,7 @@ from be_queue.worker.settings import current
 
 __all__ = ['counter', 'gauge', 'histogram']
 
+_PREFIX = current().prefix
 _folder = current().prometheus_multiproc_dir
 _folder.mkdir(parents=True, exist_ok=True)
 os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(_folder)
@@ -41,8 +42,6 @@ def _use_slot(**_: Any) -> None:
 
 # Names the files of a process.
 values.ValueClass = values.MultiProcessValue(lambda: _slot or os.getpid())
-
-_PREFIX = current().prefix
 
 
 def counter(name: str, what: str, *labels: str) -> Counter:
