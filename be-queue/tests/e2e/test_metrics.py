@@ -149,17 +149,3 @@ def test_messages_that_are_handed_back_at_the_end_are_counted(
     assert worker.wait_ended() == 0
     assert worker.metric(released, queue=site.queue('add')) == 0
     assert since(FINISHED, name=ending.BESIDE) == 2
-
-
-def test_nothing_that_a_recycled_process_has_counted_is_lost(
-    sqs: SqsServer, postgres: PostgresServer, tmp_path: Path
-) -> None:
-    tasks = 5
-    site = Site(tmp_path, sqs.url, postgres.environment)
-    with site.worker(CELERY_WORKER_MAX_TASKS_PER_CHILD=1) as worker:
-        results = [site.producer().send_task('add', (n, n)) for n in range(tasks)]
-        assert [result.get(timeout=60) for result in results] == [2 * n for n in range(tasks)]
-        wait_metric(worker.metric, 'worker_tasks_count_total', tasks, state='SUCCESS')
-        wait_metric(worker.metric, 'tasks_runtime_seconds_count', tasks)
-        slots = (worker.folder / 'metrics').glob('counter_*-*.db')
-        assert 0 < len(list(slots)) <= 2

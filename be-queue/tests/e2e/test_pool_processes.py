@@ -144,4 +144,7 @@ def test_processes_that_are_recycled_say_why_and_those_that_end_with_the_worker_
         assert worker.wait_ended() == 0
         assert worker.metric('pool_processes_started_total') == 3
         assert worker.metric(LOST) == 2
+        # Nothing that a process has counted is lost with it, and its file goes on.
         assert worker.metric(FINISHED, state='SUCCESS') == 4
+        assert worker.metric('tasks_runtime_seconds_count') == 4
+        assert len(list((worker.folder / 'metrics').glob('counter_*-*.db'))) == 1
