@@ -35,24 +35,20 @@ LOOK_INTERVAL = 0.1
 
 @dataclass
 class Child:
-    """A command that runs beside the others, in a session of its own.
+    """A command that runs beside the others, in a session of its own."""
 
-    Arguments:
-        name: for the log.
-        command: the program and its arguments.
-        environment: variables beside our own.
-        pass_fds: file descriptors that it inherits.
-        stop_signal: asks it to end.
-        grace: seconds it then has before it is killed; None is no limit.
-        haste: seconds that it has when it is to end at once.
-    """
-
+    #: For the log.
     name: str
     command: Sequence[str]
+    #: Variables beside our own.
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: File descriptors that it inherits.
     pass_fds: Sequence[int] = ()
+    #: Asks it to end.
     stop_signal: signal.Signals = signal.SIGTERM
+    #: Seconds it then has before it is killed; None is no limit.
     grace: float | None = 10.0
+    #: Seconds that it has when it is to end at once.
     haste: float = 5.0
     process: subprocess.Popen[bytes] = field(init=False)
     _asked: bool = False
@@ -90,8 +86,6 @@ class Child:
 
 
 class State(Enum):
-    """States of the supervisor."""
-
     RUNNING = 'running'
     STOPPING = 'stopping'
     STOPPING_AT_ONCE = 'stopping at once'

@@ -19,10 +19,7 @@ from be_queue.worker import tracing
 from be_queue.worker.redaction import redacted
 from be_queue.worker.role import Role
 
-__all__ = ['TAKEN_AT', 'connect', 'ended', 'failed', 'lost', 'started']
-
-#: Header under which the time at which SQS took the message reaches the pool process.
-TAKEN_AT = 'trace_taken_at'
+__all__ = ['connect', 'ended', 'failed', 'lost', 'started']
 
 
 def connect(role: Role) -> None:
@@ -31,7 +28,6 @@ def connect(role: Role) -> None:
     The worker's main process makes those that a pool process cannot report any more.
     """
     if role is Role.CONSUMER:
-        signals.task_received.connect(_received)
         signals.task_failure.connect(lost)
         return
     signals.task_failure.disconnect(lost)  # inherited
@@ -40,12 +36,6 @@ def connect(role: Role) -> None:
     signals.task_failure.connect(failed)
     signals.task_retry.connect(_retried)
     signals.task_postrun.connect(ended)
-
-
-def _received(request: Any, **_: Any) -> None:
-    message = request.message.delivery_info.get('sqs_message') or {}
-    if milliseconds := (message.get('Attributes') or {}).get('SentTimestamp'):
-        request.request_dict[TAKEN_AT] = int(milliseconds) / 1000
 
 
 def started(task: Task, **_: Any) -> None:
@@ -142,12 +132,14 @@ def _context(tracer: Any, headers: Mapping[str, Any]) -> Any:
 
 
 def _sent_at(headers: Mapping[str, Any]) -> float | None:
-    """Return when the task was sent, in seconds since 1970; None when no header says so.
+    """Return when the task was sent, in seconds since 1970; None when nothing says so.
 
     The sender's time is better than SQS's, which for a delayed task is when it was last sent again.
     """
-    for name in (SENT_AT, TAKEN_AT):
-        given = headers.get(name)
-        if isinstance(given, (int, float)) and given > 0:
-            return float(given)
-    return None
+    given = headers.get(SENT_AT)
+    if isinstance(given, (int, float)) and given > 0:
+        return float(given)
+    info = (headers.get('properties') or {}).get('delivery_info') or {}
+    attributes = (info.get('sqs_message') or {}).get('Attributes') or {}
+    milliseconds = attributes.get('SentTimestamp')
+    return int(milliseconds) / 1000 if milliseconds else None

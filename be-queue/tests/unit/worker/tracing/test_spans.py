@@ -22,6 +22,12 @@ def task(name: str = 'add', **given: Any) -> Any:
     return SimpleNamespace(name=name, request=Context(about | given))
 
 
+def from_sqs(sent_at: float) -> dict[str, Any]:
+    """Return the properties of a message that SQS got at a time."""
+    attributes = {'SentTimestamp': str(int(sent_at * 1000))}
+    return {'properties': {'delivery_info': {'sqs_message': {'Attributes': attributes}}}}
+
+
 def run(task: Any, state: str = 'SUCCESS') -> None:
     spans.started(task)
     spans.ended(task, state)
@@ -30,7 +36,7 @@ def run(task: Any, state: str = 'SUCCESS') -> None:
 def test_a_task_waits_from_its_sending_and_then_runs(traced: Traced) -> None:
     sent_at = time.time() - 60
     with traced() as received:
-        run(task(**{W3C: SENDER, SENT_AT: sent_at, spans.TAKEN_AT: 5.0}))
+        run(task(**{W3C: SENDER, SENT_AT: sent_at, **from_sqs(5)}))
     wait, ran = received.of('an-id')
     assert (wait.name, wait.trace, wait.parent) == ('wait add', 10, 11)
     assert (ran.name, ran.trace, ran.parent) == ('run add', 10, wait.id)
@@ -55,12 +61,12 @@ def test_a_task_waits_from_its_sending_and_then_runs(traced: Traced) -> None:
 def test_the_wait_needs_a_time_of_sending_and_no_trace(traced: Traced) -> None:
     now = time.time()
     with traced() as received:
-        run(task(id='untraced', **{SENT_AT: 'yesterday', spans.TAKEN_AT: now - 60}))
+        run(task(id='untraced', **{SENT_AT: 'yesterday', **from_sqs(now - 60)}))
         run(task(id='ahead', **{W3C: SENDER, SENT_AT: now + 60}))
         run(task(id='timeless', **{W3C: SENDER}))
         run(task(id='broken', **{W3C: 'broken', SENT_AT: -3}))
     wait, ran = received.of('untraced')
-    assert (wait.parent, abs(wait.begin - (now - 60)) < 0.001) == (0, True)
+    assert (wait.parent, abs(wait.begin - (now - 60)) < 0.002) == (0, True)
     assert (ran.parent, ran.trace) == (wait.id, wait.trace)
     waits = [span for span in received.of('ahead') if span.name == 'wait add']
     assert [span.begin < now + 60 for span in waits] == [True]
