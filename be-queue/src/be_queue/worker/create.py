@@ -6,13 +6,13 @@ from celery import Celery
 
 from be_queue import Queues
 from be_queue.worker import (
+    celery_signals,
     heartbeat,
     idempotency,
     result_expiry,
     result_store,
     unsupported,
 )
-from be_queue.worker.celery_signals.processes import TaskPool
 from be_queue.worker.logs.worker import install as install_logs
 from be_queue.worker.ratelimit.check import check as check_rate_limits
 from be_queue.worker.settings import WorkerConfig
@@ -38,7 +38,7 @@ def create_worker(app: Celery, worker_config: WorkerConfig, queues: Queues) -> N
     unsupported.check(app)
     check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])
 
-    app.conf.worker_pool = f'{TaskPool.__module__}:{TaskPool.__name__}'
+    celery_signals.install(app)
     heartbeat.install(app, config.heartbeat_path)
     result_store.install(app)
     if worker_config.stores_results:

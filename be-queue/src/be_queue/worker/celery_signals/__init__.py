@@ -3,6 +3,7 @@
 Importing the package connects them; Celery keeps weak references, so they live at module level.
 """
 
-from be_queue.worker.celery_signals import lost_copies, metrics, outcomes, processes
+from be_queue.worker.celery_signals import lost_copies, metrics, outcomes
+from be_queue.worker.celery_signals.processes import install
 
-__all__ = ['lost_copies', 'metrics', 'outcomes', 'processes']
+__all__ = ['install', 'lost_copies', 'metrics', 'outcomes']

@@ -7,16 +7,21 @@ import signal
 from functools import partial
 from typing import Any
 
-from celery import Task, current_app, signals
+from celery import Celery, Task, current_app, signals
 from celery.concurrency import prefork
 
 from be_queue.worker import processes, tracing
 from be_queue.worker.result_store import ResultStore
 from be_queue.worker.role import Role
 
-__all__ = ['TaskPool']
+__all__ = ['TaskPool', 'install']
 
 SIGTERM = {signal.SIGTERM}
+
+
+def install(app: Celery) -> None:
+    """Have the app's worker use `TaskPool`."""
+    app.conf.worker_pool = f'{__name__}:TaskPool'
 
 
 class TaskPool(prefork.TaskPool):
