@@ -35,7 +35,9 @@ _name: list[str] = []
 
 
 def _use_pid() -> None:
-    _name[:] = [str(os.getpid())]
+    # Not in a process that a task forks: its file would be one more for good.
+    if current_process().name == 'MainProcess':
+        _name[:] = [str(os.getpid())]
 
 
 # Connected before every handler that counts, since those import this package.

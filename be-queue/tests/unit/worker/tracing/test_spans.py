@@ -132,17 +132,3 @@ def test_a_failed_run_has_the_error_and_its_stack(traced: Traced) -> None:
     assert (ran.kind, ran.status) in {('', ''), ('CONSUMER', 'ERROR')}
     assert unstored.tags['celery.state'] == 'FAILURE'
     assert unstored.logs[0]['error.kind'] == 'TypeError'
-
-
-def test_a_run_whose_process_is_gone_is_reported_by_another(traced: Traced) -> None:
-    began = time.time() - 5
-    with traced() as received:
-        spans.lost(
-            task(time_start=began, **{W3C: SENDER, SENT_AT: began - 60}), TimeoutError('too long')
-        )
-    # The wait has been sent by the process that is gone: it ended as the task began.
-    (ran,) = received.of('an-id')
-    assert (ran.name, ran.trace, ran.parent) == ('run add', 10, 11)
-    assert abs(ran.begin - began) < 0.001
-    assert ran.end - ran.begin > 4
-    assert ran.logs[0]['error.kind'] == 'TimeoutError'
