@@ -31,7 +31,7 @@ _folder.mkdir(parents=True, exist_ok=True)
 os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(_folder)
 
 # Names the files of this process: by its slot in the pool, elsewhere by its id.
-_name: list[str] = []
+_name = [str(os.getpid())]
 
 
 def _use_pid() -> None:
@@ -47,7 +47,6 @@ def _use_slot(**_: Any) -> None:
     _name[:] = [f'{os.getppid()}-{current_process().index}']
 
 
-_use_pid()
 os.register_at_fork(after_in_child=_use_pid)
 # Asked with every count, so without code of ours.
 values.ValueClass = values.MultiProcessValue(partial(getitem, _name, 0))
