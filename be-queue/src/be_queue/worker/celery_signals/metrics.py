@@ -5,6 +5,7 @@ The consuming process counts what it receives, and the ends of tasks that no poo
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from billiard import current_process
-from billiard.compat import mem_rss
 from billiard.pool import EX_RECYCLE
 from celery import Task, current_app, signals
 from celery.exceptions import Reject
@@ -70,8 +70,9 @@ def _process_starts(**_: Any) -> None:
 @signals.worker_process_shutdown.connect
 def _process_ends(exitcode: int, **_: Any) -> None:
     if exitcode == EX_RECYCLE:
-        most = current_app.conf.worker_max_memory_per_child
-        metrics.LOST.labels('memory' if most and mem_rss() > most else 'recycled').inc()
+        most = current_app.conf.worker_max_memory_per_child  # KiB, as Linux has it below
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        metrics.LOST.labels('memory' if most and used > most else 'recycled').inc()
 
 
 @signals.task_received.connect
