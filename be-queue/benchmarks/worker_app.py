@@ -22,7 +22,7 @@ def install(app: Celery) -> None:
         result_store,
     )
 
-    celery_signals.pool.install(app)
+    celery_signals.install(app)
     heartbeat.install(app, load_config().heartbeat_path)
     result_store.install(app)
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 import time
-import traceback
 from collections.abc import Callable, Mapping
+from traceback import TracebackException
 from typing import TYPE_CHECKING, Any
 
-from kombu.utils.encoding import safe_repr
+from celery import current_task
 
 from be_queue.errors import SettingError
 from be_queue.redact import redact
+from be_queue.text import shortened
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -34,18 +35,13 @@ SENT_AT = 'trace_sent_at'
 #: more than 65,000 bytes.
 MESSAGE_LENGTH = 1_000
 STACK_LENGTH = 8_000
-#: Characters at either end in which secrets are masked; the middle of longer texts is dropped
-#: first, since masking takes a task's time. Far more than is kept, so that no half of a secret is.
-MASKED_LENGTH = 100_000
 
-#: Flags that are kept. Jaeger's: sampled, debug. W3C's: sampled; its second one is about the id.
-JAEGER_FLAGS = 0b11
-W3C_FLAGS = 0b1
+#: The groups of each form: trace, span, flags.
+_FORMS = {
+    JAEGER: re.compile(r'([0-9a-f]{1,32}):([0-9a-f]{1,16}):[0-9a-f]{1,16}:([0-9a-f]{1,2})', re.I),
+    W3C: re.compile(r'[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?', re.I),
+}
 
-_JAEGER = re.compile(r'([0-9a-f]{1,32}):([0-9a-f]{1,16}):[0-9a-f]{1,16}:([0-9a-f]{1,2})', re.I)
-_W3C = re.compile(r'[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?', re.I)
-
-Send = Callable[..., Any]
 Mask = Callable[[str], str]
 
 
@@ -76,24 +72,54 @@ def trace_sends(app: Celery, mask: Mask = _without_passwords) -> None:
         ) from None
     send = getattr(app.amqp.send_task_message, 'untraced', app.amqp.send_task_message)
     broker = str(redact(app.conf.broker_url or ''))
-    app.amqp.send_task_message = _traced(send, broker, mask, opentracing)
+
+    def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
+        if not opentracing.is_global_tracer_registered():
+            return send(producer, name, message, **options)
+        tracer = opentracing.global_tracer()
+        given = options.pop('headers', None) or {}
+        tags = _tags(name, message, options) | {'peer.address': broker}
+        parent, references = tracer.active_span, None
+        if parent is None:
+            context = in_both_forms(given)
+            parent = tracer.extract(opentracing.Format.TEXT_MAP, context) if context else None
+        elif (
+            tags['celery.attempt'] > 1
+            and current_task
+            and current_task.request.id == tags['celery.task_id']
+        ):
+            references = [opentracing.follows_from(parent.context)]
+        span = tracer.start_span(f'send {name}', child_of=parent, references=references, tags=tags)
+        injected: dict[str, str] = {}
+        tracer.inject(span.context, opentracing.Format.TEXT_MAP, injected)
+        # These win over the message's own: a retry has the context of its first attempt.
+        headers = given | injected | in_both_forms(injected) | {SENT_AT: time.time()}
+        try:
+            return send(producer, name, message, headers=headers, **options)
+        except BaseException as error:
+            mark_failed(span, error, mask)
+            raise
+        finally:
+            span.finish()
+
+    send_task_message.untraced = send  # type: ignore[attr-defined]
+    app.amqp.send_task_message = send_task_message
 
 
 def in_both_forms(headers: Mapping[str, Any]) -> dict[str, str]:
     """Return the context of some headers in both forms; {} when there is none that can be read.
 
-    Baggage, and whatever else a tracer writes beside the context, is left out.
+    Of the flags only ``sampled`` goes on; baggage does not.
     """
-    ids, known_flags = _ids(headers.get(JAEGER), _JAEGER), JAEGER_FLAGS
-    if ids is None:
-        ids, known_flags = _ids(headers.get(W3C), _W3C), W3C_FLAGS
-    if ids is None:
-        return {}
-    trace, span, flags = ids
-    return {
-        JAEGER: f'{trace:x}:{span:x}:0:{flags & known_flags:x}',
-        W3C: f'00-{trace:032x}-{span:016x}-{flags & W3C_FLAGS:02x}',
-    }
+    for name, form in _FORMS.items():
+        if match := form.fullmatch(str(headers.get(name))):
+            trace, span, flags = (int(digits, 16) for digits in match.groups())
+            if trace and span:
+                return {
+                    JAEGER: f'{trace:x}:{span:x}:0:{flags & 1}',
+                    W3C: f'00-{trace:032x}-{span:016x}-{flags & 1:02}',
+                }
+    return {}
 
 
 def mark_failed(span: Any, error: BaseException, mask: Mask = _without_passwords) -> None:
@@ -104,105 +130,33 @@ def mark_failed(span: Any, error: BaseException, mask: Mask = _without_passwords
     Arguments:
         mask: returns a text without secrets; by default without the passwords in URLs.
     """
-    stack = ''.join(traceback.format_exception(error))
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001  (whatever an exception of a task's own does)
-        message = safe_repr(error)
+    described = TracebackException.from_exception(error)
     span.set_tag('error', True)
     span.log_kv(
         {
             'event': 'error',
             'error.kind': type(error).__name__,
-            'error.object': _bounded(safe_repr(error), MESSAGE_LENGTH, mask),
-            'message': _bounded(message, MESSAGE_LENGTH, mask),
-            'stack': _bounded(stack, STACK_LENGTH, mask),
+            'message': shortened(mask(str(described)), MESSAGE_LENGTH),
+            'stack': shortened(mask(''.join(described.format())), STACK_LENGTH),
         }
     )
 
 
-def _traced(send: Send, broker: str, mask: Mask, opentracing: Any) -> Send:
-    """Return Celery's function that sends a task's message, with a span around it."""
-
-    def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
-        if not opentracing.is_global_tracer_registered():
-            return send(producer, name, message, **options)
-        tracer = opentracing.global_tracer()
-        span = _started(opentracing, tracer, broker, name, message, options)
-        # These win over the message's own: a retry has the context of its first attempt.
-        headers = options.pop('headers', None) or {}
-        headers = headers | _context(opentracing, tracer, span) | {SENT_AT: time.time()}
-        try:
-            return send(producer, name, message, headers=headers, **options)
-        except BaseException as error:
-            mark_failed(span, error, mask)
-            raise
-        finally:
-            span.finish()
-
-    send_task_message.untraced = send  # type: ignore[attr-defined]
-    return send_task_message
-
-
-def _started(
-    opentracing: Any, tracer: Any, broker: str, name: str, message: Any, options: dict[str, Any]
-) -> Any:
+def _tags(name: str, message: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     # Task protocol 1 has in the body what the second has in the headers.
     about = message.headers if 'id' in message.headers else message.body
     queue = options.get('queue')
-    attempt = (about.get('retries') or 0) + 1
     tags = {
         'span.kind': 'producer',
         'component': 'celery',
         'message_bus.destination': str(getattr(queue, 'name', queue) or options.get('routing_key')),
         'peer.service': 'sqs',
-        'peer.address': broker,
         'celery.task_name': name,
         'celery.task_id': about['id'],
-        'celery.attempt': attempt,
+        'celery.attempt': (about.get('retries') or 0) + 1,
     }
-    if about.get('eta'):
-        tags['celery.eta'] = about['eta']
-    parent, references = tracer.active_span, None
-    if parent is None:
-        given = in_both_forms(options.get('headers') or {})
-        parent = tracer.extract(opentracing.Format.TEXT_MAP, given) if given else None
-    elif attempt > 1 and about['id'] == _running_task():
-        references = [opentracing.follows_from(parent.context)]
-    return tracer.start_span(f'send {name}', child_of=parent, references=references, tags=tags)
+    return tags | {'celery.eta': about['eta']} if about.get('eta') else tags
 
 
 def _running_task() -> str | None:
-    from celery import current_task
-
     return current_task.request.id if current_task else None
-
-
-def _context(opentracing: Any, tracer: Any, span: Any) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    tracer.inject(span.context, opentracing.Format.TEXT_MAP, headers)
-    return headers | in_both_forms(headers)
-
-
-def _ids(text: Any, form: re.Pattern[str]) -> tuple[int, int, int] | None:
-    """Return trace, span and flags of a header; None when it is of another form."""
-    match = form.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    trace, span, flags = (int(match[group], 16) for group in (1, 2, 3))
-    return (trace, span, flags) if trace and span else None
-
-
-def _bounded(text: str, length: int, mask: Mask) -> str:
-    """Return a text that can be sent: without secrets, and without the middle of a long one."""
-    if len(text) > 2 * MASKED_LENGTH:
-        text = f'{text[:MASKED_LENGTH]}\n{text[-MASKED_LENGTH:]}'
-    # Before it is truncated: half a secret is not recognised.
-    text = mask(text)
-    # Lone surrogates, as in file names that are not UTF-8, cannot be encoded.
-    text = text.encode('utf-8', 'backslashreplace').decode()
-    if len(text) > length:
-        # The beginning tells where it comes from, the end what happened.
-        head = length // 4
-        text = f'{text[:head]}\n[...]\n{text[head - length :]}'
-    return text

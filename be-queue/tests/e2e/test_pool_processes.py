@@ -15,7 +15,9 @@ from celery.result import AsyncResult
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from tests.support import app_tasks, ending, slow_start
+from be_queue.worker import soft_time_limit
+from tests.support import app_tasks, ending
+from tests.support.metrics import wait_metric
 from tests.support.worker import Site, Worker
 
 FINISHED, LOST = 'tasks_finished_total', 'pool_processes_lost_total'
@@ -48,10 +50,6 @@ def producer(worker: Worker) -> Celery:
     return worker.site.producer()
 
 
-def wait_counted(worker: Worker, name: str, value: float, /, **labels: str) -> None:
-    wait_until(lambda: worker.metric(name, **labels) == value, f'{name} {labels} is {value}')
-
-
 class Beside:
     """A task that runs until it is told to end."""
 
@@ -82,6 +80,9 @@ def test_time_limits_count_from_the_start_and_a_call_s_win(
         (app_tasks.SHORT, {}, TimeLimitExceeded),
     ]
     longer = producer.send_task('slow', (2,), **NO_LIMITS)
+    # Ours interrupts a task, and nothing around it.
+    handler = producer.send_task(ending.ENDS, ('handler',), **NO_LIMITS)
+    assert handler.get(timeout=60) == soft_time_limit.__name__
     sent = [
         (producer.send_task(name, **{'args': (500,), **options}), error)
         for name, options, error in calls
@@ -91,13 +92,13 @@ def test_time_limits_count_from_the_start_and_a_call_s_win(
             result.get(timeout=60)
     assert longer.get(timeout=60) == 2
     # A soft limit costs no process.
-    wait_counted(worker, LOST, 4, reason='time limit')
+    wait_metric(worker.metric, LOST, 4, reason='time limit')
     slow = {'name': 'slow', 'queue': worker.site.queue('slow')}
-    wait_counted(worker, FINISHED, 5, state='FAILURE', **slow)
-    wait_counted(worker, FINISHED, 1, state='SUCCESS', **slow)
-    wait_counted(worker, 'consumer_tasks_count_total', 3, state='FAILURE', **slow)
-    wait_counted(worker, 'tasks_failed_total', 2, exception='SoftTimeLimitExceeded', **slow)
-    wait_counted(worker, 'tasks_failed_total', 3, exception='TimeLimitExceeded', **slow)
+    wait_metric(worker.metric, FINISHED, 5, state='FAILURE', **slow)
+    wait_metric(worker.metric, FINISHED, 1, state='SUCCESS', **slow)
+    wait_metric(worker.metric, 'consumer_tasks_count_total', 3, state='FAILURE', **slow)
+    wait_metric(worker.metric, 'tasks_failed_total', 2, exception='SoftTimeLimitExceeded', **slow)
+    wait_metric(worker.metric, 'tasks_failed_total', 3, exception='TimeLimitExceeded', **slow)
     assert worker.metric(LOST) == 4
 
 
@@ -114,7 +115,7 @@ def test_a_task_whose_process_ends_runs_again(
     assert killed.result.get(timeout=60) != pid
     assert exits.get(timeout=60) == 'done'
     for reason in ('exit', 'signal'):
-        wait_counted(worker, LOST, 1, reason=reason)
+        wait_metric(worker.metric, LOST, 1, reason=reason)
     lost = f'task {ending.BESIDE}[{killed.result.id}] is gone'
     (line,) = (line for line in worker.log.splitlines() if lost in line)
     assert 'out-of-memory' in line
@@ -134,21 +135,16 @@ def test_processes_that_are_recycled_say_why_and_those_that_end_with_the_worker_
         assert worker.metric(LOST) == 0
         results = [producer.send_task('add', (n, n)) for n in range(2)]
         assert [result.get(timeout=60) for result in results] == [0, 2]
-        wait_counted(worker, LOST, 1, reason='recycled')
+        wait_metric(worker.metric, LOST, 1, reason='recycled')
         assert producer.send_task(ending.ALLOCATES, (300,)).get(timeout=60) == 300
-        wait_counted(worker, LOST, 1, reason='memory')
+        wait_metric(worker.metric, LOST, 1, reason='memory')
         last = Beside(producer, tmp_path)
         worker.signal(signal.SIGTERM)
         last.end()
         assert worker.wait_ended() == 0
         assert worker.metric('pool_processes_started_total') == 3
         assert worker.metric(LOST) == 2
+        # Nothing that a process has counted is lost with it, and its file goes on.
         assert worker.metric(FINISHED, state='SUCCESS') == 4
-
-
-def test_a_process_that_takes_long_to_start_is_not_killed(site: Site, tmp_path: Path) -> None:
-    with site.worker(CELERY_WORKER_CONCURRENCY=1, **slow_start.IMPORTS) as worker:
-        exits = site.producer().send_task(ending.EXITS_ONCE, (str(tmp_path / 'marker'),))
-        assert exits.get(timeout=60) == 'done'
-        assert worker.metric('pool_processes_started_total') == 2
-        assert 'Timed out waiting for UP message' not in worker.log
+        assert worker.metric('tasks_runtime_seconds_count') == 4
+        assert len(list((worker.folder / 'metrics').glob('counter_*-*.db'))) == 1

@@ -15,6 +15,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from tests.support import app_tasks
+from tests.support.metrics import wait_metric
 from tests.support.worker import ROOT, Server, Site
 
 
@@ -45,10 +46,7 @@ def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServe
     assert timedelta(0) <= age < timedelta(hours=1)
 
     label = {'name': 'add', 'queue': queue}
-    wait_until(
-        lambda: counted('worker_tasks_count_total', state='SUCCESS', **label) == 20,
-        'every success is counted',
-    )
+    wait_metric(counted, 'worker_tasks_count_total', 20, state='SUCCESS', **label)
     assert counted('worker_tasks_count_total', state='STARTED', **label) == 20
     assert counted('consumer_tasks_count_total', state='RECEIVED', **label) == 20
     assert counted('tasks_runtime_seconds_count', **label) == 20
@@ -83,46 +81,27 @@ def test_a_task_is_sent_to_this_worker_from_any_module_and_thread(
     assert sqs.visible(site.queue('add')) == 1
 
 
-def test_a_task_is_retried_until_it_succeeds(server: Server, postgres: PostgresServer) -> None:
-    counted = server.counts_from_now()
-    result = server.site.producer().send_task('retry_demo', (2,))
-    assert result.get(timeout=60) == 'succeeded at attempt 3'
-    assert row(postgres, result.id)['retries'] == 2
-
-    queue = server.site.queue('retry_demo')
-    label = {'name': 'retry_demo', 'queue': queue}
-    for name, state, number in (
-        ('worker_tasks_count_total', 'SUCCESS', 1),
-        ('worker_tasks_count_total', 'RETRY', 2),
-        ('consumer_tasks_count_total', 'RECEIVED', 3),
-    ):
-        wait_until(
-            lambda n=name, s=state, number=number: counted(n, state=s, **label) == number,
-            f'{name} {state} is {number}',
-        )
-    text = f'[{result.id}] retry: Retry in'
-    wait_until(lambda: server.log.count(text) == 2, 'both retries are logged')
-    lines = [line for line in server.log.splitlines() if text in line]
-    assert f'queue={queue} attempt=2 max_attempts=6' in lines[1]
-
-
-def test_a_mistake_fails_at_once_with_its_traceback(
+def test_a_task_is_retried_until_it_succeeds_and_a_mistake_fails_at_once(
     server: Server, postgres: PostgresServer
 ) -> None:
-    counted = server.counts_from_now()
-    result = server.site.producer().send_task('add', (1, 'one'))
+    producer = server.site.producer()
+    retried = producer.send_task('retry_demo', (2,))
+    failed = producer.send_task('add', (1, 'one'))
+    assert retried.get(timeout=60) == 'succeeded at attempt 3'
+    assert row(postgres, retried.id)['retries'] == 2
+    text = f'[{retried.id}] retry: Retry in'
+    wait_until(lambda: server.log.count(text) == 2, 'both retries are logged')
+    lines = [line for line in server.log.splitlines() if text in line]
+    assert f'queue={server.site.queue("retry_demo")} attempt=2 max_attempts=6' in lines[1]
+
     with pytest.raises(TypeError, match='unsupported operand'):
-        result.get(timeout=60)
-    stored = row(postgres, result.id)
+        failed.get(timeout=60)
+    stored = row(postgres, failed.id)
     assert (stored['status'], stored['retries']) == ('FAILURE', 0)
     assert 'TypeError' in stored['traceback']
-    wait_until(
-        lambda: counted('worker_tasks_count_total', state='FAILURE', name='add') == 1,
-        'the failure is counted',
-    )
-    wait_until(lambda: server.log.count(result.id) >= 2, 'the failure is logged')
-    _, failure = (line for line in server.log.splitlines() if result.id in line)
-    assert f'Task add[{result.id}] raised unexpected: TypeError' in failure
+    failure = f'Task add[{failed.id}] raised unexpected: TypeError'
+    wait_until(lambda: failure in server.log, 'the failure is logged')
+    assert server.log.count(failed.id) == 2
 
 
 def test_a_task_may_start_processes_of_its_own(server: Server) -> None:

@@ -14,7 +14,7 @@ from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker.web.depths import DepthPoller
 from tests.support.faulty import FaultySqs, Handler, reset, status
-from tests.support.samples import samples
+from tests.support.metrics import samples
 
 Numbers = tuple[int, int, int, int | None]
 

@@ -1,5 +1,3 @@
-"""Copies that SQS refuses where a worker sends: real requests, refused by a proxy."""
-
 from __future__ import annotations
 
 import pytest
@@ -12,34 +10,12 @@ from tests.support.faulty import FaultySqs, status
 
 __all__ = ['proxy', 'server', 'site']
 
-REFUSED = status(403, 'AccessDenied')
 
-
-@pytest.fixture(autouse=True)
-def in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this process send as a worker does."""
-    monkeypatch.setattr(publishing, 'copies', LostCopies())
-
-
-def test_lost_copies_are_logged_once_and_once_when_it_is_over(
-    site: Site, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
+def test_a_task_that_only_its_copy_reached_is_an_error_to_a_worker_too(
+    site: Site, proxy: FaultySqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = site.app(proxy.url)
-    proxy.fail('SendMessage', only(site.platform, REFUSED))
-    for n in range(3):
-        app.send_task('work', (n,))
-    proxy.repair()
-    for n in range(2):
-        app.send_task('work', (n,))
-    lost, again = (message for message in caplog.messages if f'queue {site.platform}' in message)
-    assert 'takes no copies' in lost
-    assert 'on purpose: check SQS_ENDPOINT_URL' in lost
-    assert again == f'queue {site.platform} takes copies again: lost=3'
-    assert site.args(site.work) == [[0], [1], [2], [0], [1]]
-    assert site.args(site.platform) == [[0], [1]]
-
-    # A task that only its copy reached is an error to a worker too.
-    proxy.fail('SendMessage', only(site.work, REFUSED))
+    monkeypatch.setattr(publishing, 'copies', LostCopies())  # as in a worker
+    proxy.fail('SendMessage', only(site.work, status(403, 'AccessDenied')))
     with pytest.raises(NotSentError, match='on purpose') as error:
-        app.send_task('work')
+        site.app(proxy.url).send_task('work')
     assert list(error.value.failed) == [site.work]

@@ -8,6 +8,39 @@ from be_queue.worker.web.metrics import ProcessCollector
 from tests.support.process import running
 
 KILLS = 3
+#: Kills the process of a pool again and again; a file has a byte for each count that was begun.
+PROGRAM = f"""
+import os, signal, sys
+from pathlib import Path
+
+import billiard
+from celery import signals
+
+from be_queue.testing.waiting import wait_until
+from be_queue.worker.metrics import counter
+
+TASKS = counter('tasks', 'Tasks.')
+path = Path(sys.argv[1])
+
+def start():
+    signals.worker_process_init.send(sender=None)
+
+def count_for_ever():
+    path.with_suffix('.pid').write_text(str(os.getpid()))
+    with path.open('ab', buffering=0) as begun:
+        while True:
+            begun.write(b'.')
+            TASKS.inc()
+
+path.touch()
+with billiard.Pool(1, initializer=start, lost_worker_timeout=0.1) as pool:
+    for _ in range({KILLS}):
+        result = pool.apply_async(count_for_ever)
+        enough = path.stat().st_size + 50
+        wait_until(lambda: path.stat().st_size >= enough, 'the process counts')
+        os.kill(int(path.with_suffix('.pid').read_text()), signal.SIGKILL)
+        result.wait(30)
+"""
 
 
 def counted(collector: ProcessCollector) -> float:
@@ -20,8 +53,7 @@ def test_processes_that_are_killed_while_they_count_lose_no_count(tmp_path: Path
     folder.mkdir()
     collector = ProcessCollector(folder)
     environment = {'PROMETHEUS_MULTIPROC_DIR': str(folder)}
-    command = ['-m', 'tests.support.killed', str(KILLS), str(begun)]
-    with running(command, environment, tmp_path / 'log') as program:
+    with running(['-c', PROGRAM, str(begun)], environment, tmp_path / 'log') as program:
         before = looks = 0.0
         while program.process.poll() is None:
             now = counted(collector)

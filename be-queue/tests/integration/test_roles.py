@@ -1,13 +1,11 @@
-"""Roles of STS: a session ends, and another takes its place on every queue."""
+"""Roles of STS: a session ends, and another takes its place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from celery import Celery
 
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import REGION, SqsServer, running_sqs
@@ -30,28 +28,24 @@ def sqs() -> Iterator[SqsServer]:
         yield server
 
 
-@pytest.fixture
-def site(tmp_path: Path, proxy: FaultySqs, postgres: PostgresServer) -> Site:
-    return Site(tmp_path, f'http://127.0.0.1:{proxy.port}', postgres.environment)
-
-
-@pytest.fixture
-def login(proxy: FaultySqs, site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The variables that lead to STS, here and for the worker."""
-    variables = {
-        'AWS_ENDPOINT_URL_STS': f'http://127.0.0.1:{proxy.port}',
+def test_a_worker_outlives_sts(
+    tmp_path: Path,
+    sqs: SqsServer,
+    proxy: FaultySqs,
+    postgres: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f'http://127.0.0.1:{proxy.port}'
+    site = Site(tmp_path, url, postgres.environment)
+    login = {
+        'AWS_ENDPOINT_URL_STS': url,
         'AWS_DEFAULT_REGION': REGION,
         'AWS_ACCESS_KEY_ID': 'test',
         'AWS_SECRET_ACCESS_KEY': 'test',
     }
-    for name, value in variables.items():
+    for name, value in login.items():
         monkeypatch.setenv(name, value)
-    return variables
-
-
-@pytest.fixture
-def options(site: Site, sqs: SqsServer) -> dict[str, Any]:
-    return {
+    options = {
         'predefined_queues': predefined(site.username, sqs),
         'wait_time_seconds': 1,
         'sts_role_arn': 'arn:aws:iam::000000000000:role/worker',
@@ -59,39 +53,13 @@ def options(site: Site, sqs: SqsServer) -> dict[str, Any]:
         'sts_token_timeout': 900,
         'sts_token_buffer_time': 895,
     }
-
-
-@pytest.fixture
-def app(
-    site: Site, options: dict[str, Any], login: dict[str, str], postgres: PostgresServer
-) -> Celery:
-    return build(
+    app = build(
         site.username,
-        SQS_ENDPOINT_URL=site.environment['SQS_ENDPOINT_URL'],
+        SQS_ENDPOINT_URL=url,
         broker_transport=TRANSPORT,
         broker_transport_options=options,
         **postgres.environment,
     )
-
-
-def test_a_new_session_is_used_for_every_queue(app: Celery, options: dict[str, Any]) -> None:
-    # To make clients of every queue may outlast a session on a busy machine.
-    queues = list(options['predefined_queues'])[:2]
-
-    def key(channel: Any) -> str:
-        """Return what two queues sign with; '' when a session has ended meanwhile."""
-        clients = [channel.sqs(queue=queue) for queue in queues]
-        keys = {client._request_signer._credentials.access_key for client in clients}
-        return keys.pop() if len(keys) == 1 else ''
-
-    with app.connection_for_write() as connection, connection.channel() as channel:
-        first = wait_until(lambda: key(channel), 'all queues have one session')
-        wait_until(lambda: key(channel) not in ('', first), 'all queues have another')
-
-
-def test_a_worker_outlives_sts(
-    app: Celery, site: Site, options: dict[str, Any], login: dict[str, str], proxy: FaultySqs
-) -> None:
     worker_options = {'CELERY_BROKER_TRANSPORT_OPTIONS': options}
     with own_worker(site, CELERY_BROKER_TRANSPORT=TRANSPORT, **worker_options, **login) as worker:
         assert app.send_task('tests.add', (1, 2)).get(timeout=30) == 3

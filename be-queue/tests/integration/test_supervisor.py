@@ -112,21 +112,18 @@ def test_orphans_are_reaped(tmp_path: Path) -> None:
         wait_until(lambda: not zombies(pid), 'somebody has waited for it')
 
 
-WAITS = """
+@pytest.mark.parametrize('kill', ['', 'os.kill(os.getpid(), signal.SIGINT)'])
+def test_a_signal_ends_what_waits_and_one_from_before_lets_nothing_wait(
+    tmp_path: Path, kill: str
+) -> None:
+    waits = f"""
     while not os.path.exists(os.environ['FOLDER'] + '/go'): time.sleep(0.05)
     {kill}
     with supervisor.interruptible():
         print('waits', flush=True)
         threading.Event().wait()
 """
-
-
-@pytest.mark.parametrize('kill', ['', 'os.kill(os.getpid(), signal.SIGINT)'])
-def test_a_signal_ends_what_waits_and_one_from_before_lets_nothing_wait(
-    tmp_path: Path, kill: str
-) -> None:
-    waits = WAITS.format(kill=kill).strip()
-    with supervisor(tmp_path, {'child': {'script': RUNS}}, before=waits) as program:
+    with supervisor(tmp_path, {'child': {'script': RUNS}}, before=waits.strip()) as program:
         pids = children(program.process.pid)
         (tmp_path / 'go').touch()
         if not kill:

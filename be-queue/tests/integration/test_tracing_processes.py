@@ -9,6 +9,8 @@ import sys
 import uuid
 from pathlib import Path
 
+import pytest
+
 from be_queue.testing.processes import NO_DOTENV
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
@@ -39,13 +41,24 @@ print(json.dumps([sorted(modules), ours, threads]))
 """
 
 
-def started(folder: Path, **variables: str) -> tuple[set[str], list[str], list[str]]:
-    """Return the packages, our own modules and the threads of a worker's process."""
+@pytest.mark.parametrize(
+    ('variables', 'imported'),
+    [
+        ({}, set()),
+        ({'JAEGER_AGENT_HOST': '127.0.0.1'}, JAEGER),
+        ({'TRACING_EXPORTER': 'otlp', 'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://127.0.0.1:1'}, OTLP),
+    ],
+    ids=['off', 'jaeger', 'otlp'],
+)
+def test_what_is_switched_on_alone_is_imported_and_the_main_process_has_no_threads(
+    tmp_path: Path, variables: dict[str, str], imported: set[str]
+) -> None:
     environment = {
         'ENV': 'local',
-        'USERNAME': f't{uuid.uuid4().hex[:10]}',
-        'PROMETHEUS_MULTIPROC_DIR': str(folder),
+        'USERNAME': 'somebody',
+        'PROMETHEUS_MULTIPROC_DIR': str(tmp_path),
         'RESULT_DB_HOST': 'localhost',
+        'OTEL_PROPAGATORS': 'one-that-is-not-installed',
     }
     ended = subprocess.run(
         [sys.executable, '-c', START],
@@ -55,30 +68,9 @@ def started(folder: Path, **variables: str) -> tuple[set[str], list[str], list[s
         check=True,
     )
     modules, ours, threads = json.loads(ended.stdout.splitlines()[-1])
-    return set(modules), ours, threads
-
-
-def test_switched_off_nothing_of_it_is_imported_or_started(tmp_path: Path) -> None:
-    modules, ours, threads = started(tmp_path)
-    assert modules & (JAEGER | OTLP | {'opentracing'}) == set()
-    assert ours == []
-    assert threads == ['MainThread']
-
-
-def test_switched_on_it_imports_what_its_exporter_needs(tmp_path: Path) -> None:
-    modules, ours, threads = started(tmp_path, JAEGER_AGENT_HOST='127.0.0.1')
-    assert modules & (JAEGER | OTLP) == JAEGER
-    assert 'be_queue.worker.tracing.jaeger' in ours
-    # The worker's main process is to be forked without any.
-    assert threads == ['MainThread']
-
-    modules, _, threads = started(
-        tmp_path,
-        TRACING_EXPORTER='otlp',
-        OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:1',
-        OTEL_PROPAGATORS='one-that-is-not-installed',
-    )
-    assert modules & (JAEGER | OTLP) == OTLP
+    assert (JAEGER | OTLP).intersection(modules) == imported
+    assert ('opentracing' in modules) == bool(ours) == bool(variables)
+    # It is to be forked.
     assert threads == ['MainThread']
 
 

@@ -26,24 +26,21 @@ TRANSPORT = 'be_queue.transport:Transport'
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of tasks: every number is one of tasks or of runs.
+    """What became of tasks: every number is one of tasks or of runs."""
 
-    Arguments:
-        sent: those that SQS confirmed.
-        refused: those whose sender got an error; they may run all the same.
-        run: those that came to their end at least once.
-        duplicates: ends that were not the first of their task.
-        cut_short: starts without an end.
-        lost: those sent that did not come to an end.
-        dead: those in the dead-letter queue.
-    """
-
+    #: Those that SQS confirmed.
     sent: int
+    #: Those whose sender got an error; they may run all the same.
     refused: int
+    #: Those that came to their end at least once.
     run: int
+    #: Ends that were not the first of their task.
     duplicates: int
+    #: Starts without an end.
     cut_short: int
+    #: Those sent that did not come to an end.
     lost: int
+    #: Those in the dead-letter queue.
     dead: int
 
 
@@ -64,7 +61,11 @@ class Counted:
         self.sent: set[int] = set()
         self.refused: set[int] = set()
         self._next = first
-        self._stop = threading.Event()
+        self._variables = {
+            'CELERY_IMPORTS': ('tests.support.counting',),
+            'RUNS_FILE': self.runs.path,
+            'PLATFORM_QUEUE_NAME': '',
+        }
 
     def server(self, *, wait: bool = True, **variables: Any) -> AbstractContextManager[Server]:
         """Start the server with the counting task; arguments are those of `Site.server`."""
@@ -73,14 +74,6 @@ class Counted:
     def worker(self, **variables: Any) -> AbstractContextManager[Worker]:
         """Start the worker alone, with the counting task; arguments are those of `Site.worker`."""
         return self.site.worker(**self._variables | variables)
-
-    @property
-    def _variables(self) -> dict[str, Any]:
-        return {
-            'CELERY_IMPORTS': ('tests.support.counting',),
-            'RUNS_FILE': self.runs.path,
-            'PLATFORM_QUEUE_NAME': '',
-        }
 
     def app(self, sqs_url: str = '') -> Celery:
         """Return a producer's app with the transport that is tested."""
@@ -119,15 +112,25 @@ class Counted:
 
         A send that fails is counted as refused, and others follow.
         """
-        self._stop.clear()
-        thread = threading.Thread(
-            target=self._keep_busy, args=(backlog, seconds, sqs_url), daemon=True
-        )
+        stop = threading.Event()
+
+        def keep_busy() -> None:
+            with self.sender(sqs_url) as send:
+                while not stop.is_set():
+                    if len(self.sent) - self.ended() >= backlog:
+                        stop.wait(POLL_INTERVAL)
+                        continue
+                    try:
+                        send(seconds)
+                    except Exception:  # noqa: BLE001  (whatever it is, it is counted)
+                        stop.wait(POLL_INTERVAL)
+
+        thread = threading.Thread(target=keep_busy, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            self._stop.set()
+            stop.set()
             thread.join(60)
 
     @contextmanager
@@ -180,14 +183,3 @@ class Counted:
             self.refused.add(number)
             raise
         self.sent.add(number)
-
-    def _keep_busy(self, backlog: int, seconds: float, sqs_url: str) -> None:
-        with self.sender(sqs_url) as send:
-            while not self._stop.is_set():
-                if len(self.sent) - self.ended() >= backlog:
-                    self._stop.wait(POLL_INTERVAL)
-                    continue
-                try:
-                    send(seconds)
-                except Exception:  # noqa: BLE001  (whatever it is, it is counted)
-                    self._stop.wait(POLL_INTERVAL)

@@ -180,6 +180,7 @@ WAYS: dict[str, Callable[[], Any]] = {
     'no json': object,
     'deep': _deep,
     'sleep': lambda: time.sleep(500),
+    'handler': lambda: signal.getsignal(signal.SIGUSR1).__module__,
     'huge': lambda: 'x' * HUGE,
     'rejected': _raises(lambda: Reject(ForeignError('a text'), requeue=False)),
     'ignored': _raises(lambda: Ignore(ForeignError('a text'))),

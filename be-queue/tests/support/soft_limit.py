@@ -20,8 +20,7 @@ def strike() -> None:
 @contextmanager
 def applying() -> Iterator[None]:
     """Have the limit apply as it does around a task: not to what strikes before and after it."""
-    before = signal.getsignal(soft_time_limit.SIGNAL)
-    soft_time_limit.hold_off()
+    before = signal.signal(soft_time_limit.SIGNAL, soft_time_limit.strike)
     try:
         strike()
         with soft_time_limit.applies():

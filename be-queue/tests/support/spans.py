@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -69,10 +69,10 @@ class Spans:
     def wait(self, name: str, condition: Callable[[Span], bool] = lambda _: True) -> Span:
         """Wait for the one span of a name that meets a condition, and return it."""
 
-        def found() -> list[Span]:
-            return [span for span in self.received if span.name == name and condition(span)]
-
-        (span,) = wait_until(found, f'a span {name!r}')
+        (span,) = wait_until(
+            lambda: [s for s in self.received if s.name == name and condition(s)],
+            f'a span {name!r}',
+        )
         return span
 
     def wait_task(self, name: str, task_id: str, attempt: int = 1) -> Span:
@@ -129,18 +129,16 @@ def collector() -> Iterator[Spans]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers['Content-Length']))
+            assert self.path == '/v1/traces'
             spans.requests += 1
-            if spans.delay:
-                stopping.wait(spans.delay)
-            if spans.status == 200 and self.path == '/v1/traces':
+            stopping.wait(spans.delay)
+            if spans.status == 200:
                 spans.messages.append(body)
                 spans.received += from_otlp(body)
-            try:
-                self.send_response(spans.status if self.path == '/v1/traces' else 404)
+            with suppress(OSError):  # the sender did not wait
+                self.send_response(spans.status)
                 self.send_header('Content-Length', '0')
                 self.end_headers()
-            except OSError:
-                pass  # the sender did not wait
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -162,30 +160,27 @@ def collector() -> Iterator[Spans]:
 def from_datagram(data: bytes) -> list[Span]:
     """Decode a datagram as jaeger-client's own Thrift code does."""
     protocol = TCompactProtocol(TMemoryBuffer(data))
-    name, _, _ = protocol.readMessageBegin()
-    assert name == 'emitBatch'
+    assert protocol.readMessageBegin()[0] == 'emitBatch'
     arguments = Agent.emitBatch_args()
     arguments.read(protocol)
-    batch = arguments.batch
-    process = _jaeger_tags(batch.process.tags) | {'service.name': batch.process.serviceName}
-    return [_from_jaeger(span, process) for span in batch.spans]
-
-
-def _from_jaeger(span: Any, process: dict[str, Any]) -> Span:
-    types = {0: 'CHILD_OF', 1: 'FOLLOWS_FROM'}
-    begin = span.startTime / 1e6
-    return Span(
-        span.operationName,
-        (span.traceIdHigh % 2**64 << 64) + span.traceIdLow % 2**64,
-        span.spanId % 2**64,
-        span.parentSpanId % 2**64,
-        begin,
-        begin + span.duration / 1e6,
-        _jaeger_tags(span.tags),
-        process,
-        [_jaeger_tags(log.fields) for log in span.logs],
-        [(types[r.refType], r.spanId % 2**64) for r in span.references or []],
-    )
+    process = arguments.batch.process
+    about = _jaeger_tags(process.tags) | {'service.name': process.serviceName}
+    types = ('CHILD_OF', 'FOLLOWS_FROM')
+    return [
+        Span(
+            span.operationName,
+            (span.traceIdHigh % 2**64 << 64) + span.traceIdLow % 2**64,
+            span.spanId % 2**64,
+            span.parentSpanId % 2**64,
+            span.startTime / 1e6,
+            (span.startTime + span.duration) / 1e6,
+            _jaeger_tags(span.tags),
+            about,
+            [_jaeger_tags(log.fields) for log in span.logs],
+            [(types[r.refType], r.spanId % 2**64) for r in span.references or []],
+        )
+        for span in arguments.batch.spans
+    ]
 
 
 def _jaeger_tags(tags: list[Any]) -> dict[str, Any]:
@@ -195,29 +190,25 @@ def _jaeger_tags(tags: list[Any]) -> dict[str, Any]:
 
 def from_otlp(body: bytes) -> list[Span]:
     """Decode a request as OpenTelemetry's protocol has it."""
-    found = []
-    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        process = _otlp_tags(resource.resource.attributes)
-        for scope in resource.scope_spans:
-            found += [_from_otlp(span, process) for span in scope.spans]
-    return found
-
-
-def _from_otlp(span: Any, process: dict[str, Any]) -> Span:
-    return Span(
-        span.name,
-        int.from_bytes(span.trace_id, 'big'),
-        int.from_bytes(span.span_id, 'big'),
-        int.from_bytes(span.parent_span_id, 'big'),
-        span.start_time_unix_nano / 1e9,
-        span.end_time_unix_nano / 1e9,
-        _otlp_tags(span.attributes),
-        process,
-        [{'event': event.name, **_otlp_tags(event.attributes)} for event in span.events],
-        [('link', int.from_bytes(link.span_id, 'big')) for link in span.links],
-        span.SpanKind.Name(span.kind).removeprefix('SPAN_KIND_'),
-        span.status.StatusCode.Name(span.status.code).removeprefix('STATUS_CODE_'),
-    )
+    return [
+        Span(
+            span.name,
+            int.from_bytes(span.trace_id, 'big'),
+            int.from_bytes(span.span_id, 'big'),
+            int.from_bytes(span.parent_span_id, 'big'),
+            span.start_time_unix_nano / 1e9,
+            span.end_time_unix_nano / 1e9,
+            _otlp_tags(span.attributes),
+            _otlp_tags(resource.resource.attributes),
+            [{'event': event.name, **_otlp_tags(event.attributes)} for event in span.events],
+            [('link', int.from_bytes(link.span_id, 'big')) for link in span.links],
+            span.SpanKind.Name(span.kind).removeprefix('SPAN_KIND_'),
+            span.status.StatusCode.Name(span.status.code).removeprefix('STATUS_CODE_'),
+        )
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
 
 
 def _otlp_tags(attributes: Any) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import billiard.common
-import billiard.compat
 import billiard.pool
 import celery
 import celery.exceptions
@@ -76,8 +75,7 @@ UNDOCUMENTED: dict[Any, str] = {
     Task: 'Request __trace__',
     WorkerRequest: 'execute_using_pool message reject',
     billiard.common: 'terminate_handler_fired',
-    billiard.compat: 'mem_rss',
-    billiard.pool: 'EX_RECYCLE',
+    billiard.pool: 'EX_RECYCLE soft_timeout_sighandler',
     celery.exceptions: 'get_pickleable_exception',
     celery.utils.time: 'maybe_iso8601 maybe_make_aware',
     trace: 'get_pickleable_exception',

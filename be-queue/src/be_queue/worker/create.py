@@ -38,7 +38,7 @@ def create_worker(app: Celery, worker_config: WorkerConfig, queues: Queues) -> N
     unsupported.check(app)
     check_rate_limits(config, app.conf.broker_transport_options['ratelimits'])
 
-    celery_signals.pool.install(app)
+    celery_signals.install(app)
     heartbeat.install(app, config.heartbeat_path)
     result_store.install(app)
     if worker_config.stores_results:

@@ -1,6 +1,7 @@
 """How the worker tells the web server, a process of its own, that it is alive and consuming.
 
-A file of JSON, a `Heartbeat`, replaced every second by the worker's event loop.
+A file of JSON, a `Heartbeat`, replaced every second by the worker's event loop. Its times are in
+seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def seconds_since(moment: float | None) -> float:
 
 @dataclass(frozen=True)
 class Poller:
-    """Receives from a queue; times are in seconds since the epoch."""
+    """Receives from a queue."""
 
     #: A `be_queue.transport.poller.State`, by its value.
     state: str
@@ -63,7 +64,7 @@ class Load:
     processes: int
     #: Those that run a task.
     busy: int
-    #: When the oldest running task began, in seconds since the epoch.
+    #: When the oldest running task began.
     oldest_start: float | None
     #: Messages held and not begun, by queue.
     prefetched: Mapping[str, int]
@@ -71,7 +72,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The worker's state at a time, in seconds since the epoch; pollers are by queue."""
+    """The worker's state at a time; pollers are by queue."""
 
     pid: int
     state: State
@@ -97,10 +98,7 @@ def read(path: Path) -> Heartbeat | None:
 
 
 def write(
-    path: Path,
-    state: State,
-    pollers: Mapping[str, Poller] | None = None,
-    load: Load | None = None,
+    path: Path, state: State, pollers: Mapping[str, Poller] | None = None, load: Load | None = None
 ) -> None:
     """Replace the file in one step, so that a reader never sees half of it."""
     beat = Heartbeat(os.getpid(), state, time.time(), pollers or {}, load)
@@ -162,10 +160,7 @@ def _load(processes: int, queues: Mapping[str, Any]) -> Load:
     active = set(worker_state.active_requests)
     held = {*worker_state.reserved_requests, *worker_state.scheduled_requests} - active
     waiting = Counter(request.message.delivery_info.get('received_from') for request in held)
-    return Load(
-        processes=processes,
-        # A process whose task is lost with it is not seen to end it at once.
-        busy=min(len(active), processes),
-        oldest_start=min((request.time_start for request in active), default=None),
-        prefetched={queue: waiting[queue] for queue in queues},
-    )
+    # A process whose task is lost with it is not seen to end it at once.
+    busy = min(len(active), processes)
+    oldest = min((request.time_start for request in active), default=None)
+    return Load(processes, busy, oldest, {queue: waiting[queue] for queue in queues})

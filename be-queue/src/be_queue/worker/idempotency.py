@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage
 from be_queue.redact import redact
-from be_queue.worker import logs, shutdown, soft_time_limit, vault
+from be_queue.worker import logs, shutdown, vault
 from be_queue.worker.result_store import WAIT_PART, hand_back
 
 __all__ = ['KEEPALIVES', 'LOCK_PART', 'Guard', 'install', 'lock_key', 'not_run']
@@ -103,8 +103,6 @@ class Guard:
             uuid: str, args: Any, kwargs: Any, request: Mapping[str, Any] | None = None
         ) -> Any:
             request = request or {}
-            # The time limit counts already.
-            soft_time_limit.hold_off()
             with self._locked(task, uuid, request) as over:
                 if not over:
                     return trace(uuid, args, kwargs, request)

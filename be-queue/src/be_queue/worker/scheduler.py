@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
 from be_queue.worker.monitor.table import UtcDateTime, open_engine
 
-__all__ = ['SCHEDULE', 'Scheduler']
+__all__ = ['SCHEDULE', 'Scheduler', 'check']
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,11 @@ SCHEDULE = Table(
     # Of an interval, the last due time; else when the entry was last sent or skipped.
     Column('last_run_at', UtcDateTime, nullable=False),
 )
+
+
+def check(app: Celery) -> None:
+    """Raise `be_queue.BeQueueError` when an entry's task has no queue, or without a database."""
+    Scheduler(app)
 
 
 class ScheduledEntry(beat.ScheduleEntry):

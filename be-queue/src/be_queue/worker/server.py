@@ -6,7 +6,6 @@ import importlib
 import logging
 import socket
 import sys
-import urllib.error
 
 from be_queue import Queues
 from be_queue.worker import local, logs, preflight, vault
@@ -26,42 +25,46 @@ def serve(config: Settings, queues: Queues, *, web: str, worker: str, monitor: s
         config: the worker's settings.
         queues: the mapping, to tell which task comes from which queue.
         web: the Flask app, as gunicorn is told: ``module:create_app()``.
-        worker: the module with the Celery app ``app``, as ``celery --app`` is told.
+        worker: the module with the Celery app ``app``, as ``celery --app`` is told; of the
+            scheduler too, which starts when there is a schedule and `Settings.runs_scheduler`.
         monitor: the module that ``python -m`` runs; started locally, where results are in a
             database.
 
     Raises `StartError` and `be_queue.BeQueueError` when something is not as it must be.
     """
     logs.setup(config, 'server')
-    with Supervisor() as supervisor:
-        return _run(config, queues, web, worker, monitor, supervisor)
-
-
-def _run(
-    config: Settings, queues: Queues, web: str, worker: str, monitor: str, supervisor: Supervisor
-) -> int:
     preflight.prepare_metrics_directory(config.prometheus_multiproc_dir)
-    with supervisor.interruptible():
-        vault.check(config)
-    with preflight.listen(config.host, config.server_port) as listener:
-        url = _url(listener)
-        if not _sqs_answers(config, supervisor):
-            return supervisor.run()
+    with Supervisor() as supervisor:
         with supervisor.interruptible():
-            # Only now, since it takes a moment: the worker's app, with the tasks and whatever they
-            # import. A mapping that they do not fit stops us here, in one line.
-            from be_queue.worker.ratelimit.check import check_service
+            vault.check(config)
+        with preflight.listen(config.host, config.server_port) as listener:
+            if not _sqs_answers(config, supervisor):
+                return supervisor.run()
+            with supervisor.interruptible():
+                # Only now, since it takes a moment: the worker's app, with the tasks and whatever
+                # they import. A mapping that they do not fit stops us here, in one line.
+                from be_queue.worker import scheduler
+                from be_queue.worker.ratelimit.check import check_service
 
-            app = importlib.import_module(worker).app
-            endpoint = preflight.declare_queues(app)
-            check_service(config, app.conf.broker_transport_options['ratelimits'])
-        has_tasks_table = app.conf.PLATFORM_QUEUE_NAME and app.conf.result_backend.startswith('db+')
-        monitors = [_monitor(monitor)] if config.is_local and has_tasks_table else []
-        supervisor.start(_web(web, listener), *monitors)
-    supervisor.start(_worker(worker, config, app.conf.worker_soft_shutdown_timeout))
-    if supervisor.wait_until(lambda: _is_ready(url)):
-        _announce(queues, url, endpoint)
-    return supervisor.run()
+                app = importlib.import_module(worker).app
+                endpoint = preflight.declare_queues(app)
+                check_service(config, app.conf.broker_transport_options['ratelimits'])
+                is_scheduled = bool(config.runs_scheduler and app.conf.beat_schedule)
+                if is_scheduled:
+                    scheduler.check(app)
+            children = [_web(web, listener)]
+            in_database = app.conf.result_backend.startswith('db+')
+            if config.is_local and app.conf.PLATFORM_QUEUE_NAME and in_database:
+                children.append(Child('monitor', [sys.executable, '-m', monitor]))
+            url = _url(listener)
+            supervisor.start(*children)
+        consumers = [_worker(worker, config, app.conf.worker_soft_shutdown_timeout)]
+        if is_scheduled:
+            consumers.append(_scheduler(worker, config))
+        supervisor.start(*consumers)
+        if supervisor.wait_until(lambda: _is_ready(url)):
+            _announce(queues, url, endpoint)
+        return supervisor.run()
 
 
 def _sqs_answers(config: Settings, supervisor: Supervisor) -> bool:
@@ -99,21 +102,22 @@ def _web(flask_app: str, listener: socket.socket) -> Child:
 
 def _worker(module: str, config: Settings, soft_shutdown: float) -> Child:
     command = [sys.executable, '-m', 'celery', '--quiet', '--app', module, 'worker']
-    # Gossip, mingle and heartbeats need fanout, which SQS does not have.
-    flags = ['--without-gossip', '--without-mingle', '--without-heartbeat']
-    level = f'--loglevel={config.log_level}'
+    command += [f'--loglevel={config.log_level}']
+    # These need fanout, which SQS does not have.
+    command += ['--without-gossip', '--without-mingle', '--without-heartbeat']
     # No grace: the sender of the signal decides how long running tasks may take.
     return Child(
         'worker',
-        [*command, level, *flags],
+        command,
         grace=None,
         # Celery lets tasks go on for so long. Then it ends them and hands their messages back.
         haste=soft_shutdown + 10,
     )
 
 
-def _monitor(module: str) -> Child:
-    return Child('monitor', [sys.executable, '-m', module])
+def _scheduler(module: str, config: Settings) -> Child:
+    command = [sys.executable, '-m', 'celery', '--quiet', '--app', module, 'beat']
+    return Child('scheduler', [*command, f'--loglevel={config.log_level}'])
 
 
 def _url(listener: socket.socket) -> str:
@@ -126,7 +130,7 @@ def _is_ready(url: str) -> bool:
     try:
         with local.open_url(f'{url}/readyz', timeout=2):
             return True
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
 
 

@@ -11,13 +11,16 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import get_ident
+from typing import Any
 
+from billiard import pool
+from celery import signals
 from celery.exceptions import SoftTimeLimitExceeded
 
-__all__ = ['applies', 'hold_off', 'put_off']
+__all__ = ['SIGNAL', 'applies', 'put_off', 'strike']
 
 SIGNAL = signal.SIGUSR1
+_applies = False
 
 
 class _PutOff:
@@ -30,30 +33,21 @@ class _PutOff:
     change nothing in threads that a task starts.
     """
 
-    def __init__(self) -> None:
-        self.depth = 0
-        self.is_due = False
+    depth = 0
+    is_due = False
 
     def __enter__(self) -> None:
-        if _is_main_thread():
+        if threading.current_thread() is threading.main_thread():
             self.depth += 1
 
     def __exit__(self, *_: object) -> None:
-        if _is_main_thread():
+        if threading.current_thread() is threading.main_thread():
             self.depth -= 1
             if self.is_due and not self.depth:
-                _strike()
+                strike()
 
 
 put_off = _PutOff()
-_applies = False
-
-
-def hold_off() -> None:
-    """Ignore the limit until `applies` says otherwise."""
-    # billiard sets its own handler after the process has started. To ask is quicker than to set.
-    if signal.getsignal(SIGNAL) is not _strike:
-        signal.signal(SIGNAL, _strike)
 
 
 @contextmanager
@@ -68,11 +62,14 @@ def applies() -> Iterator[None]:
         _applies = before
 
 
-def _strike(*_: object) -> None:
+def strike(*_: object) -> None:
+    """Raise SoftTimeLimitExceeded where the limit applies: the handler of `SIGNAL`."""
     put_off.is_due = _applies and put_off.depth > 0
     if _applies and not put_off.is_due:
         raise SoftTimeLimitExceeded
 
 
-def _is_main_thread() -> bool:
-    return get_ident() == threading.main_thread().ident
+@signals.worker_process_init.connect
+def _install(**_: Any) -> None:
+    # The pool sets the handler when these signals are over.
+    pool.soft_timeout_sighandler = strike

@@ -35,33 +35,28 @@ LOOK_INTERVAL = 0.1
 
 @dataclass
 class Child:
-    """A command that runs beside the others, in a session of its own.
+    """A command that runs beside the others, in a session of its own."""
 
-    Arguments:
-        name: for the log.
-        command: the program and its arguments.
-        environment: variables beside our own.
-        pass_fds: file descriptors that it inherits.
-        stop_signal: asks it to end.
-        grace: seconds it then has before it is killed; None is no limit.
-        haste: seconds that it has when it is to end at once.
-    """
-
+    #: For the log.
     name: str
     command: Sequence[str]
+    #: Variables beside our own.
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: File descriptors that it inherits.
     pass_fds: Sequence[int] = ()
+    #: Asks it to end.
     stop_signal: signal.Signals = signal.SIGTERM
+    #: Seconds it then has before it is killed; None is no limit.
     grace: float | None = 10.0
+    #: Seconds that it has when it is to end at once.
     haste: float = 5.0
-    _process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] = field(init=False)
     _asked: bool = False
     _deadline: float = math.inf
-    _group_killed: bool = False
 
     def start(self) -> None:
         """Start the process, out of reach of the terminal's Ctrl-C: we pass signals on."""
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             self.command,
             cwd=current().root,
             env={**os.environ, **self.environment},
@@ -70,48 +65,27 @@ class Child:
             preexec_fn=die_with_parent(),
         )
 
-    @property
-    def pid(self) -> int:
-        """The process id; 0 before the start."""
-        return self._process.pid if self._process else 0
-
-    @property
-    def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it has not ended."""
-        return self._process.poll() if self._process else None
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self.status is None
-
     def stop(self, at_once: bool = False) -> None:
         """Ask it to end, once; ``at_once`` has Celery end tasks and hand their messages back."""
-        if self._asked and not at_once:
-            return
-        self._asked = True
-        seconds = self.haste if at_once else self.grace
-        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
-        if self.running:
-            os.kill(self.pid, signal.SIGQUIT if at_once else self.stop_signal)
+        if at_once or not self._asked:
+            self._asked = True
+            seconds = self.haste if at_once else self.grace
+            self._deadline = math.inf if seconds is None else time.monotonic() + seconds
+            self.process.send_signal(signal.SIGQUIT if at_once else self.stop_signal)
 
     def kill_if_overdue(self) -> None:
         """Kill it when it runs although its time to end is over."""
-        if time.monotonic() >= self._deadline and self.running:
+        if time.monotonic() >= self._deadline:
             logger.warning('%s did not end in time: killing it', self.name)
             self.kill_group()
 
     def kill_group(self) -> None:
-        """Kill the process and whatever it started, unless that was done after its end."""
-        if self._process is not None and not self._group_killed:
-            self._group_killed = self.status is not None
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+        """Kill the process and whatever it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class State(Enum):
-    """States of the supervisor."""
-
     RUNNING = 'running'
     STOPPING = 'stopping'
     STOPPING_AT_ONCE = 'stopping at once'
@@ -125,7 +99,8 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.state = State.RUNNING
-        self._groups: list[Sequence[Child]] = []
+        # Those that have not ended.
+        self._groups: list[list[Child]] = []
         self._signals: list[int] = []
         self._failed = False
         self._interruptible = False
@@ -142,10 +117,12 @@ class Supervisor:
 
     def start(self, *children: Child) -> None:
         """Start children that are stopped together, before those that were started earlier."""
-        self._groups.insert(0, children)
+        group: list[Child] = []
+        self._groups.insert(0, group)
         for child in children:
             child.start()
-            logger.debug('%s started: pid=%d', child.name, child.pid)
+            group.append(child)
+            logger.debug('%s started: pid=%d', child.name, child.process.pid)
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
         """Return True once ``condition()`` holds, False when the children are to be stopped."""
@@ -162,14 +139,12 @@ class Supervisor:
 
         Start no child within: it could be started and not yet known here.
 
-        Raises `SystemExit` when a signal comes, and when the children are to be stopped already.
+        Raises `SystemExit` when a signal comes, or has come.
         """
         self._interruptible = True
         try:
-            self._look()
-            if self.state is not State.RUNNING:
-                self._interruptible = False
-                raise SystemExit(self.run())
+            if self._signals:
+                raise SystemExit(0)
             yield
         finally:
             self._interruptible = False
@@ -177,15 +152,13 @@ class Supervisor:
 
     def run(self) -> int:
         """Wait until every child has ended; return 0 when that was asked for, else 1."""
-        while running := [group for group in self._groups if any(c.running for c in group)]:
-            self._look()
-            if self.state is State.STOPPING:
-                for child in running[0]:
-                    child.stop()
-            for child in self._children:
-                child.kill_if_overdue()
-            time.sleep(LOOK_INTERVAL)
         self._look()
+        while self._children:
+            if self.state is State.STOPPING:
+                for child in next(filter(None, self._groups)):
+                    child.stop()
+            time.sleep(LOOK_INTERVAL)
+            self._look()
         return 1 if self._failed else 0
 
     @property
@@ -203,19 +176,26 @@ class Supervisor:
         """Act on the signals that came and the children that ended."""
         while self._signals:
             self._told_to_stop(signal.Signals(self._signals.pop(0)))
-        reap_orphans({child.pid for child in self._children})
-        for child in self._children:
-            if child.status is None:
-                continue
-            child.kill_group()  # what it left behind
-            if self.state is State.RUNNING:
-                end = f'exited with status {child.status}'
-                if child.status < 0:
-                    end = f'was killed by {signal.Signals(-child.status).name}'
-                hint = f'; {LOOK_FOR_OOM}' if child.status == -signal.SIGKILL else ''
-                logger.error('%s %s: stopping the rest%s', child.name, end, hint)
-                self._failed = True
-                self.state = State.STOPPING
+        reap_orphans({child.process.pid for child in self._children})
+        for group in self._groups:
+            for child in list(group):
+                if child.process.poll() is None:
+                    child.kill_if_overdue()
+                else:
+                    group.remove(child)
+                    self._ended(child)
+
+    def _ended(self, child: Child) -> None:
+        child.kill_group()  # what it left behind
+        if self.state is State.RUNNING:
+            status = child.process.returncode
+            end = f'exited with status {status}'
+            if status < 0:
+                end = f'was killed by {signal.Signals(-status).name}'
+            hint = f'; {LOOK_FOR_OOM}' if status == -signal.SIGKILL else ''
+            logger.error('%s %s: stopping the rest%s', child.name, end, hint)
+            self._failed = True
+            self.state = State.STOPPING
 
     def _told_to_stop(self, number: signal.Signals) -> None:
         if self.state is State.RUNNING:

@@ -8,7 +8,7 @@ from celery import Celery, signals
 
 from be_queue import SettingError
 from be_queue.worker import logs
-from be_queue.worker.celery_signals.pool import TaskPool
+from be_queue.worker.celery_signals.processes import TaskPool
 
 __all__ = ['check']
 

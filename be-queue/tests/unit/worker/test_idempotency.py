@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import uuid
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
+from billiard.pool import SIG_SOFT_TIMEOUT
 from celery import Celery, Task, states
 from celery.exceptions import Reject
 from sqlalchemy import text
@@ -256,12 +255,6 @@ def test_a_task_does_not_run_without_the_guard_when_the_database_stays_away(
     assert worker.runs == 0
     said = [json.loads(line) for line in caplog.text.splitlines()]
     assert task_id in [line['task_id'] for line in said if line.get('action') == 'handed back']
-
-
-def test_the_soft_time_limit_does_not_interrupt_the_guard(worker, task_id):
-    signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
-    worker.body = lambda: os.kill(os.getpid(), SIG_SOFT_TIMEOUT)
-    assert worker.receives(task_id)
 
 
 def test_the_lock_of_a_machine_without_power_ends(worker):

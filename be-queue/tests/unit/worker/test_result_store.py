@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 from celery import Celery, states
 from kombu.asynchronous import Hub
-from prometheus_client import REGISTRY
 
 from be_queue import SettingError
 from be_queue.worker.result_store import install
 from be_queue.worker.role import Role
-from tests.support.counted_since import Counted
+from tests.support.metrics import Counted
 
 
 def app(backend: str) -> Celery:
@@ -20,7 +19,7 @@ def app(backend: str) -> Celery:
 
 
 def test_each_try_is_timed_and_one_that_fails_is_an_error(tmp_path: Path, hub: Hub) -> None:
-    counted = Counted(REGISTRY)
+    counted = Counted()
     results = app(f'db+sqlite:///{tmp_path / "nowhere" / "results"}').backend
     results.play(Role.CONSUMER)
     results.store_result('id', 3, states.SUCCESS)

@@ -1,9 +1,9 @@
 """Handlers of Celery's signals: metrics, lost copies, the life of the worker's processes.
 
 Importing the package connects them; Celery keeps weak references, so they live at module level.
-See https://docs.celeryq.dev/en/stable/userguide/signals.html.
 """
 
-from be_queue.worker.celery_signals import lost_copies, metrics, outcomes, pool, processes
+from be_queue.worker.celery_signals import lost_copies, metrics, outcomes
+from be_queue.worker.celery_signals.processes import install
 
-__all__ = ['lost_copies', 'metrics', 'outcomes', 'pool', 'processes']
+__all__ = ['install', 'lost_copies', 'metrics', 'outcomes']

@@ -28,23 +28,17 @@ class LostCopies:
     """Logs once when a queue takes no copies, and once when it takes them again."""
 
     def __init__(self) -> None:
-        #: By queue, since it last took one.
-        self._lost: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()  # by queue, since it last took one
 
     def lost(self, error: NotSentError) -> None:
-        """Every queue has the message except some that get copies."""
         for queue, reason in error.failed.items():
             if not self._lost[queue]:
-                logger.warning(
-                    'queue %s takes no copies, they are lost while tasks run: %s: check %s',
-                    queue,
-                    redact(' '.join(reason.split())),
-                    CHECK_SQS,
-                )
+                text = redact(' '.join(reason.split()))
+                lost = 'queue %s takes no copies, they are lost while tasks run: %s: check %s'
+                logger.warning(lost, queue, text, CHECK_SQS)
             self._lost[queue] += 1
 
     def sent(self, queues: Iterable[str]) -> None:
-        """These queues have a message."""
         for queue in queues:
             if lost := self._lost.pop(queue, 0):
                 logger.warning('queue %s takes copies again: lost=%d', queue, lost)

@@ -33,6 +33,8 @@ from be_queue.worker import soft_time_limit
 
 __all__ = ['TaskError']
 
+Run = Callable[..., Any]
+
 
 class TaskError(Exception):
     """A task raised SystemExit, KeyboardInterrupt or another that is not an `Exception`."""
@@ -51,7 +53,7 @@ def _contain(sender: str, **_: Any) -> None:
         )
 
 
-def _contained(run: Callable[..., Any]) -> Callable[..., Any]:
+def _contained(run: Run) -> Run:
     @functools.wraps(run)
     def contained(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -67,7 +69,7 @@ def _contained(run: Callable[..., Any]) -> Callable[..., Any]:
     return contained
 
 
-def _with_plain_errors(run_task: Callable[..., Any]) -> Callable[..., Any]:
+def _with_plain_errors(run_task: Run) -> Run:
     def traced(*args: Any) -> Any:
         try:
             outcome = run_task(*args)
@@ -89,14 +91,12 @@ def _plain(error: BaseException) -> Exception:
     plain: Exception = TaskError(_described(error))
     if isinstance(error, Reject):
         plain = Reject(_text(error.reason), requeue=error.requeue)
-    elif isinstance(error, Retry):
-        plain = Retry()
-    elif isinstance(error, Ignore):
-        plain = Ignore()
+    elif isinstance(error, (Retry, Ignore)):
+        plain = Retry() if isinstance(error, Retry) else Ignore()
     return plain
 
 
-def _readable(prepare: Callable[..., Any]) -> Callable[..., Any]:
+def _readable(prepare: Run) -> Run:
     """Store the name and the text of an exception that its class does not make of its ``args``.
 
     Celery's readers would raise ``Exception("<class 'shop.PaymentError'>(['text'])")``. When no

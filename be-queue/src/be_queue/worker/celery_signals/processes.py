@@ -1,19 +1,46 @@
-"""Signals of the life of the worker's processes."""
+"""The pool of processes, and the life of the worker's processes."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from functools import partial
 from typing import Any
 
-from celery import Task, current_app, signals
+from celery import Celery, Task, current_app, signals
+from celery.concurrency import prefork
 
 from be_queue.worker import processes, tracing
 from be_queue.worker.result_store import ResultStore
 from be_queue.worker.role import Role
 
+__all__ = ['TaskPool', 'install']
+
 SIGTERM = {signal.SIGTERM}
+
+
+def install(app: Celery) -> None:
+    """Have the app's worker use `TaskPool`."""
+    app.conf.worker_pool = f'{__name__}:TaskPool'
+
+
+class TaskPool(prefork.TaskPool):
+    """For Celery's ``worker_pool``: ignores a soft limit that is not below the hard one.
+
+    Celery starts the clock of the hard limit when the soft one is over.
+    """
+
+    def on_start(self) -> None:
+        # Each task brings its own, by default from the same setting.
+        self.options['soft_timeout'] = None
+        super().on_start()
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        soft, hard = options.get('soft_timeout'), options.get('timeout')
+        if soft and hard and soft >= hard:
+            options['soft_timeout'] = None
+        return super().apply_async(*args, **options)
 
 
 @signals.worker_init.connect
@@ -53,11 +80,17 @@ def _consumer_ends(**_: Any) -> None:
     processes.stop()
 
 
+@signals.beat_init.connect
+def _scheduler_starts(**_: Any) -> None:
+    processes.start(Role.SCHEDULER)
+    atexit.register(processes.stop)
+
+
 def _start(role: Role) -> None:
     if isinstance(current_app.backend, ResultStore):
         current_app.backend.play(role)
     processes.start(role)
     if tracing.is_on():
-        from be_queue.worker.celery_signals import spans
+        from be_queue.worker.tracing import spans
 
         spans.connect(role)

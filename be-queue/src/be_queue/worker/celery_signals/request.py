@@ -11,7 +11,6 @@ from celery.app.task import Context
 from celery.exceptions import Reject
 from celery.utils.dispatch import Signal
 from celery.utils.log import get_logger
-from celery.worker import state
 
 from be_queue import consumer
 from be_queue.queues import MAX_RECEIVES
@@ -55,12 +54,6 @@ class Request(consumer.Request):
                     sender=self.task, exception=error, args=self.args, kwargs=self.kwargs
                 )
             return outcome
-
-    def revoked(self) -> Any:
-        if not (self.expires or state.revoked or state.revoked_stamps):
-            return super().revoked()  # asked for every task, and a context has its price
-        with self._current():
-            return super().revoked()
 
     @contextmanager
     def _current(self) -> Iterator[None]:

@@ -13,6 +13,8 @@ client's multiprocess mode. A metric counts in every process that imports its mo
 
 import os
 from collections.abc import Sequence
+from functools import partial
+from operator import getitem
 from typing import Any, NamedTuple
 
 from billiard import current_process
@@ -23,26 +25,31 @@ from be_queue.worker.settings import current
 
 __all__ = ['Definition', 'counter', 'definitions', 'gauge', 'histogram']
 
+_PREFIX = current().prefix
 _folder = current().prometheus_multiproc_dir
 _folder.mkdir(parents=True, exist_ok=True)
 os.environ['PROMETHEUS_MULTIPROC_DIR'] = str(_folder)
 
-# In a pool process its slot; None elsewhere.
-_slot: str | None = None
+# Names the files of this process: by its slot in the pool, elsewhere by its id.
+_name = [str(os.getpid())]
+
+
+def _use_pid() -> None:
+    # Not in a process that a task forks: its file would be one more for good.
+    if current_process().name == 'MainProcess':
+        _name[:] = [str(os.getpid())]
 
 
 # Connected before every handler that counts, since those import this package.
 @signals.worker_process_init.connect
 def _use_slot(**_: Any) -> None:
     # The pool fills a slot again only after it has seen its process end.
-    global _slot
-    _slot = f'{os.getppid()}-{current_process().index}'
+    _name[:] = [f'{os.getppid()}-{current_process().index}']
 
 
-# Names the files of a process.
-values.ValueClass = values.MultiProcessValue(lambda: _slot or os.getpid())
-
-_PREFIX = current().prefix
+os.register_at_fork(after_in_child=_use_pid)
+# Asked with every count, so without code of ours.
+values.ValueClass = values.MultiProcessValue(partial(getitem, _name, 0))
 
 
 class Definition(NamedTuple):

@@ -19,27 +19,31 @@ WAIT_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400, 8
 #: From a database nearby to one that does not answer.
 STORE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120)
 
+#: Labels.
+TASK = ('name', 'queue')
+STATE = (*TASK, 'state')
+
 # The four that are known to many dashboards.
 
 WORKER_TASKS = counter(
     'worker_tasks_count',
     'By the pool processes: STARTED, then SUCCESS, FAILURE, RETRY, REJECTED or IGNORED; '
     'the last two alone for a duplicate that is not run.',
-    *('name', 'queue', 'state'),
+    *STATE,
 )
 CONSUMER_TASKS = counter(
     'consumer_tasks_count',
     'By the consuming process: RECEIVED; REVOKED; REJECTED (undecodable or unknown); '
     'FAILURE (process lost, time limit, message rejected by the task).',
-    *('name', 'queue', 'state'),
+    *STATE,
 )
 RUNTIME = histogram(
-    'tasks_runtime_seconds', 'From prerun to postrun.', 'name', 'queue', buckets=RUNTIME_BUCKETS
+    'tasks_runtime_seconds', 'From prerun to postrun.', *TASK, buckets=RUNTIME_BUCKETS
 )
 LATENCY = histogram(
     'tasks_latency_seconds',
     'From received by this worker to prerun.',
-    *('name', 'queue'),
+    *TASK,
     buckets=LATENCY_BUCKETS,
 )
 
@@ -48,18 +52,16 @@ LATENCY = histogram(
 FINISHED = counter(
     'tasks_finished',
     'Tasks, each once, by final state: SUCCESS, FAILURE, REVOKED, REJECTED or IGNORED.',
-    *('name', 'queue', 'state'),
+    *STATE,
 )
-RETRIED = counter('tasks_retried', 'Attempts after which the task is retried.', 'name', 'queue')
+RETRIED = counter('tasks_retried', 'Attempts after which the task is retried.', *TASK)
 FAILED = counter(
-    'tasks_failed',
-    'Tasks that failed for good, by class of exception.',
-    *('name', 'queue', 'exception'),
+    'tasks_failed', 'Tasks that failed for good, by class of exception.', *TASK, 'exception'
 )
 WAIT = histogram(
     'tasks_wait_seconds',
     'From sent (the last time), or due if that is later, to prerun.',
-    *('name', 'queue'),
+    *TASK,
     buckets=WAIT_BUCKETS,
 )
 
@@ -78,7 +80,8 @@ LOST = counter(
 POLLS = counter(
     'transport_polls',
     'Receives that ended, by outcome: messages, empty, error.',
-    *('queue', 'outcome'),
+    'queue',
+    'outcome',
 )
 RECEIVE_BATCH = histogram(
     'transport_receive_batch_size',
@@ -98,13 +101,15 @@ ACK_DELAY = histogram(
 EXTENSIONS = counter(
     'transport_visibility_extensions',
     'Messages whose visibility was to be extended, by outcome: ok, error (and still held).',
-    *('queue', 'outcome'),
+    'queue',
+    'outcome',
 )
 REQUESTS = counter(
     'transport_requests',
     'Requests to SQS, by status: ok, throttled, denied, timeout, unreachable, client error, '
     'server error.',
-    *('operation', 'status'),
+    'operation',
+    'status',
 )
 REQUEST_SECONDS = histogram(
     'transport_request_seconds',

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-
-from prometheus_client import Counter
+from typing import Any
 
 from be_queue.transport import Observer
 from be_queue.transport.sqs_errors import STATUSES
@@ -14,30 +13,26 @@ from be_queue.worker.metrics import metrics
 __all__ = ['Counting']
 
 
-class _Queue:
-    """The metrics of one queue: looking one up takes longer than counting."""
-
-    def __init__(self, queue: str) -> None:
-        self.messages = metrics.POLLS.labels(queue, 'messages')
-        self.empty = metrics.POLLS.labels(queue, 'empty')
-        self.error = metrics.POLLS.labels(queue, 'error')
-        self.receive_batch = metrics.RECEIVE_BATCH.labels(queue)
-        self.delete_batch = metrics.DELETE_BATCH.labels(queue)
-        self.ack_delay = metrics.ACK_DELAY.labels(queue)
-        self.extended = metrics.EXTENSIONS.labels(queue, 'ok')
-        self.not_extended = metrics.EXTENSIONS.labels(queue, 'error')
-        self.released = metrics.RELEASED.labels(queue)
-
-
-# A worker has few queues, and SQS few operations.
-_queue = lru_cache(None)(_Queue)
-_request_seconds = lru_cache(None)(metrics.REQUEST_SECONDS.labels)
+# Looking a metric up takes longer than counting. A worker has few queues, and SQS few operations.
 
 
 @lru_cache(None)
-def _requests(operation: str) -> dict[str, Counter]:
+def _of(metric: Any, *labels: str) -> Any:
+    return metric.labels(*labels)
+
+
+@lru_cache(None)
+def _polls(queue: str) -> dict[str, Any]:
     # All at once: Prometheus sees no increase in a series that begins with 1.
-    return {status: metrics.REQUESTS.labels(operation, status) for status in STATUSES}
+    _of(metrics.RELEASED, queue)
+    for outcome in ('ok', 'error'):
+        _of(metrics.EXTENSIONS, queue, outcome)
+    return {each: _of(metrics.POLLS, queue, each) for each in ('messages', 'empty', 'error')}
+
+
+@lru_cache(None)
+def _requests(operation: str) -> dict[str, Any]:
+    return {status: _of(metrics.REQUESTS, operation, status) for status in STATUSES}
 
 
 class Counting(Observer):
@@ -45,29 +40,24 @@ class Counting(Observer):
 
     def requested(self, operation: str, status: str, seconds: float) -> None:
         _requests(operation)[status].inc()
-        _request_seconds(operation).observe(seconds)
+        _of(metrics.REQUEST_SECONDS, operation).observe(seconds)
 
     def received(self, queue: str, count: int) -> None:
-        counted = _queue(queue)
+        _polls(queue)['messages' if count else 'empty'].inc()
         if count:
-            counted.messages.inc()
-            counted.receive_batch.observe(count)
-        else:
-            counted.empty.inc()
+            _of(metrics.RECEIVE_BATCH, queue).observe(count)
 
     def receive_failed(self, queue: str) -> None:
-        _queue(queue).error.inc()
+        _polls(queue)['error'].inc()
 
     def deleted(self, queue: str, asked: int, delays: Sequence[float]) -> None:
-        counted = _queue(queue)
-        counted.delete_batch.observe(asked)
+        _of(metrics.DELETE_BATCH, queue).observe(asked)
         for delay in delays:
-            counted.ack_delay.observe(delay)
+            _of(metrics.ACK_DELAY, queue).observe(delay)
 
     def extended(self, queue: str, count: int, failed: int) -> None:
-        counted = _queue(queue)
-        counted.extended.inc(count)
-        counted.not_extended.inc(failed)
+        _of(metrics.EXTENSIONS, queue, 'ok').inc(count)
+        _of(metrics.EXTENSIONS, queue, 'error').inc(failed)
 
     def released(self, queue: str, count: int) -> None:
-        _queue(queue).released.inc(count)
+        _of(metrics.RELEASED, queue).inc(count)

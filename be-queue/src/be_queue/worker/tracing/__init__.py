@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from billiard import current_process
+
+from be_queue.text import shortened
+from be_queue.worker.redaction import redacted
 from be_queue.worker.role import Role
 from be_queue.worker.settings import Settings
 
-__all__ = ['ensure_started', 'is_on', 'start', 'stop', 'tracer']
+__all__ = ['ensure_started', 'is_on', 'masked', 'start', 'stop', 'tracer']
 
 #: Seconds for which the end of a process waits until its last spans are sent.
 STOP_SECONDS = 2.0
@@ -34,7 +38,9 @@ def start(config: Settings, role: Role) -> None:
         from be_queue.worker.tracing import otlp as exporter
     else:
         from be_queue.worker.tracing import jaeger as exporter  # type: ignore[no-redef]
-    _start = partial(exporter.start, config, logs_outages=_logs_outages(role))
+    # One of the pool's processes is enough.
+    logs_outages = role is Role.CONSUMER or getattr(current_process(), 'index', 0) == 0
+    _start = partial(exporter.start, config, logs_outages)
     if role is Role.POOL:
         ensure_started()
 
@@ -70,8 +76,19 @@ def tracer() -> Any:
     return opentracing.global_tracer()
 
 
-def _logs_outages(role: Role) -> bool:
-    """Whether this process logs that spans are not taken: one of the pool's is enough."""
-    from billiard import current_process
+def masked(value: Any, length: int) -> Any:
+    """Return the values of tags or logs, or their names, without secrets.
 
-    return role is not Role.POOL or getattr(current_process(), 'index', 0) == 0
+    Arguments:
+        length: characters that are kept of a text. Exporters must not cut it before: half a secret
+            is not recognised.
+    """
+    if isinstance(value, str):
+        # Lone surrogates, as in file names that are not UTF-8, would fail a whole batch.
+        text = redacted(value).encode('utf-8', 'backslashreplace').decode()
+        return shortened(text, length)
+    if isinstance(value, (list, tuple)):
+        return [masked(inner, length) for inner in value]
+    if isinstance(value, Mapping):
+        return {masked(key, length): masked(inner, length) for key, inner in value.items()}
+    return value

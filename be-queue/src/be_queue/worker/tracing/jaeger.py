@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from jaeger_client.utils import ErrorReporter, get_local_ip_by_socket
 
 from be_queue.outage import Outage
 from be_queue.worker.settings import Settings
-from be_queue.worker.tracing.masking import masked
+from be_queue.worker.tracing import masked
 
 __all__ = ['start']
 
@@ -67,10 +66,7 @@ def start(config: Settings, logs_outages: bool) -> Callable[[float], None]:
         error_reporter=OutageReporter() if logs_outages else None,
     )
     assert jaeger.sampler is not None
-    tracer = jaeger.create_tracer(reporter, jaeger.sampler)
-    # Its own is seeded with the time and the pid, which two containers may share.
-    tracer.random = random.Random()
-    opentracing.set_global_tracer(tracer)
+    opentracing.set_global_tracer(jaeger.create_tracer(reporter, jaeger.sampler))
 
     def stop(timeout: float) -> None:
         closed = threading.Event()

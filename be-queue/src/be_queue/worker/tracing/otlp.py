@@ -13,24 +13,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import opentracing  # type: ignore[import-untyped]
-from opentelemetry import trace
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from be_queue.outage import Outage
 from be_queue.worker.settings import Settings
-from be_queue.worker.tracing.masking import masked
+from be_queue.worker.tracing import masked
 
-try:
-    from opentelemetry.shim.opentracing_shim import SpanContextShim, TracerShim
-except ValueError:
-    # Some platforms set it for all programs, to a propagator that is not installed here.
-    os.environ.pop(OTEL_PROPAGATORS)
-    from opentelemetry.shim.opentracing_shim import SpanContextShim, TracerShim
+# Some platforms set it for all programs, and the import fails with one that is not installed.
+os.environ.pop(OTEL_PROPAGATORS, None)
+
+from opentelemetry.propagate import set_global_textmap
+from opentelemetry.shim.opentracing_shim import TracerShim
 
 __all__ = ['start']
 
@@ -42,7 +41,6 @@ BATCH_SIZE = 200
 #: A batch is collected for so long, and a process that is killed loses it.
 FLUSH_MILLISECONDS = 500
 CHECK = 'OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS'
-W3C = TraceContextTextMapPropagator()
 
 
 def start(config: Settings, logs_outages: bool) -> Callable[[float], None]:
@@ -62,7 +60,8 @@ def start(config: Settings, logs_outages: bool) -> Callable[[float], None]:
     provider.add_span_processor(
         BatchSpanProcessor(exporter, QUEUE_SIZE, FLUSH_MILLISECONDS, BATCH_SIZE)
     )
-    opentracing.set_global_tracer(Tracer(provider.get_tracer(__name__)))
+    set_global_textmap(TraceContextTextMapPropagator())  # the context in the headers of tasks
+    opentracing.set_global_tracer(TracerShim(provider.get_tracer(__name__)))
 
     def stop(timeout: float) -> None:
         # By itself it waits up to 30 s for the collector.
@@ -71,22 +70,6 @@ def start(config: Settings, logs_outages: bool) -> Callable[[float], None]:
         thread.join(timeout)
 
     return stop
-
-
-class Tracer(TracerShim):
-    """The shim, with W3C's context in the headers of tasks whatever OTEL_PROPAGATORS says."""
-
-    def inject(self, span_context: Any, format: object, carrier: Any) -> None:
-        if format != opentracing.Format.TEXT_MAP:
-            super().inject(span_context, format, carrier)
-            return
-        span = trace.NonRecordingSpan(span_context.unwrap())
-        W3C.inject(carrier, trace.set_span_in_context(span))
-
-    def extract(self, format: object, carrier: Any) -> SpanContextShim:
-        if format != opentracing.Format.TEXT_MAP:
-            return super().extract(format, carrier)  # type: ignore[no-any-return]
-        return SpanContextShim(trace.get_current_span(W3C.extract(carrier)).get_span_context())
 
 
 class MaskingExporter(OTLPSpanExporter):
@@ -120,28 +103,23 @@ class LastLine(logging.Handler):
 
 
 def _masked(span: ReadableSpan) -> ReadableSpan:
-    attributes, status = masked(span.attributes or {}, TEXT_LENGTH), span.status
+    def safe(value: Any) -> Any:
+        return masked(value, TEXT_LENGTH)
+
+    attributes, status = safe(span.attributes or {}), span.status
     # The shim leaves the kind and the error as the tags that they are in OpenTracing.
-    kind = getattr(trace.SpanKind, str(attributes.get('span.kind')).upper(), span.kind)
-    if attributes.get('error') is True and status.is_unset:
-        status = trace.Status(trace.StatusCode.ERROR)
+    kind = getattr(SpanKind, str(attributes.get('span.kind')).upper(), span.kind)
+    is_error = attributes.get('error') is True or status.status_code is StatusCode.ERROR
     return ReadableSpan(
-        name=masked(span.name, TEXT_LENGTH),
+        name=safe(span.name),
         context=span.context,
         parent=span.parent,
         resource=span.resource,
         attributes=attributes,
-        events=[
-            Event(
-                masked(event.name, TEXT_LENGTH),
-                masked(event.attributes, TEXT_LENGTH),
-                event.timestamp,
-            )
-            for event in span.events
-        ],
+        events=[Event(safe(e.name), safe(e.attributes), e.timestamp) for e in span.events],
         links=span.links,
         kind=kind,
-        status=trace.Status(status.status_code, masked(status.description, TEXT_LENGTH)),
+        status=Status(StatusCode.ERROR, safe(status.description)) if is_error else status,
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import pytest
 from opentracing import Tracer
@@ -15,7 +14,7 @@ from be_queue.worker.role import Role
 from tests.support import spans
 from tests.support.spans import Spans
 
-Traced = Callable[..., AbstractContextManager[tuple[Any, Spans]]]
+Traced = Callable[..., AbstractContextManager[Spans]]
 
 
 @pytest.fixture(params=['jaeger', 'otlp'])
@@ -24,15 +23,17 @@ def traced(
     configured: Callable[..., Config],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Traced:
-    """Return a context manager: a tracer with these settings, and the spans that arrive.
+    """Return a context manager: traces with these settings, and yields the spans that arrive.
 
     At its end all spans have arrived.
     """
     exporter = request.param
     monkeypatch.setattr(tracing, 'STOP_SECONDS', 30)
+    # Of platforms: one that is not installed.
+    monkeypatch.setenv('OTEL_PROPAGATORS', 'another')
 
     @contextmanager
-    def trace(**variables: str) -> Iterator[tuple[Any, Spans]]:
+    def trace(**variables: str) -> Iterator[Spans]:
         server = spans.agent if exporter == 'jaeger' else spans.collector
         with server() as received, spans.global_tracer(Tracer()):
             config = configured(
@@ -44,7 +45,7 @@ def traced(
             )
             tracing.start(config, Role.POOL)
             try:
-                yield tracing.tracer(), received
+                yield received
             finally:
                 last = tracing.tracer().start_span('last', ignore_active_span=True)
                 last.set_tag('sampling.priority', 1)
