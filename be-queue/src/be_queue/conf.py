@@ -15,13 +15,13 @@ from be_queue.errors import ChordTimeoutError, SettingError
 from be_queue.options import check_options
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
-from be_queue.routes import routes
 from be_queue.topology import (
     CELERY_QUEUE,
     EXCHANGE,
     EXCHANGE_TYPE,
     PLATFORM_QUEUE,
     Topology,
+    refuse_unmapped,
 )
 
 __all__ = ['Config']
@@ -131,7 +131,7 @@ class Config:
             'result_backend_max_retries': 0,
             'result_extended': True,
             'task_queues': set(topology.queues()),
-            'task_routes': routes(self.QUEUES, topology, self.ALLOW_UNMAPPED_TASKS),
+            'task_routes': self._routes(),
             'task_default_exchange': EXCHANGE,
             'task_default_exchange_type': EXCHANGE_TYPE,
             'task_default_queue': topology.celery,
@@ -197,6 +197,13 @@ class Config:
             exchange_name=self.given('task_default_exchange', EXCHANGE),
             exchange_type=self.given('task_default_exchange_type', EXCHANGE_TYPE),
         )
+
+    def _routes(self) -> list[Any]:
+        if isinstance(self.QUEUES, Queues):
+            known = self.QUEUES.celery_task_routes()
+        else:
+            known = self.TOPOLOGY.routes({f'{name}.*': name for name in self.QUEUES})
+        return [known] if self.ALLOW_UNMAPPED_TASKS else [known, refuse_unmapped(known)]
 
     def _merged_options(self, defaults: dict[str, Any]) -> dict[str, Any]:
         """Return the options of the transport: the defaults with those that were given."""
