@@ -91,23 +91,33 @@ def _fault_of_call(fields: dict[str, Any], kind: str) -> str | None:
     task_id = fields['id']
     if len(task_id) > MAX_ID_LENGTH or not task_id.isprintable():
         return f'{kind} id is not a text of at most {MAX_ID_LENGTH} characters: {task_id!r}'
-    # The worker's main process uses these unchecked, and ends where they do not fit.
-    retries = fields.get('retries') or 0
-    if not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
-        return f'{kind} retries is not a number of retries: {retries!r}'
-    limits = fields.get('timelimit')
-    if limits is not None and not _are_time_limits(limits):
-        return f'{kind} timelimit is not two numbers: {limits!r}'
+    for name, fits, wanted in OPTIONAL:
+        value = fields.get(name)
+        if value is not None and not fits(value):
+            return f'{kind} {name} is not {wanted}: {value!r}'
     return None
 
 
-def _are_time_limits(limits: Any) -> bool:
+def _are_limits(value: Any) -> bool:
     return (
-        isinstance(limits, (list, tuple))
-        and len(limits) == 2
+        isinstance(value, (list, tuple))
+        and len(value) == 2
         # No comparison holds for NaN, and the worker's timers hold no more.
-        and all(v is None or (isinstance(v, (int, float)) and abs(v) < 1e12) for v in limits)
+        and all(v is None or (isinstance(v, (int, float)) and abs(v) < 1e12) for v in value)
     )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+
+
+#: Fields that the worker's main process uses unchecked, and ends where they do not fit.
+OPTIONAL: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ('retries', lambda v: isinstance(v, int) and 0 <= v <= MAX_RETRIES, 'a number of retries'),
+    ('timelimit', _are_limits, 'two numbers'),
+    ('stamped_headers', _are_texts, 'a list of texts'),
+    ('stamps', lambda v: isinstance(v, dict), 'an object'),
+)
 
 
 def _fault_of_body(body: Any) -> str | None:

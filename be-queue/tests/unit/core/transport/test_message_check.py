@@ -86,6 +86,8 @@ def test_a_message_that_calls_a_task_passes(sound: virtual.Message) -> None:
         (called(retries=2**31), 'header retries is not a number of retries'),
         (called(timelimit=5), 'header timelimit is not two numbers: 5'),
         (called(timelimit=[math.nan, 1]), 'header timelimit is not two numbers: [nan, 1]'),
+        (called(stamped_headers=5), 'header stamped_headers is not a list of texts: 5'),
+        (called(stamps=[1]), 'header stamps is not an object: [1]'),
         (message(PROTOCOL_1 | {'timelimit': 5}, headers={}), 'field timelimit is not two numbers'),
         (message(headers={'id': 'x'}), 'neither its headers nor its body name a task'),
         (message({'task': 'add'}, headers={}), 'field id is not a text: None'),
