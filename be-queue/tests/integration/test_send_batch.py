@@ -21,6 +21,7 @@ from tests.integration.sending import (
     before_each_publish,
     calls,
     errors,
+    first,
     forward,
     only,
     proxy,
@@ -28,7 +29,7 @@ from tests.integration.sending import (
     site,
     tries,
 )
-from tests.support.faulty import Fault, FaultySqs, Handler, reset
+from tests.support.faulty import Fault, FaultySqs, Handler, reset, slow
 
 __all__ = ['proxy', 'server', 'site']
 
@@ -97,8 +98,9 @@ def test_several_requests_are_in_flight(site: Site, proxy: FaultySqs) -> None:
     assert errors(send_batch(app, calls(app, 'work', 40))) == []
 
 
-def test_a_fifo_queue_keeps_the_order(site: Site) -> None:
-    app = site.app()
+def test_a_fifo_queue_keeps_the_order(site: Site, proxy: FaultySqs) -> None:
+    proxy.fail('SendMessageBatch', first(1, slow(0.5)))  # a request that does not wait overtakes it
+    app = site.app(proxy.url)
 
     assert errors(send_batch(app, calls(app, 'ordered', 35))) == []
 
