@@ -177,13 +177,6 @@ def test_a_count_that_is_named_as_the_fix_works_as_one(scene: Scene) -> None:
     assert app.conf.broker_transport_options['max_receives'] == {scene.work: 3, name: 4}
 
 
-def test_a_dead_letter_queue_that_was_deleted_is_a_difference(scene: Scene) -> None:
-    scene.make_both()
-    scene.client.delete_queue(QueueUrl=scene.url(f'err-{scene.work}'))
-    (line,) = scene.differences(scene.app(create_queues=False))
-    assert f"its dead-letter queue 'err-{scene.work}' does not exist" in line
-
-
 def test_a_connection_shows_that_sqs_is_away_with_and_without_creation(
     scene: Scene, proxy: FaultySqs
 ) -> None:

@@ -71,12 +71,7 @@ class CircuitBreaker:
 
 
 class Part(threading.Thread):
-    """One SendMessageBatch. A daemon, so that it does not keep the process from ending.
-
-    Arguments:
-        breaker: of the queue's server.
-        slots: one is released when SQS has answered.
-    """
+    """One SendMessageBatch. A daemon, so that it does not keep the process from ending."""
 
     def __init__(self, breaker: CircuitBreaker, slots: threading.Semaphore) -> None:
         super().__init__(name='send-batch', daemon=True)

@@ -38,21 +38,13 @@ MAX_REASON_LENGTH = 300
 
 
 class DeadLetter(NamedTuple):
-    """A message that goes to the dead-letter queue.
-
-    Arguments:
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-        message: as SQS returned it.
-        reason: why.
-        is_disposable: without a dead-letter queue it is deleted, as AMQP does with a rejected
-            message.
-    """
+    """A message, as SQS returned it, that goes to the dead-letter queue."""
 
     queue: str
     url: str
     message: dict[str, Any]
     reason: str
+    #: Without a dead-letter queue it is deleted, as AMQP does with a rejected message.
     is_disposable: bool
 
     @property
@@ -82,11 +74,7 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetters:
-    """Moves messages of a channel to their dead-letter queues.
-
-    Arguments:
-        channel: the `Channel` that holds the messages.
-    """
+    """Moves messages that a channel holds to their dead-letter queues."""
 
     def __init__(self, channel: Any) -> None:
         #: Receipt handles of messages on their way.
@@ -144,8 +132,7 @@ class DeadLetters:
             logger.exception(
                 'a message could not be handed over and comes back after its visibility timeout, '
                 'at last to the dead-letter queue: queue=%s message_id=%s',
-                queue,
-                message.get('MessageId'),
+                *(queue, message.get('MessageId')),
             )
             self._channel.let_go(tag)
             return
@@ -200,10 +187,7 @@ class DeadLetters:
             logger.warning(
                 'dead letter: queue=%s message_id=%s reason=%s dead_letter_queue=%s; look at it '
                 'there, fix what sent it, then send it back or delete it',
-                name_of(letter.url),
-                letter.message.get('MessageId'),
-                letter.reason,
-                name,
+                *(name_of(letter.url), letter.message.get('MessageId'), letter.reason, name),
             )
             self._delete(letter)
 

@@ -51,7 +51,6 @@ MAX_DELAY_SECONDS = 900
 #: Seconds before its time from which on Celery holds a message: the part of a second that a delay
 #: cannot say, and as much again for clocks that differ.
 HELD_SECONDS = 2.0
-#: Seconds for which sending a message again is retried.
 RETRY_LIMIT_SECONDS = 60.0
 #: Seconds until a message that SQS did not take from a batch is retried.
 RETRY_SECONDS = 1.0
@@ -72,9 +71,7 @@ def delay_seconds(message: dict[str, Any]) -> int:
 def seconds_left(message: dict[str, Any], now: float | None = None) -> float:
     """Return the seconds until a message's time; 0 for none, and for one that cannot be read.
 
-    Arguments:
-        message: as kombu gives it to a transport; Celery's ``eta`` is in its ``headers``.
-        now: seconds since 1970; by default the time.
+    ``now`` is in seconds since 1970, by default the time.
     """
     headers = message.get('headers')
     eta = headers.get('eta') if isinstance(headers, dict) else None
@@ -91,9 +88,7 @@ def seconds_left(message: dict[str, Any], now: float | None = None) -> float:
 def due_at(received: dict[str, Any], message: dict[str, Any]) -> float:
     """Return when a message could run first, in seconds since 1970: sent, and its time come.
 
-    Arguments:
-        received: the message as SQS returned it; without ``SentTimestamp`` it was sent just now.
-        message: the same, decoded.
+    ``received`` is the message as SQS returned it, ``message`` the same, decoded.
     """
     try:
         sent_at = int(received['Attributes']['SentTimestamp']) / 1000
@@ -104,12 +99,9 @@ def due_at(received: dict[str, Any], message: dict[str, Any]) -> float:
 
 @dataclass(eq=False)
 class Waiting:
-    """A message that is to be sent again.
+    """A message that is to be sent again: as SQS returned it, and decoded.
 
-    Arguments:
-        message: as SQS returned it.
-        payload: the same, decoded.
-        delivery_info: as a message has it that Celery holds.
+    It has the ``delivery_info`` of a message that Celery holds.
     """
 
     message: dict[str, Any]
@@ -122,13 +114,7 @@ class Waiting:
 
 
 class Redelivery:
-    """The messages of one queue that are to be sent again, until SQS confirms each.
-
-    Arguments:
-        channel: the `Channel` that received them.
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-    """
+    """The messages of one queue that are to be sent again, until SQS confirms each."""
 
     def __init__(self, channel: Any, queue: str, url: str) -> None:
         self._channel = channel

@@ -32,10 +32,7 @@ def task_consumer(callback: Any) -> Any:
 class MessageCheck:
     """Stands before Celery's consumer of tasks.
 
-    Arguments:
-        consumer: kombu's consumer, which knows the accepted content types.
-        callback: gets the messages that call a task.
-        move: gets delivery tag and reason of the others.
+    ``callback`` gets the messages that call a task, ``move`` delivery tag and reason of the others.
     """
 
     def __init__(
@@ -61,11 +58,7 @@ class MessageCheck:
 
 
 def fault_of(message: Any) -> str | None:
-    """Return why a message calls no task; None when it does.
-
-    Arguments:
-        message: kombu's, with the accepted content types set.
-    """
+    """Return why a message of kombu calls no task; None when it does."""
     if message.errors:
         return f'cannot be unpacked: {_brief(message.errors[0][1])}'
     encoding = message.content_encoding

@@ -35,12 +35,7 @@ _limits: dict[str, int] = {}
 def limit_of(client: Any, url: str, size: int) -> int:
     """Return the MaximumMessageSize of a queue in bytes; `MAX_BYTES` where SQS does not say it.
 
-    Arguments:
-        client: the boto3 client for the queue.
-        url: the queue's URL.
-        size: bytes of the message. The limit is read again when it is larger than the last one
-            read, which may have been raised.
-
+    It is read again for a message larger than the last one read: it may have been raised.
     Raises what boto3 raises when SQS does not answer.
     """
     if size > _limits.get(url, -1):
@@ -85,12 +80,10 @@ def deduplication_id(message: dict[str, Any]) -> str:
 
     It is the sender's ``MessageDeduplicationId``, if given. By default it is made of the task's id,
     its number of retries, and a digest of the call. So a request that is sent again, and a task
-    sent again by a worker that ran its parent twice, arrive once, while other messages with the
-    same task id arrive too: a retry, the task that replaces another, the body of a chord that
-    replaces a task, or one id used for two calls.
+    sent again by a worker that ran its parent twice, arrive once. Other messages with the same id
+    arrive too: a retry, the task that replaces another, the body of a chord that replaces a task.
 
-    The digest leaves out the headers, and with them the ETA: a worker that runs a task twice, and
-    retries it twice, has computed two times.
+    The digest leaves out the ETA: a worker that retries a task twice has computed two times.
     """
     given = message['properties'].get('MessageDeduplicationId')
     if given:

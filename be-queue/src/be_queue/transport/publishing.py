@@ -34,16 +34,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SendRequest:
-    """A message for one queue.
-
-    Arguments:
-        task: the task that it calls.
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-        client: the boto3 client for it.
-        params: of SendMessage, but for the URL.
-        size: bytes, as SQS counts them.
-    """
+    """A message for one queue: ``params`` are those of SendMessage, ``size`` is in bytes."""
 
     task: Task
     queue: str
@@ -67,19 +58,13 @@ class SendRequest:
 collector: contextvars.ContextVar[Any] = contextvars.ContextVar('collector', default=None)
 
 #: Is told of the copies that this process sends, in any thread: ``lost(error)`` when all queues
-#: have a message but some that get copies, ``sent(queues)`` when all have it. While it
-#: is None, a copy that SQS does not take is an error to the sender. A worker has one: such an error
-#: would make it run a task again, or call it failed, whose message is on its way.
+#: have a message but some that get copies, ``sent(queues)`` when all have it. While it is None, a
+#: lost copy is an error to the sender. A worker has one: by the error it would run a task again.
 copies: Any = None
 
 
 def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: str) -> None:
     """Send a message to every queue that the exchange has for it; return once SQS has it.
-
-    Arguments:
-        channel: the `Channel` that knows exchanges, queues and clients.
-        message: as kombu gives it to a transport; its body encoded.
-        exchange, routing_key: where it goes; '' is the default exchange.
 
     Raises `MessageTooLargeError` before anything is sent; `NotSentError` when only some of the
     queues have it, unless `copies` is told, or when a task has no queue but for copies;

@@ -130,10 +130,7 @@ class Redrive:
         else:
             logger.warning(
                 'redrive policy changed: queue=%s old=%s new=%s; the count is set by %s',
-                name,
-                found,
-                expected,
-                self._setting(name, expected.count),
+                *(name, found, expected, self._setting(name, expected.count)),
             )
 
     def prepare_to_consume(self, queue: str) -> None:
@@ -151,9 +148,7 @@ class Redrive:
         """Return a line for each thing about a queue that is not as it must be, with the fix.
 
         An entry of ``predefined_queues`` may name a ``dead_letter_url``. Without one, any target
-        of its redrive policy is right.
-
-        Raises what boto3 raises when SQS does not answer.
+        of its redrive policy is right. Raises what boto3 raises when SQS does not answer.
         """
         name = self._channel.canonical_queue_name(queue)
         entry: dict[str, Any] = self._channel.predefined_queues.get(name, {})
@@ -176,11 +171,9 @@ class Redrive:
         """Warn, once an operation, that SQS denies it; raise any other error again."""
         if not is_denied(error):
             raise error
-        self._warn_once(
-            error,
-            'SQS denies %s, so redrive policies go unverified: allow sqs:%s: %s',
-            *(error.operation_name, error.operation_name, error),
-        )
+        operation = error.operation_name
+        text = 'SQS denies %s, so redrive policies go unverified: allow sqs:%s: %s'
+        self._warn_once(error, text, operation, operation, error)
 
     def _compared(self, name: str, url: str, entry: dict[str, Any]) -> list[str]:
         arn, found = self._read(name, url)
@@ -189,28 +182,17 @@ class Redrive:
             expected = replace(expected, target=arn_beside(arn, name_of(entry['dead_letter_url'])))
         elif entry and found:
             expected = replace(expected, target=found.target)
-        if found != expected:
-            line = (
-                f'queue {name!r} has {found or "no redrive policy"}, expected {expected}: '
-                f'{expected.command(url)}'
-            )
-            if found is not None and found.count != expected.count:
-                line += f', or expect {self._setting(name, found.count)}'
-            elif found is None and entry:
-                line += ", or say 'dead_letter_url': '' to do without"
-            return [line]
-        dead = name_of(expected.target)
-        try:
-            if entry or self.find(dead) is not None:
-                return []
-        except ClientError as error:
-            if is_denied(error):  # it may exist
-                return []
-            raise
-        return [
-            f'queue {name!r}: its dead-letter queue {dead!r} does not exist: '
-            'create it (aws sqs create-queue)'
-        ]
+        if found == expected:
+            return []
+        line = (
+            f'queue {name!r} has {found or "no redrive policy"}, expected {expected}: '
+            f'{expected.command(url)}'
+        )
+        if found is not None and found.count != expected.count:
+            line += f', or expect {self._setting(name, found.count)}'
+        elif found is None and entry:
+            line += ", or say 'dead_letter_url': '' to do without"
+        return [line]
 
     def _policy_of_new_queue(self, name: str) -> dict[str, str]:
         dead = dead_letter_name(name)
