@@ -47,7 +47,7 @@ POISON = {
     envelope(headers=HEADERS | {'timelimit': ['long', 'longer']}): 'timelimit is not two numbers',
     envelope(headers=HEADERS | {'stamped_headers': 5}): 'stamped_headers is not a list of texts',
     envelope(content_type='application/x-python-serialize'): 'ContentDisallowed',
-    envelope(content_encoding='rot-26'): "unknown content-encoding: 'rot-26'",
+    envelope(content_encoding=5): 'the body cannot be decoded: AttributeError',
     envelope(
         body='a', properties={'body_encoding': 'base64', 'delivery_info': {}}
     ): 'cannot be read: Error: ',
@@ -66,6 +66,7 @@ SOUND = {
     'v2': envelope(headers={'task': 'add', 'id': 'v2'}),
     'v2-64': base64.b64encode(envelope(headers={'task': 'add', 'id': 'v2-64'}).encode()).decode(),
     'v1': envelope(headers={}, body=json.dumps(CALL | {'id': 'v1'})),
+    'rot-26': envelope(headers={'task': 'add', 'id': 'rot-26'}, content_encoding='rot-26'),
     'both': envelope(headers={'task': 'add', 'id': 'both'}, body=json.dumps(CALL)),
 }
 

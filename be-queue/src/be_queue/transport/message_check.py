@@ -6,11 +6,8 @@ types, and kept in the message: the check costs no second decoding.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable
 from typing import Any
-
-from kombu.serialization import SKIP_DECODE
 
 __all__ = ['MessageCheck', 'fault_of', 'task_consumer']
 
@@ -61,9 +58,6 @@ def fault_of(message: Any) -> str | None:
     """Return why a message of kombu calls no task; None when it does."""
     if message.errors:
         return f'cannot be unpacked: {_brief(message.errors[0][1])}'
-    encoding = message.content_encoding
-    if encoding is not None and not _is_encoding(encoding):
-        return f'unknown content-encoding: {encoding!r}'
     try:
         body = message.decode()
     except Exception as error:  # noqa: BLE001  (a message of another program may raise anything)
@@ -123,13 +117,6 @@ def _fault_of_body(body: Any) -> str | None:
     if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
         return 'args is not a list, or kwargs is not an object'
     return None if isinstance(embed, (dict, type(None))) else 'embed is not an object'
-
-
-def _is_encoding(name: Any) -> bool:
-    try:
-        return name.lower() in SKIP_DECODE or bool(codecs.lookup(name))
-    except (AttributeError, LookupError, ValueError):
-        return False
 
 
 def _brief(error: BaseException) -> str:
