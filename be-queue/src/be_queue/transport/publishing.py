@@ -75,10 +75,7 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
     task_id = headers.get('id') or message['properties'].get('correlation_id')
     task = Task(str(headers.get('task') or ''), str(task_id or ''))
     queues = channel.queues_for(exchange, routing_key)
-    # A queue for copies is bound by a pattern. A task that is sent to the platform queue by its own
-    # name or key is meant to go there.
-    table = channel.get_table(exchange) if exchange and queues else ()
-    bound = {queue for key, _, queue in table if key == routing_key} if exchange else {*queues}
+    bound = _bound_by_key(channel, queues, exchange, routing_key)
     if 'task' in headers and not bound and channel.copies_to.issuperset(queues):
         place = f'exchange {exchange!r} with routing key {routing_key!r}'
         raise NotSentError(*task, [], {place: 'no queue is bound to it, or only one for copies'})
@@ -99,6 +96,16 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
     else:
         if copies is not None:
             copies.sent(queues)
+
+
+def _bound_by_key(channel: Any, queues: list[str], exchange: str, routing_key: str) -> set[str]:
+    """Return the queues that are bound by the very routing key: one for copies is by a pattern.
+
+    A task that is sent to the platform queue by its own name or key is meant to go there.
+    """
+    if not queues or not exchange:
+        return set(queues)
+    return {queue for key, _, queue in channel.get_table(exchange) if key == routing_key}
 
 
 def unreachable(error: Exception) -> OperationalError:
