@@ -198,13 +198,6 @@ class Config:
             exchange_type=self.given('task_default_exchange_type', EXCHANGE_TYPE),
         )
 
-    def _routes(self) -> list[Any]:
-        if isinstance(self.QUEUES, Queues):
-            known = self.QUEUES.celery_task_routes()
-        else:
-            known = self.TOPOLOGY.routes({f'{name}.*': name for name in self.QUEUES})
-        return [known] if self.ALLOW_UNMAPPED_TASKS else [known, refuse_unmapped(known)]
-
     def _merged_options(self, defaults: dict[str, Any]) -> dict[str, Any]:
         """Return the options of the transport: the defaults with those that were given."""
         given = self.given('broker_transport_options') or {}
@@ -216,6 +209,13 @@ class Config:
             if isinstance(options.get(name), Mapping):
                 options[name] = {**defaults.get(name, {}), **options[name]}
         return options
+
+    def _routes(self) -> list[Any]:
+        if isinstance(self.QUEUES, Queues):
+            known = self.QUEUES.celery_task_routes()
+        else:
+            known = self.TOPOLOGY.routes({f'{name}.*': name for name in self.QUEUES})
+        return [known] if self.ALLOW_UNMAPPED_TASKS else [known, refuse_unmapped(known)]
 
     def _annotations(self) -> Any:
         """Return ``task_annotations``, with an end to Celery's polling of a chord's header."""

@@ -68,9 +68,9 @@ def dead_letter_name(full_name: str) -> str:
 
 def check_queue_name(queue_name: str, entry: str) -> None:
     """Raise `MappingError`, naming ``entry``, unless SQS could take the short name."""
-    if not isinstance(queue_name, str) or not _LEGAL.fullmatch(
-        queue_name.removesuffix(FIFO_SUFFIX)
-    ):
+    if not isinstance(queue_name, str) or not queue_name:
+        raise MappingError(f'{entry}: queue_name must be a non-empty text')
+    if not _LEGAL.fullmatch(queue_name.removesuffix(FIFO_SUFFIX)):
         raise MappingError(
             f'{entry}: queue_name {queue_name!r} may hold letters, digits, '
             "'-' and '_' only, and may end in '.fifo'"

@@ -102,7 +102,7 @@ def test_queues_that_are_no_list_are_refused(queues: Any) -> None:
 @pytest.mark.parametrize(
     ('queues', 'keywords', 'message'),
     [
-        (['foo', ''], {}, r"queues\[1\]: queue_name '' may hold letters"),
+        (['foo', ''], {}, r'queues\[1\]: queue_name must be a non-empty text'),
         (['a b'], {}, r"queues\[0\]: queue_name 'a b' may hold letters"),
         (['a' * 73], {}, r'the queue .*SQS takes 80: shorten queue_name by 1'),
         (['foo'], {'QUEUE_NAME_PREFIX': 'my.team'}, r"'my.team-celery'.* the prefix"),
