@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
@@ -35,7 +35,7 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
 
     Each goes through its own ``apply_async``: with its options, links, routing and signals, except
     that ``after_task_publish`` comes before SQS has the task. Chains, groups and chords are sent as
-    ``apply_async`` sends them; what is wrong with one of their messages is their error.
+    ``apply_async`` sends them; an error of one of their messages is theirs.
 
     One that cannot be sent stops no other, and nothing is raised for it: look at each outcome. A
     message that SQS fails is tried five times within a few seconds. When three calls or requests in
@@ -52,33 +52,23 @@ def send_batch(app: Celery, signatures: Iterable[Signature]) -> list[Outcome]:
     # Imported here, since they take a while and few processes send batches.
     from celery.canvas import maybe_signature
 
-    from be_queue.transport.batch import MAX_FAILURES, Batch, Entry
+    from be_queue.transport.batch import Batch, CircuitBreaker, Entry
 
     calls: list[tuple[AsyncResult | None, Exception | None, Entry]] = []
-    unreached = 0
-    given_up: Exception | None = None
+    breaker = CircuitBreaker()
     with Batch() as batch:
         for signature in list(signatures):
-            entry = Entry()
-            if given_up is None and batch.given_up is not None:
-                given_up = OperationalError(str(batch.given_up))
-                given_up.__cause__ = batch.given_up
-            if given_up is not None:
-                calls.append((None, given_up, entry))
-                continue
-            result: Any = None
-            error: Exception | None = None
-            try:
-                result = maybe_signature(signature, app=app).apply_async()
-            except SoftTimeLimitExceeded:  # of the task that sends the batch
-                raise
-            except Exception as raised:  # noqa: BLE001  (whatever serializers and signals raise)
-                error = raised
-                batch.discard()
-            else:
-                batch.commit(entry)
-            unreached = unreached + 1 if isinstance(error, OperationalError) else 0
-            if unreached >= MAX_FAILURES:
-                given_up = error
+            entry, result = Entry(), None
+            error: Exception | None = breaker.error or batch.given_up
+            if error is None:
+                try:
+                    result = maybe_signature(signature, app=app).apply_async()
+                    batch.commit(entry)
+                except SoftTimeLimitExceeded:  # of the task that sends the batch
+                    raise
+                except Exception as raised:  # noqa: BLE001  (serializers and signals raise anything)
+                    error = raised
+                    batch.discard()
+                breaker.note(error if isinstance(error, OperationalError) else None)
             calls.append((result, error, entry))
     return [Outcome(result, error or entry.error()) for result, error, entry in calls]

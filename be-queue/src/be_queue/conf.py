@@ -15,8 +15,14 @@ from be_queue.errors import ChordTimeoutError, SettingError
 from be_queue.options import check_options
 from be_queue.queues import Queues
 from be_queue.redact import redact, redact_text
-from be_queue.routes import routes
-from be_queue.topology import CELERY_QUEUE, EXCHANGE, EXCHANGE_TYPE, PLATFORM_QUEUE, Topology
+from be_queue.topology import (
+    CELERY_QUEUE,
+    EXCHANGE,
+    EXCHANGE_TYPE,
+    PLATFORM_QUEUE,
+    Topology,
+    refuse_unmapped,
+)
 
 __all__ = ['Config']
 
@@ -110,7 +116,7 @@ class Config:
             'result_backend_max_retries': 0,
             'result_extended': True,
             'task_queues': set(topology.queues()),
-            'task_routes': routes(self.QUEUES, topology, self.ALLOW_UNMAPPED_TASKS),
+            'task_routes': self._routes(),
             'task_default_exchange': EXCHANGE,
             'task_default_exchange_type': EXCHANGE_TYPE,
             'task_default_queue': topology.celery,
@@ -202,6 +208,13 @@ class Config:
             if isinstance(options.get(name), Mapping):
                 options[name] = {**defaults.get(name, {}), **options[name]}
         return options
+
+    def _routes(self) -> list[Any]:
+        if isinstance(self.QUEUES, Queues):
+            known = self.QUEUES.celery_task_routes()
+        else:
+            known = self.TOPOLOGY.routes({f'{name}.*': name for name in self.QUEUES})
+        return [known] if self.ALLOW_UNMAPPED_TASKS else [known, refuse_unmapped(known)]
 
     def _annotations(self) -> Any:
         """Return ``task_annotations``, with an end to Celery's polling of a chord's header."""

@@ -1,7 +1,4 @@
-"""Names of queues on SQS, and what SQS allows in them.
-
-The limits are those of CreateQueue in the SQS API reference.
-"""
+"""Names of queues on SQS, and what SQS allows in them (CreateQueue in the SQS API reference)."""
 
 from __future__ import annotations
 
@@ -22,8 +19,6 @@ __all__ = [
 
 LOCAL_ENV = 'local'
 FIFO_SUFFIX = '.fifo'
-DEAD_LETTER_PREFIX = 'err-'
-
 #: Characters in a queue name, the ``.fifo`` suffix included.
 MAX_NAME_LENGTH = 80
 
@@ -62,13 +57,13 @@ def prefix(env: str, username: str | None = None) -> str:
 
 
 def sqs_name(prefix: str, queue_name: str) -> str:
-    """Return the name on SQS: ``{prefix}-{queue_name}``; a ``.fifo`` suffix stays last."""
+    """Return the name on SQS: ``{prefix}-{queue_name}``."""
     return f'{prefix}-{queue_name}'
 
 
 def dead_letter_name(full_name: str) -> str:
-    """Return the name of the dead-letter queue behind ``full_name``: ``err-{full_name}``."""
-    return f'{DEAD_LETTER_PREFIX}{full_name}'
+    """Return the name of the dead-letter queue behind ``full_name``."""
+    return f'err-{full_name}'
 
 
 def check_queue_name(queue_name: str, entry: str) -> None:

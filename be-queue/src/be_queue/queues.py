@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
-from typing import NoReturn
 
 import kombu
 
@@ -51,24 +50,21 @@ class Queue:
 
     def __post_init__(self) -> None:
         naming.check_queue_name(self.queue_name, repr(self))
-        if not _is_text(self.task):
-            self._refuse('task must be the non-empty name of a task')
-        if '*' in self.task:
-            self._refuse(
-                f"task {self.task!r} holds '*', which Celery reads as a pattern for many tasks: "
-                'name the one task that travels through this queue'
-            )
-        if not isinstance(self.weight, (int, float)) or not 0 < self.weight < inf:
-            self._refuse('weight must be a number above 0, for example 2')
-        if type(self.max_receives) is not int or not 1 <= self.max_receives <= 1000:
-            self._refuse(f'max_receives must be a whole number, 1 to 1000, such as {MAX_RECEIVES}')
-        if self.ratelimit_name is not None and not _is_text(self.ratelimit_name):
-            self._refuse('ratelimit_name must be a non-empty name, or None')
-        if self.ratelimit is not None and not _is_text(self.ratelimit):
-            self._refuse("ratelimit must be a limit such as '100/minute', or None")
+        weight, receives = self.weight, self.max_receives
+        is_weight = isinstance(weight, (int, float)) and 0 < weight < inf
+        is_count = type(receives) is int and 1 <= receives <= 1000
+        self._check(_is_text(self.task), 'task must be the non-empty name of a task')
+        # To Celery, '*' is a pattern for many tasks.
+        self._check('*' not in self.task, "task holds '*': name the one task of this queue")
+        self._check(is_weight, 'weight must be a number above 0, for example 2')
+        self._check(is_count, f'max_receives must be 1 to 1000, for example {MAX_RECEIVES}')
+        for field in ('ratelimit_name', 'ratelimit'):
+            value = getattr(self, field)
+            self._check(value is None or _is_text(value), f'{field} must be a text, or None')
 
-    def _refuse(self, rule: str) -> NoReturn:
-        raise MappingError(f'{self!r}: {rule}')
+    def _check(self, holds: bool, rule: str) -> None:
+        if not holds:
+            raise MappingError(f'{self!r}: {rule}')
 
 
 def _is_text(value: object) -> bool:
@@ -116,9 +112,6 @@ class Queues:
     def __len__(self) -> int:
         return len(self._queues)
 
-    def __repr__(self) -> str:
-        return f'Queues({list(self._queues)!r})'
-
     def build_celery(
         self,
         env: str = naming.LOCAL_ENV,
@@ -137,7 +130,7 @@ class Queues:
         dead-letter queue's name, SQS would refuse.
         """
         prefix = naming.prefix(env, username)
-        for queue in self._queues:
+        for queue in self:
             naming.check_sqs_name(naming.sqs_name(prefix, queue.queue_name), repr(queue))
         naming.check_sqs_name(naming.sqs_name(prefix, CELERY_QUEUE), f'the queue {CELERY_QUEUE!r}')
         self._check_platform(platform_queue_name, prefix)
@@ -152,17 +145,15 @@ class Queues:
 
         Raises `MappingError` for a name that is in no entry.
         """
-        known = [queue.queue_name for queue in self._given]
-        unknown = sorted(set(queue_names or ()).difference(known))
+        known = [queue.queue_name for queue in self]
+        unknown = sorted({*(queue_names or ())}.difference(known))
         if unknown:
             raise MappingError(
                 f'no queue of the mapping: {", ".join(unknown)}; it has {", ".join(known)}'
             )
         self._queues = self._given
         if queue_names is not None:
-            self._queues = tuple(
-                replace(q, consume=q.queue_name in queue_names) for q in self._given
-            )
+            self._queues = tuple(replace(q, consume=q.queue_name in queue_names) for q in self)
 
     @property
     def prefix(self) -> str:
@@ -193,7 +184,7 @@ class Queues:
         return Topology(
             work=tuple(self.sqs_name(queue) for queue in self),
             celery=naming.sqs_name(self.prefix, CELERY_QUEUE),
-            platform=naming.sqs_name(self.prefix, platform) if platform else '',
+            platform=platform and naming.sqs_name(self.prefix, platform),
             not_consumed=tuple(self.sqs_name(queue) for queue in self if not queue.consume),
         )
 
@@ -203,7 +194,7 @@ class Queues:
 
     def celery_task_routes(self) -> dict[str, dict[str, str]]:
         """Return the value for Celery's ``task_routes``."""
-        return self.topology().routes_by_task({queue.task: self.sqs_name(queue) for queue in self})
+        return self.topology().routes({queue.task: self.sqs_name(queue) for queue in self})
 
     def check_registered(self, task_names: Collection[str]) -> None:
         """Raise `MappingError` unless a worker's tasks and the mapping name each other.

@@ -9,14 +9,25 @@ producer that does not declare what the worker declares publishes into nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import kombu
-from celery import signals
+from celery import current_app, signals
 
-__all__ = ['CELERY_QUEUE', 'EXCHANGE', 'EXCHANGE_TYPE', 'PLATFORM_QUEUE', 'Topology', 'WorkQueue']
+from be_queue.environment import closest
+from be_queue.errors import UnmappedTaskError
+
+__all__ = [
+    'CELERY_QUEUE',
+    'EXCHANGE',
+    'EXCHANGE_TYPE',
+    'PLATFORM_QUEUE',
+    'Topology',
+    'WorkQueue',
+    'refuse_unmapped',
+]
 
 EXCHANGE = 'task_exchange'
 EXCHANGE_TYPE = 'topic'
@@ -27,12 +38,11 @@ PLATFORM_QUEUE = 'platform.fifo'
 
 
 class WorkQueue(kombu.Queue):
-    """A queue that makes the rest of the topology known along with itself.
+    """A queue that declares the rest of the topology along with itself.
 
-    Celery declares only the queue that a task is routed to. If the platform queue were
-    left to a setting of each producer, a forgotten one would silently lose the copies. And a
-    retry goes to the queue that the message came from: when that is not the mapped one, as after
-    ``apply_async(queue=...)``, a process that never bound it would lose the task.
+    Celery declares only the queue that a task is routed to: the platform queue would get no copy.
+    And a retry goes to the queue that the message came from. When that is not the mapped one, as
+    after ``apply_async(queue=...)``, a process that never bound it would lose the task.
     """
 
     attrs = (*kombu.Queue.attrs, ('platform', None), ('siblings', None), ('consumed', None))
@@ -45,7 +55,7 @@ class WorkQueue(kombu.Queue):
             self.platform.bind(channel).declare(nowait=nowait)
         name: str = super().declare(nowait=nowait, channel=channel)
         for sibling in self.siblings or ():
-            # Asks nothing of SQS: kombu makes the queue when it sends the first message there.
+            # No request: kombu makes the queue on SQS when it sends the first message there.
             sibling.bind(channel).queue_bind(nowait=nowait)
         return name
 
@@ -68,59 +78,58 @@ class Topology:
     exchange_name: str = EXCHANGE
     exchange_type: str = EXCHANGE_TYPE
     not_consumed: tuple[str, ...] = ()
-    exchange: kombu.Exchange = field(init=False, compare=False)
-    _siblings: tuple[kombu.Queue, ...] = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        exchange = kombu.Exchange(self.exchange_name, type=self.exchange_type)
-        object.__setattr__(self, 'exchange', exchange)
-        names = (self.celery, *self.work)
-        siblings = tuple(kombu.Queue(name, exchange, routing_key=name) for name in names)
-        object.__setattr__(self, '_siblings', siblings)
 
     def queues(self) -> list[WorkQueue]:
-        """Return the kombu queues: Celery's, the platform's if there is one, the work queues."""
-        platform = self.platform_queue()
-        ours = [self._work_queue(name) for name in (self.celery, *self.work)]
-        return ours if platform is None else [ours[0], platform, *ours[1:]]
+        """Return the kombu queues: Celery's, the work queues, and the platform's if any."""
+        exchange, platform = self._exchange(), self.platform_queue()
+        names = (self.celery, *self.work)
+        siblings = tuple(kombu.Queue(name, exchange, routing_key=name) for name in names)
+        queues = [
+            WorkQueue(
+                name,
+                exchange,
+                routing_key=name,
+                platform=platform,
+                siblings=siblings,
+                consumed=name not in self.not_consumed,
+            )
+            for name in names
+        ]
+        return queues if platform is None else [*queues, platform]
 
     def platform_queue(self) -> WorkQueue | None:
         """Return the platform queue, bound to every routing key, or None when switched off."""
         if not self.platform:
             return None
-        return WorkQueue(self.platform, self.exchange, routing_key='#', consumed=False)
+        return WorkQueue(self.platform, self._exchange(), routing_key='#', consumed=False)
 
-    def routes_by_task(self, tasks: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-        """Return Celery routes for a mapping of task name to kombu queue name."""
-        routes = {'celery.*': {'queue': self.celery}}
-        return routes | {task: {'queue': queue} for task, queue in tasks.items()}
+    def routes(self, queue_names: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """Return Celery routes, given the kombu name of each task's queue; ``x.*`` is a pattern."""
+        by_task = {'celery.*': self.celery, **queue_names}
+        return {task: {'queue': queue} for task, queue in by_task.items()}
 
-    def routes_by_pattern(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return Celery routes that send every task ``{queue}.*`` to its queue."""
-        return {
-            f'{name}.*': {
-                'exchange': self.exchange,
-                'routing_key': name,
-                # Without it Celery declares nothing, and cannot tell where to unlock a chord.
-                'queue': name,
-            }
-            for name in (self.celery, *names)
-        }
+    def _exchange(self) -> kombu.Exchange:
+        return kombu.Exchange(self.exchange_name, type=self.exchange_type)
 
-    def _work_queue(self, name: str) -> WorkQueue:
-        return WorkQueue(
-            name,
-            self.exchange,
-            routing_key=name,
-            platform=self.platform_queue(),
-            siblings=self._siblings,
-            consumed=name not in self.not_consumed,
-        )
+
+def refuse_unmapped(known: Collection[str]) -> Callable[..., None]:
+    """Return the last of Celery's routers, which refuses tasks that have no queue.
+
+    Celery would send them to the queue of its own tasks, where they end as dead letters. A running
+    task sends as Celery does: the rest of a chain is sent when the body is over, and an error there
+    would cost the result.
+    """
+
+    def route(name: str, args: Any, kwargs: Any, options: dict[str, Any], **_: Any) -> None:
+        has_destination = any(map(options.get, ('queue', 'exchange', 'routing_key')))
+        if not has_destination and not current_app.current_worker_task:
+            raise UnmappedTaskError(name, closest(name, known, 0.6))
+
+    return route
 
 
 @signals.import_modules.connect
-def _leave_alone(sender: Any, **_: Any) -> None:
-    """Keep the app from consuming what is not to be consumed."""
+def _deselect_not_consumed(sender: Any, **_: Any) -> None:
     # A worker sends this signal before it looks at -Q and -X.
     queues = sender.amqp.queues
     queues.deselect([name for name, q in queues.items() if not getattr(q, 'consumed', True)])

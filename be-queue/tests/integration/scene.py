@@ -83,5 +83,8 @@ class Scene:
         policy = json.loads(text)
         return policy['deadLetterTargetArn'].rpartition(':')[2], int(policy['maxReceiveCount'])
 
+    def is_empty(self, name: str) -> bool:
+        return self.sqs.visible(name) == self.sqs.in_flight(name) == 0
+
     def names(self) -> set[str]:
         return {name for name in self.sqs.queue_names() if self.prefix in name}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,9 @@ from celery import Celery, signals
 
 from be_queue import Config, Outcome, Queue, Queues
 from be_queue.testing.sqs import SqsServer
-from tests.support.faulty import FaultySqs, Handler, faulty_sqs
+from tests.support.faulty import Fault, FaultySqs, Handler, faulty_sqs
+
+MAPPING = (Queue(queue_name='work', task='work'), Queue(queue_name='ordered.fifo', task='ordered'))
 
 
 class Site:
@@ -25,19 +28,16 @@ class Site:
         self.work, self.fifo = f'{self.env}-work', f'{self.env}-ordered.fifo'
         self.platform = f'{self.env}-platform.fifo'
 
-    def app(self, url: str | None = None, platform: bool = True, **settings: Any) -> Celery:
+    def app(
+        self, url: str | None = None, platform: str | bool = 'platform.fifo', **settings: Any
+    ) -> Celery:
         """Return an app that sends task 'work', and 'ordered' through the FIFO queue."""
-        queues = Queues(
-            [
-                Queue(queue_name='work', task='work'),
-                Queue(queue_name='ordered.fifo', task='ordered'),
-            ]
-        ).build_celery(self.env, platform_queue_name='platform.fifo' if platform else '')
-        settings = {'result_backend': 'disabled://'} | settings
+        queues = Queues(MAPPING).build_celery(self.env, platform_queue_name=platform or '')
         app = Celery(set_as_current=False)
         # A login of its own: kombu's pool would lend the bindings of another app.
         url = (url or self.sqs.url).replace('//test:', f'//{uuid.uuid4().hex}:')
-        app.config_from_object(Config(queues, SQS_ENDPOINT_URL=url, **settings))
+        settings = {'result_backend': 'disabled://', 'SQS_ENDPOINT_URL': url} | settings
+        app.config_from_object(Config(queues, **settings))
         return app
 
     def create(self, queue: str, **attributes: Any) -> str:
@@ -52,19 +52,15 @@ class Site:
         """Receive all messages of a queue, with their attributes."""
         client = self.sqs.client()
         url = client.get_queue_url(QueueName=queue)['QueueUrl']
+        everything = {'MessageSystemAttributeNames': ['All'], 'MessageAttributeNames': ['All']}
         found: list[dict[str, Any]] = []
-        while True:
-            answer = client.receive_message(
-                QueueUrl=url,
-                MaxNumberOfMessages=10,
-                MessageSystemAttributeNames=['All'],
-                MessageAttributeNames=['All'],
-            )
-            if not answer.get('Messages'):
-                return found
-            for message in answer['Messages']:
+        while messages := client.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, **everything
+        ).get('Messages'):
+            for message in messages:
                 client.delete_message(QueueUrl=url, ReceiptHandle=message['ReceiptHandle'])
-            found += answer['Messages']
+            found += messages
+        return found
 
     def args(self, queue: str) -> list[Any]:
         """Receive all messages of a queue; return the positional arguments of each task."""
@@ -91,51 +87,24 @@ def proxy(server: FaultySqs) -> Iterator[FaultySqs]:
     server.repair()
 
 
+def forward(handler: Handler) -> None:
+    """Pass a request on: the fault that is none."""
+    handler.answer(*handler.forward())
+
+
 class Asked:
-    """A fault that is none: keeps what each request asks for, and passes it on."""
+    """Keeps the requests of an operation, and passes them on."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
 
     def __call__(self, handler: Handler) -> None:
         self.requests.append(json.loads(handler.body))
-        handler.answer(*handler.forward())
+        forward(handler)
 
     def of(self, queue: str) -> list[dict[str, Any]]:
         """Return the requests to one queue."""
         return [r for r in self.requests if r['QueueUrl'].endswith(f'/{queue}')]
-
-
-def asks_for(handler: Handler, queue: str) -> bool:
-    """Return whether a request is for the queue."""
-    return bool(json.loads(handler.body).get('QueueUrl', '').endswith(f'/{queue}'))
-
-
-def only(queue: str, fault: Callable[[Handler], None]) -> Callable[[Handler], None]:
-    """Have the requests to one queue fail, and no other."""
-
-    def maybe(handler: Handler) -> None:
-        if asks_for(handler, queue):
-            fault(handler)
-        else:
-            handler.answer(*handler.forward())
-
-    return maybe
-
-
-def first(times: int, fault: Callable[[Handler], None]) -> Callable[[Handler], None]:
-    """Have the first requests to each queue fail, and no other."""
-    seen: dict[str, int] = {}
-
-    def maybe(handler: Handler) -> None:
-        url = json.loads(handler.body)['QueueUrl']
-        seen[url] = seen.get(url, 0) + 1
-        if seen[url] <= times:
-            fault(handler)
-        else:
-            handler.answer(*handler.forward())
-
-    return maybe
 
 
 def asked(proxy: FaultySqs, operation: str = 'SendMessage') -> Asked:
@@ -143,6 +112,33 @@ def asked(proxy: FaultySqs, operation: str = 'SendMessage') -> Asked:
     seen = Asked()
     proxy.fail(operation, seen)
     return seen
+
+
+def asks_for(handler: Handler, queue: str) -> bool:
+    """Return whether a request is for the queue."""
+    return bool(json.loads(handler.body).get('QueueUrl', '').endswith(f'/{queue}'))
+
+
+def only(queue: str, fault: Fault) -> Fault:
+    """Have the requests to one queue fail, and no other."""
+    return lambda handler: (fault if asks_for(handler, queue) else forward)(handler)
+
+
+def first(times: int, fault: Fault) -> Fault:
+    """Have the first requests to each queue fail, and no other."""
+    seen: Counter[str] = Counter()
+
+    def maybe(handler: Handler) -> None:
+        url = json.loads(handler.body)['QueueUrl']
+        seen[url] += 1
+        (fault if seen[url] <= times else forward)(handler)
+
+    return maybe
+
+
+def tries(number: int) -> dict[str, Any]:
+    """Return transport options: boto3 tries each request so often."""
+    return {'client-config': {'retries': {'total_max_attempts': number}}}
 
 
 def calls(app: Celery, task: str, count: int) -> list[Any]:

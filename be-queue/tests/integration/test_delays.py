@@ -16,12 +16,10 @@ from typing import Any
 
 import kombu
 import pytest
-from celery import Celery
 from kombu.asynchronous import Hub
 
-from be_queue import Config, Queue, Queues
-from be_queue.testing.sqs import SqsServer
 from be_queue.transport import delays
+from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
@@ -29,22 +27,24 @@ from tests.support.loop import turn_until
 #: Seconds. A message that nobody keeps hidden is back before a test ends; a machine that stands
 #: still for a second does not bring it back.
 VISIBILITY_TIMEOUT = 3
+OPTIONS = {
+    'polling_interval': 0.05,
+    'visibility_timeout': VISIBILITY_TIMEOUT,
+    # At most: a machine may stand still.
+    'drain_timeout': 10,
+}
 UNAVAILABLE = faulty.status(503, 'ServiceUnavailable')
-SENT_AGAIN = 'sending delayed messages again to SQS queue'
+HIDES = 'ChangeMessageVisibilityBatch'
 
 
 class Work:
     """A queue, and what consumes it by way of the proxy."""
 
-    def __init__(self, sqs: SqsServer, proxy: FaultySqs, hub: Hub, name: str = 'work') -> None:
-        self.sqs, self.proxy, self.hub = sqs, proxy, hub
-        self.app = make_app(proxy.url, name)
-        self.name = self.app.conf.QUEUES.topology().work[0]
+    def __init__(self, scene: Scene, proxy: FaultySqs, hub: Hub) -> None:
+        self.proxy, self.hub, self.client, self.name = proxy, hub, scene.client, scene.work
+        self.app = scene.app(proxy.url, **OPTIONS)
+        self.url = scene.make(self.name)
         self.received: list[kombu.Message] = []
-        self.received_at = 0.0
-        self.client = sqs.client()
-        attributes = {'FifoQueue': 'true'} if name.endswith('.fifo') else {}
-        self.url = self.client.create_queue(QueueName=self.name, Attributes=attributes)['QueueUrl']
 
     @contextmanager
     def consumed(self) -> Iterator[Any]:
@@ -56,25 +56,29 @@ class Work:
 
     def _on_message(self, message: kombu.Message) -> None:
         self.received.append(message)
-        self.received_at = time.time()
         message.ack()
 
     def run_until(self, condition: Callable[[], bool], what: str) -> None:
         """Turn the event loop until something holds."""
         turn_until(self.hub, condition, what)
 
+    def run_until_asked(self, operation: str, times: int = 1) -> None:
+        """Turn the event loop until SQS is asked so often."""
+        self.run_until(lambda: self.proxy.requests[operation] >= times, operation)
+
     def outlast_the_visibility_timeout(self) -> None:
         """Turn the event loop until a message that was only received would be visible again."""
         until = time.monotonic() + 1.5 * VISIBILITY_TIMEOUT
         self.run_until(lambda: time.monotonic() > until, 'time goes by')
 
-    def send(self, seconds: float, padding: str = '', **params: Any) -> str:
+    def send(self, seconds: float, **params: Any) -> str:
         """Send a message for later as kombu's own transport does: without a delay on SQS."""
-        headers = {'task': 'work', 'id': str(uuid.uuid4()), 'eta': eta(seconds)}
+        now = datetime.datetime.now(datetime.timezone.utc)
+        eta = (now + datetime.timedelta(seconds=seconds)).isoformat()
         text = json.dumps(
             {
-                'body': padding,
-                'headers': headers,
+                'body': '',
+                'headers': {'task': 'work', 'id': str(uuid.uuid4()), 'eta': eta},
                 'content-type': 'application/json',
                 'properties': {'delivery_info': {'exchange': '', 'routing_key': self.name}},
             }
@@ -91,55 +95,13 @@ class Work:
         visible, in_flight, delayed = (int(answer['Attributes'][name]) for name in names)
         return visible, in_flight, delayed
 
-    def receive(self) -> dict[str, Any]:
-        """Receive a message as another consumer would."""
-        answer = self.client.receive_message(
-            QueueUrl=self.url,
-            WaitTimeSeconds=5,
-            MessageAttributeNames=['All'],
-            MessageSystemAttributeNames=['All'],
-        )
-        message: dict[str, Any]
-        (message,) = answer['Messages']
-        return message
-
-
-def eta(seconds: float) -> str:
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return (now + datetime.timedelta(seconds=seconds)).isoformat()
-
-
-def make_app(url: str, name: str, platform: str = '') -> Celery:
-    queues = Queues([Queue(queue_name=name, task='work')])
-    username = f't{uuid.uuid4().hex[:10]}'
-    queues.build_celery('local', username=username, platform_queue_name=platform)
-    app = Celery(set_as_current=False)
-    app.config_from_object(
-        Config(
-            queues,
-            SQS_ENDPOINT_URL=url,
-            PLATFORM_QUEUE_NAME=platform,
-            result_backend='cache+memory://',
-            broker_transport='be_queue.transport:Transport',
-            broker_transport_options={
-                # Short polls: the end awaits none for long.
-                'wait_time_seconds': 0,
-                'polling_interval': 0.05,
-                'visibility_timeout': VISIBILITY_TIMEOUT,
-                # At most: a machine may stand still.
-                'drain_timeout': 10,
-            },
-        )
-    )
-    return app
-
 
 @pytest.fixture
-def work(sqs: SqsServer, proxy: FaultySqs, hub: Hub) -> Work:
-    return Work(sqs, proxy, hub)
+def work(scene: Scene, proxy: FaultySqs, hub: Hub) -> Work:
+    return Work(scene, proxy, hub)
 
 
-def test_the_copy_is_the_message_and_no_attempt_is_used_up(
+def test_each_copy_is_the_message_and_no_attempt_is_used_up(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delays, 'MAX_DELAY_SECONDS', 1)
@@ -150,30 +112,20 @@ def test_the_copy_is_the_message_and_no_attempt_is_used_up(
     }
     body = work.send(100, MessageAttributes=attributes, MessageGroupId='customer-7')
     with work.consumed():
-        work.run_until(lambda: work.proxy.requests['DeleteMessageBatch'] > 0, 'it is sent again')
-    copy = work.receive()
+        work.run_until_asked('SendMessageBatch')
+        monkeypatch.setattr(delays, 'MAX_DELAY_SECONDS', 4)  # the second copy comes after the end
+        work.run_until_asked('DeleteMessageBatch', times=2)
+    (copy,) = work.client.receive_message(
+        QueueUrl=work.url,
+        WaitTimeSeconds=10,
+        MessageAttributeNames=['All'],
+        MessageSystemAttributeNames=['All'],
+    )['Messages']
     assert copy['Body'] == body
     for name, value in attributes.items():
         assert value.items() <= copy['MessageAttributes'][name].items()
     assert copy['Attributes']['ApproximateReceiveCount'] == '1'
     assert copy['Attributes']['MessageGroupId'] == 'customer-7'
-
-
-def test_a_delay_longer_than_sqs_has_is_made_of_several(
-    work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delays, 'MAX_DELAY_SECONDS', 1)
-    body = work.send(8)
-    with work.consumed():
-        work.run_until(lambda: bool(work.received), 'it arrives')
-        work.run_until(lambda: work.counts == (0, 0, 0), 'no copy is left')
-    (message,) = work.received
-    received = message.delivery_info['sqs_message']
-    assert received['Body'] == body
-    assert received['Attributes']['ApproximateReceiveCount'] == '1'
-    assert work.proxy.requests['SendMessageBatch'] >= 3
-    # Early enough for Celery to start it on time.
-    assert datetime.datetime.fromisoformat(message.headers['eta']).timestamp() > work.received_at
 
 
 def test_messages_that_are_due_soon_are_handed_over(work: Work) -> None:
@@ -190,13 +142,14 @@ def test_while_sending_fails_it_is_kept_and_tried_again(
     work.proxy.fail('SendMessageBatch', UNAVAILABLE)
     work.send(100)
     with work.consumed():
-        work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 3, 'it is tried again')
+        work.run_until_asked('SendMessageBatch', times=4)
         assert work.counts == (0, 1, 0)
         work.proxy.repair()
         work.run_until(lambda: work.counts == (0, 0, 1), 'only a delayed copy is left')
     # Once at the beginning and once at the end.
-    assert caplog.text.count(f'{SENT_AGAIN} {work.name} is ') == 2
-    assert len([r for r in caplog.records if r.levelname == 'WARNING']) == 2
+    begin, end = (r.getMessage() for r in caplog.records if r.levelname == 'WARNING')
+    for line in (begin, end):
+        assert f'sending delayed messages again to SQS queue {work.name} is ' in line
 
 
 @pytest.mark.parametrize('fault', [faulty.answer_lost, faulty.not_json], ids=lambda f: f.__name__)
@@ -212,8 +165,7 @@ def test_without_an_answer_no_second_copy_is_made(work: Work, fault: faulty.Faul
             call(work.name, 'GetQueueAttributes', params, answers.append, answers.append)
         work.run_until(lambda: len(answers) == 3, 'they are open')
         work.send(100)
-        hides = 'ChangeMessageVisibilityBatch'
-        work.run_until(lambda: work.proxy.requests[hides] > 0, 'it is hidden')
+        work.run_until_asked(HIDES)
         work.outlast_the_visibility_timeout()
     assert work.proxy.requests['SendMessageBatch'] == 1
     assert work.counts == (0, 1, int(taken))
@@ -224,25 +176,22 @@ def test_while_deletes_fail_copies_do_not_multiply(work: Work) -> None:
     work.proxy.fail('DeleteMessageBatch', UNAVAILABLE)
     work.send(100)
     with work.consumed():
-        hides = 'ChangeMessageVisibilityBatch'
-        work.run_until(lambda: work.proxy.requests[hides] > 0, 'the old copy is hidden')
-        assert work.counts == (0, 1, 1)
+        work.run_until_asked(HIDES)
         work.outlast_the_visibility_timeout()
     assert work.counts == (0, 1, 1)
     assert work.proxy.requests['SendMessageBatch'] == 1
 
 
-def test_at_the_end_a_copy_on_its_way_is_awaited(work: Work) -> None:
-    work.proxy.fail('SendMessageBatch', faulty.slow(0.5))
+@pytest.mark.parametrize(
+    ('fault', 'requests', 'left'),
+    [(faulty.slow(0.5), 1, (0, 0, 1)), (UNAVAILABLE, 2, (1, 0, 0))],
+    ids=['a copy on its way is awaited', 'a message that could not be sent is handed back'],
+)
+def test_at_the_end_of_consuming(
+    work: Work, fault: faulty.Fault, requests: int, left: tuple[int, int, int]
+) -> None:
+    work.proxy.fail('SendMessageBatch', fault)
     work.send(100)
     with work.consumed():
-        work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 0, 'it is being sent')
-    assert work.counts == (0, 0, 1)
-
-
-def test_at_the_end_what_could_not_be_sent_is_handed_back(work: Work) -> None:
-    work.proxy.fail('SendMessageBatch', UNAVAILABLE)
-    work.send(100)
-    with work.consumed():
-        work.run_until(lambda: work.proxy.requests['SendMessageBatch'] > 1, 'it is tried again')
-    assert work.counts == (1, 0, 0)
+        work.run_until_asked('SendMessageBatch', requests)
+    assert work.counts == left

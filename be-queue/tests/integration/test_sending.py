@@ -14,19 +14,18 @@ import pytest
 from botocore.exceptions import BotoCoreError
 from kombu.exceptions import OperationalError
 
-from be_queue import MessageTooLargeError, NotSentError, send_batch
+from be_queue import MessageTooLargeError, NotSentError
 from be_queue.testing.waiting import wait_until
-from be_queue.transport.batch import LANES, MAX_FAILURES
 from tests.integration.sending import (
     Site,
     asked,
-    before_each_publish,
-    calls,
-    errors,
+    first,
+    forward,
     only,
     proxy,
     server,
     site,
+    tries,
 )
 from tests.support.faulty import FaultySqs, Handler, answer_lost, no_answer, reset, status
 
@@ -38,7 +37,7 @@ def test_the_queues_of_a_task_are_sent_to_side_by_side(site: Site, proxy: Faulty
 
     def together(handler: Handler) -> None:
         both.wait()  # breaks, and with it the request, when the other does not come
-        handler.answer(*handler.forward())
+        forward(handler)
 
     app = site.app(proxy.url)
     app.send_task('work', (1,))
@@ -58,71 +57,49 @@ def test_an_error_says_which_queue_has_the_message_and_which_has_not(
         site.app(proxy.url).send_task('work', (1,), task_id='the-id')
 
     assert (error.value.task, error.value.task_id) == ('work', 'the-id')
-    assert list(error.value.sent) == [has]
-    assert list(error.value.failed) == [fails]
+    assert (list(error.value.sent), list(error.value.failed)) == ([has], [fails])
     assert site.args(has) == [[1]]
     assert site.args(fails) == []
 
 
-@pytest.mark.parametrize('platform', [False, True])
-@pytest.mark.parametrize('options', [{'exchange': 'task_exchange'}, {}], ids=['exchange', 'queue'])
-def test_a_task_that_no_queue_takes_is_an_error(
-    site: Site, platform: bool, options: dict[str, str]
-) -> None:
+@pytest.mark.parametrize('platform', ['', 'platform.fifo'])
+def test_a_task_that_no_queue_takes_is_an_error(site: Site, platform: str) -> None:
     app = site.app(platform=platform)
     app.send_task('work', (1,))  # all is declared
 
-    with pytest.raises(NotSentError, match='no queue is bound') as error:
-        app.send_task('work', (2,), routing_key='nowhere', **options)
+    for options in ({'exchange': 'task_exchange'}, {}):
+        with pytest.raises(NotSentError, match='no queue is bound') as error:
+            app.send_task('work', (2,), routing_key='nowhere', **options)
+        assert error.value.sent == []
 
-    assert error.value.sent == []
     for queue in (site.work, site.platform) if platform else (site.work,):
         assert site.args(queue) == [[1]]
 
 
-@pytest.mark.parametrize('form', ['queue', 'name', 'key'])
-def test_a_task_may_be_sent_to_the_platform_queue_on_purpose(site: Site, form: str) -> None:
-    options = {
-        'queue': {'queue': site.platform},
-        'name': {'exchange': '', 'routing_key': site.platform},
-        'key': {'exchange': 'task_exchange', 'routing_key': '#'},
-    }[form]
-
-    site.app().send_task('work', (1,), **options)
-
-    assert site.args(site.platform) == [[1]]
+def test_a_task_may_be_sent_to_the_platform_queue_on_purpose(site: Site) -> None:
+    app = site.app()
+    app.send_task('work', (1,), queue=site.platform)
+    app.send_task('work', (2,), exchange='', routing_key=site.platform)
+    app.send_task('work', (3,), exchange='task_exchange', routing_key='#')
+    assert site.args(site.platform) == [[1], [2], [3]]
 
 
 def test_a_delay_is_for_the_work_queue_and_the_senders_own_comes_first(
-    site: Site, proxy: FaultySqs, caplog: pytest.LogCaptureFixture
+    site: Site, proxy: FaultySqs
 ) -> None:
     sent = asked(proxy)
-    app = site.app(proxy.url, PLATFORM_QUEUE_NAME='')
+    app = site.app(proxy.url, platform='platform')
 
     app.send_task('work', countdown=100)
     app.send_task('work', countdown=100, DelaySeconds=5)
     app.send_task('work')
     app.send_task('ordered', countdown=100)
-    assert 'delays no single message' not in caplog.text
-    app.send_task('ordered', DelaySeconds=5)
 
     late, own, soon = (request.get('DelaySeconds', 0) for request in sent.of(site.work))
     assert 60 < late <= 100
     assert (own, soon) == (5, 0)
-    assert all('DelaySeconds' not in request for request in sent.of(site.fifo))
-    assert 'delays no single message' in caplog.text
-
-
-def test_the_copy_for_the_platform_is_not_delayed(site: Site, proxy: FaultySqs) -> None:
-    sent = asked(proxy)
-    app = site.app(proxy.url)
-    app.conf.QUEUES.build_celery(site.env, platform_queue_name='platform')
-    app.conf.task_queues = app.conf.QUEUES.celery_task_queues()
-
-    app.send_task('work', countdown=100)
-
-    assert 'DelaySeconds' in sent.of(site.work)[0]
-    assert 'DelaySeconds' not in sent.of(f'{site.env}-platform')[0]
+    for queue in (site.fifo, f'{site.env}-platform'):
+        assert 'DelaySeconds' not in sent.of(queue)[0]
 
 
 def test_each_predefined_queue_is_sent_to_with_its_own_login(site: Site, proxy: FaultySqs) -> None:
@@ -131,7 +108,7 @@ def test_each_predefined_queue_is_sent_to_with_its_own_login(site: Site, proxy: 
     def keep(handler: Handler) -> None:
         queue = json.loads(handler.body)['QueueUrl'].rpartition('/')[2]
         logins[queue] = handler.headers['Authorization'].partition('Credential=')[2].split('/')[0]
-        handler.answer(*handler.forward())
+        forward(handler)
 
     proxy.fail('SendMessage', keep)
     predefined = {
@@ -148,10 +125,9 @@ def test_each_predefined_queue_is_sent_to_with_its_own_login(site: Site, proxy: 
 def test_a_message_over_the_limit_is_refused_before_anything_is_sent(site: Site) -> None:
     url = site.create(site.work, MaximumMessageSize=4096)
     app = site.app()
-    longest = 2000
-    app.send_task('work', ('a' * longest,))
+    app.send_task('work', ('a' * 2000,))
     (message,) = site.messages(site.work)
-    longest += 4096 - len(message['Body'])
+    longest = 2000 + 4096 - len(message['Body'])
     site.messages(site.platform)
 
     app.send_task('work', ('a' * longest,))
@@ -186,17 +162,13 @@ def test_message_attributes_count_and_reach_every_queue(site: Site, proxy: Fault
     app = site.app(proxy.url)
 
     app.send_task('work', message_attributes=attribute)
-    for request in (*sent.of(site.work), *sent.of(site.platform)):
+    assert len(sent.requests) == 2
+    for request in sent.requests:
         assert request['MessageAttributes'] == attribute
         assert 'message_attributes' not in request['MessageBody']
     attribute['tenant']['StringValue'] = 'a' * 4000
     with pytest.raises(MessageTooLargeError):
         app.send_task('work', message_attributes=attribute)
-
-
-def tries(number: int) -> dict[str, Any]:
-    """Have boto3 try each request so often."""
-    return {'client-config': {'retries': {'total_max_attempts': number}}}
 
 
 def test_a_message_is_tried_as_often_as_boto3_tries_it(site: Site, proxy: FaultySqs) -> None:
@@ -213,47 +185,68 @@ def test_a_message_is_tried_as_often_as_boto3_tries_it(site: Site, proxy: Faulty
     assert sorted(site.args(site.work)) == [[1], [2], [2]]
 
 
-def test_a_batch_gives_up_when_sqs_is_lost_on_the_way(site: Site, proxy: FaultySqs) -> None:
-    app = site.app(proxy.url, platform=False, broker_transport_options=tries(1))
-    assert errors(send_batch(app, calls(app, 'work', 1))) == []
-    before = proxy.requests['SendMessageBatch']
-    proxy.fail('SendMessageBatch', reset)
-    tried: list[int] = []
-
-    def count(**_: Any) -> None:
-        tried.append(1)
-
-    with before_each_publish(count):
-        outcomes = send_batch(app, calls(app, 'work', 1000))
-
-    assert len(errors(outcomes)) == 1000
-    # Each lane may have one in flight when the third fails.
-    assert proxy.requests['SendMessageBatch'] - before <= MAX_FAILURES + LANES
-    assert isinstance(outcomes[0].error, NotSentError)
-    assert isinstance(outcomes[-1].error, OperationalError)
-    assert outcomes[-1].result is None
-    assert len(tried) < 1000
+@pytest.mark.parametrize(
+    'fault',
+    [
+        first(2, status(503, 'ServiceUnavailable')),
+        first(1, status(400, 'RequestThrottled')),
+        first(1, reset),
+        first(1, answer_lost),
+    ],
+    ids=['unavailable twice', 'throttled', 'reset', 'answer lost'],
+)
+def test_a_request_that_is_sent_again_is_one_message_on_a_fifo_queue(
+    site: Site, proxy: FaultySqs, fault: Any
+) -> None:
+    proxy.fail('SendMessage', fault)
+    site.app(proxy.url).send_task('ordered', (1,))
+    assert proxy.requests['SendMessage'] >= 4
+    assert site.args(site.fifo) == site.args(site.platform) == [[1]]
 
 
-def test_a_server_that_is_lost_keeps_nothing_from_another(site: Site, proxy: FaultySqs) -> None:
-    copies: list[int] = []
+def test_the_same_call_under_one_id_is_taken_only_once(site: Site) -> None:
+    app = site.app(platform=False)
 
-    def lost(handler: Handler) -> None:
-        copies.append(1)
-        reset(handler)
+    def send(task: str, number: int, **options: Any) -> None:
+        where = {'exchange': 'task_exchange', 'routing_key': site.fifo}
+        app.send_task(task, (number,), task_id='the-id', **where, **options)
 
-    proxy.fail('SendMessageBatch', only(site.platform, lost))
-    # Each has a client of its own.
-    predefined = {queue: {'url': site.create(queue)} for queue in (site.work, site.platform)}
-    app = site.app(proxy.url, broker_transport_options=tries(1) | {'predefined_queues': predefined})
+    send('ordered', 1)
+    send('ordered', 1)
+    send('ordered', 1, retries=1, countdown=1)
+    send('ordered', 1, retries=1, countdown=2)
+    send('ordered', 2)
+    send('other', 1)
+    send('ordered', 1, replaced_task_nesting=1)
+    send('ordered', 1, MessageDeduplicationId='on purpose')
 
-    outcomes = send_batch(app, calls(app, 'work', 300))
+    assert len(site.messages(site.fifo)) == 6
 
-    assert len(site.messages(site.work)) == 300
-    assert len(copies) <= MAX_FAILURES + LANES
-    for error in errors(outcomes):
-        assert isinstance(error, NotSentError)
-        assert (list(error.sent), list(error.failed)) == ([site.work], [site.platform])
+
+def test_groups_are_by_task_on_its_queue_and_by_id_on_the_platform_queue(
+    site: Site, proxy: FaultySqs
+) -> None:
+    sent = asked(proxy)
+    app = site.app(proxy.url)
+
+    app.send_task('ordered', task_id='the-id')
+    app.send_task('work', task_id='é' * 200)
+    app.send_task('ordered', MessageGroupId='mine', MessageDeduplicationId='once')
+    app.send_task('work', MessageGroupId='tenant')
+
+    named, mine = sent.of(site.fifo)
+    assert named['MessageGroupId'] == 'ordered'
+    assert named['MessageDeduplicationId'].startswith('the-id:0:')
+    assert (mine['MessageGroupId'], mine['MessageDeduplicationId']) == ('mine', 'once')
+    by_id, hashed, mine, tenant = sent.of(site.platform)
+    assert by_id['MessageGroupId'] == 'the-id'
+    assert hashed['MessageGroupId'].isalnum()
+    assert (mine['MessageGroupId'], mine['MessageDeduplicationId']) == ('mine', 'once')
+    assert tenant['MessageGroupId'] == 'tenant'
+    plain, fair = sent.of(site.work)
+    assert 'MessageGroupId' not in plain
+    assert fair['MessageGroupId'] == 'tenant'
+    assert 'MessageDeduplicationId' not in fair
 
 
 PRODUCER = """
@@ -267,7 +260,6 @@ from be_queue import Config, send_batch
 signal.signal(signal.SIGINT, signal.default_int_handler)
 app = Celery()
 app.config_from_object(Config(['work'], SQS_ENDPOINT_URL='{url}', QUEUE_NAME_PREFIX='{env}'))
-app.send_task('work.one')
 {send}
 """
 
@@ -282,21 +274,11 @@ app.send_task('work.one')
 def test_a_request_without_an_answer_does_not_keep_a_process_from_ending(
     site: Site, proxy: FaultySqs, operation: str, send: str
 ) -> None:
-    asked_at_first = 2 if operation == 'SendMessage' else 0
-
-    def first_ones_pass(handler: Handler) -> None:
-        if proxy.requests[operation] <= asked_at_first:
-            handler.answer(*handler.forward())
-        else:
-            no_answer(handler)
-
-    proxy.fail(operation, first_ones_pass)
+    proxy.fail(operation, no_answer)
     program = PRODUCER.format(url=proxy.url, env=site.env, send=send)
     with subprocess.Popen([sys.executable, '-c', program], stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until(
-                lambda: proxy.requests[operation] == asked_at_first + 2, 'both queues are asked'
-            )
+            wait_until(lambda: proxy.requests[operation] == 2, 'both queues are asked')
             process.send_signal(signal.SIGINT)
             # boto3 would try for 50 seconds.
             assert process.wait(timeout=20) == -signal.SIGINT

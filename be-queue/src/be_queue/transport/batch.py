@@ -1,36 +1,25 @@
-"""Sends messages ten at a time, with several requests in flight.
-
-Each lane is a thread that sends one request after the other. Messages of one group of a FIFO queue
-go by one lane: their order is kept, unless SQS refuses single messages of a request and takes them
-with the next attempt.
-"""
+"""Sends messages ten at a time, with several requests in flight."""
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-import logging
-import queue as queues
 import random
 import threading
 import time
 from typing import Any
 
 from botocore.exceptions import ClientError
+from kombu.exceptions import OperationalError
 
 from be_queue.errors import NotSentError
-from be_queue.transport.messages import BATCH_BYTES, MAX_BYTES
-from be_queue.transport.publishing import SendRequest, collector
+from be_queue.transport.messages import BATCH_BYTES
+from be_queue.transport.publishing import SendRequest, collector, unreachable
 from be_queue.transport.requests import BATCH_SIZE
 
-__all__ = ['LANES', 'MAX_FAILURES', 'Batch', 'Entry']
-
-logger = logging.getLogger(__name__)
+__all__ = ['MAX_FAILURES', 'MAX_IN_FLIGHT', 'Batch', 'CircuitBreaker', 'Entry']
 
 #: Requests in flight.
-LANES = 8
-#: Requests that wait for a lane: more would be memory, and no faster.
-WAITING = 2
+MAX_IN_FLIGHT = 8
 #: Attempts for a message that SQS fails within a request that it answers.
 ATTEMPTS = 5
 #: Seconds of the first pause between them; each is twice as long.
@@ -47,7 +36,7 @@ class Entry:
         self.failed: dict[SendRequest, Exception | str] = {}
 
     def error(self) -> NotSentError | None:
-        """Return what is wrong, once the batch has ended; None when SQS has every message."""
+        """Return why messages were not sent, once the batch has ended; None when all were."""
         if not self.failed:
             return None
         # A call may have several tasks, those of a group: the first that failed stands for them.
@@ -63,42 +52,35 @@ class Entry:
 
 
 class CircuitBreaker:
-    """Stops requests to a server that does not answer: each would wait until its time-out.
-
-    It opens when requests to one SQS server, of any thread, find no answer, and never closes again:
-    it lives as long as one `send_batch`.
-    """
+    """Stops requests to a server that does not answer: each would wait until its time-out."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._failures = 0
         #: Why it is open: the error of the last request; None while it is closed.
         self.error: Exception | None = None
+        #: A list, since threads share it: its methods are atomic.
+        self._failures: list[Exception] = []
 
-    def succeeded(self) -> None:
-        """Count an answer of SQS, be it an error."""
-        with self._lock:
-            self._failures = 0
-
-    def failed(self, error: Exception) -> None:
-        """Count a request that found no answer, after all its attempts."""
-        with self._lock:
-            self._failures += 1
-            if self._failures >= MAX_FAILURES and self.error is None:
-                self.error = error
+    def note(self, error: Exception | None) -> None:
+        """Count a request that found no answer; with None, SQS has answered."""
+        if error is None:
+            self._failures.clear()
+            return
+        self._failures.append(error)
+        if len(self._failures) >= MAX_FAILURES:
+            self.error = self.error or error
 
 
-class Part:
-    """The messages of one SendMessageBatch.
+class Part(threading.Thread):
+    """One SendMessageBatch. A daemon, so that it does not keep the process from ending."""
 
-    Arguments:
-        breaker: of the queue's server.
-    """
-
-    def __init__(self, breaker: CircuitBreaker) -> None:
+    def __init__(self, breaker: CircuitBreaker, slots: threading.Semaphore) -> None:
+        super().__init__(name='send-batch', daemon=True)
         self._breaker = breaker
+        self._slots = slots
         self._messages: list[tuple[Entry, SendRequest]] = []
         self._size = 0
+        #: Parts to wait for: they have earlier messages of a FIFO queue's group.
+        self.after: set[Part] = set()
 
     @property
     def is_full(self) -> bool:
@@ -106,17 +88,29 @@ class Part:
 
     def has_room_for(self, request: SendRequest) -> bool:
         """Return whether SQS takes one more."""
-        limit = min(max(request.limit, BATCH_BYTES), MAX_BYTES)
-        return not self.is_full and self._size + request.size <= limit
+        return not self.is_full and self._size + request.size <= BATCH_BYTES
 
     def add(self, entry: Entry, request: SendRequest) -> None:
         self._messages.append((entry, request))
         self._size += request.size
 
-    def send(self) -> None:
+    def run(self) -> None:
+        try:
+            for part in self.after:
+                part.join()
+            self.after.clear()
+            self._send()
+        except Exception as error:  # noqa: BLE001  (a source of credentials may raise anything)
+            # boto3 has tried it several times.
+            self._breaker.note(None if isinstance(error, ClientError) else error)
+            self._fail(error)
+        finally:
+            self._slots.release()
+
+    def _send(self) -> None:
         """Send it; retry messages that SQS failed and may take another time."""
         if self._breaker.error is not None:
-            self.fail(self._breaker.error)
+            self._fail(self._breaker.error)
             return
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -126,26 +120,12 @@ class Part:
             if not self._messages:
                 return
 
-    def fail(self, error: Exception) -> None:
-        """Say that nothing of it was sent."""
-        for entry, request in self._messages:
-            entry.failed[request] = error
-
     def _try(self, is_last: bool) -> list[tuple[Entry, SendRequest]]:
         """Return the messages to retry."""
         _, first = self._messages[0]
         entries = [{'Id': str(i), **r.params} for i, (_, r) in enumerate(self._messages)]
-        try:
-            answer = first.client.send_message_batch(QueueUrl=first.url, Entries=entries)
-        except Exception as error:  # noqa: BLE001  (a source of credentials may raise anything)
-            # boto3 has tried it several times.
-            if isinstance(error, ClientError):
-                self._breaker.succeeded()
-            else:
-                self._breaker.failed(error)
-            self.fail(error)
-            return []
-        self._breaker.succeeded()
+        answer = first.client.send_message_batch(QueueUrl=first.url, Entries=entries)
+        self._breaker.note(None)
         taken = {taken['Id'] for taken in answer.get('Successful', [])}
         refused = {refused['Id']: refused for refused in answer.get('Failed', [])}
         retried = []
@@ -160,46 +140,26 @@ class Part:
                 retried.append((entry, request))
         return retried
 
-
-class Lane(threading.Thread):
-    """Sends parts one after the other."""
-
-    def __init__(self) -> None:
-        super().__init__(name='send-batch', daemon=True)
-        self._parts: queues.Queue[Part | None] = queues.Queue(WAITING)
-
-    def put(self, part: Part | None) -> None:
-        """Send a part after those before it; None ends the lane. Waits while many wait."""
-        self._parts.put(part)
-
-    def abandon(self) -> None:
-        """Drop the parts that wait, and end."""
-        with contextlib.suppress(queues.Empty):
-            while True:
-                self._parts.get_nowait()
-        self._parts.put_nowait(None)
-
-    def run(self) -> None:
-        while (part := self._parts.get()) is not None:
-            try:
-                part.send()
-            except Exception as error:
-                logger.exception('a batch was not sent')
-                part.fail(error)
+    def _fail(self, error: Exception) -> None:
+        for entry, request in self._messages:
+            entry.failed[request] = error
 
 
 class Batch:
-    """Collects what this thread publishes, and sends it in batches; all is sent when it ends."""
+    """Collects what this thread publishes, and sends it in parts; all is sent when it ends.
+
+    When it ends by an error, what is not yet on its way is dropped.
+    """
 
     def __init__(self) -> None:
-        self._lanes: list[Lane] = []
+        self._slots = threading.Semaphore(MAX_IN_FLIGHT)
+        self._parts: list[Part] = []
         #: By boto3 client: each predefined queue may be of another server.
         self._breakers: dict[Any, CircuitBreaker] = {}
-        #: By lane and queue URL.
-        self._filling: dict[tuple[int, str], Part] = {}
         #: By queue URL.
-        self._next_lanes: dict[str, int] = {}
-        self._lanes_of_groups: dict[tuple[str, str], int] = {}
+        self._filling: dict[str, Part] = {}
+        #: The last part with messages of a group, by queue URL and group of a FIFO queue.
+        self._last: dict[tuple[str, str], Part] = {}
         self._collected: list[SendRequest] = []
         self._token: contextvars.Token[Any] | None = None
 
@@ -210,23 +170,17 @@ class Batch:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._token is not None:
             collector.reset(self._token)
-        is_sent = False
-        try:
-            if error is None:
-                self._send_rest()
-                is_sent = True
-        finally:
-            # The process or the task is being stopped, maybe while this waited: a lane that nobody
-            # ends would wait for parts as long as the process lives.
-            if not is_sent:
-                for lane in self._lanes:
-                    lane.abandon()
+        if error is None:
+            for url in list(self._filling):
+                self._start(url)
+            for part in self._parts:
+                part.join()
 
     @property
-    def given_up(self) -> Exception | None:
+    def given_up(self) -> OperationalError | None:
         """Why nothing more is sent; None while some SQS server answers or may answer."""
-        errors = [breaker.error for breaker in self._breakers.values()]
-        return errors[0] if errors and None not in errors else None
+        errors = [breaker.error for breaker in self._breakers.values() if breaker.error]
+        return unreachable(errors[0]) if 0 < len(errors) == len(self._breakers) else None
 
     def add(self, requests: list[SendRequest]) -> None:
         """Collect the requests of a message, until `commit` or `discard`."""
@@ -239,44 +193,29 @@ class Batch:
     def commit(self, entry: Entry) -> None:
         """Send what was collected since the last time, and note in ``entry`` what becomes of it."""
         for request in self._collected:
-            lane, part = self._part_for(request)
-            if not part.has_room_for(request):
-                self._send_filled(lane, request.url)
-                lane, part = self._part_for(request)
+            url = request.url
+            if url in self._filling and not self._filling[url].has_room_for(request):
+                self._start(url)
+            if url not in self._filling:
+                breaker = self._breakers.setdefault(request.client, CircuitBreaker())
+                self._filling[url] = Part(breaker, self._slots)
+            part = self._filling[url]
             part.add(entry, request)
+            if 'MessageDeduplicationId' in request.params:  # FIFO
+                key = url, request.params['MessageGroupId']
+                earlier = self._last.get(key, part)
+                if earlier is not part:
+                    part.after.add(earlier)
+                self._last[key] = part
             if part.is_full:
-                self._send_filled(lane, request.url)
+                self._start(url)
         self._collected.clear()
 
-    def _part_for(self, request: SendRequest) -> tuple[int, Part]:
-        # Each queue begins on another lane: a few messages go to their queues side by side.
-        lane = self._next_lanes.setdefault(request.url, len(self._next_lanes) % LANES)
-        if 'MessageDeduplicationId' in request.params:  # FIFO
-            group = request.params['MessageGroupId']
-            lane = self._lanes_of_groups.setdefault((request.url, group), lane)
-        part = self._filling.get((lane, request.url))
-        if part is None:
-            breaker = self._breakers.setdefault(request.client, CircuitBreaker())
-            part = self._filling[lane, request.url] = Part(breaker)
-        return lane, part
-
-    def _send_filled(self, lane: int, url: str) -> None:
-        self._put(lane, self._filling.pop((lane, url)))
-        if self._next_lanes[url] == lane:
-            self._next_lanes[url] = (lane + 1) % LANES
-
-    def _send_rest(self) -> None:
-        for (lane, _url), part in self._filling.items():
-            self._put(lane, part)
-        for thread in self._lanes:
-            thread.put(None)
-        for thread in self._lanes:
-            thread.join()
-
-    def _put(self, lane: int, part: Part) -> None:
-        while len(self._lanes) <= lane:
-            thread = Lane()
-            # First: one that starts while the task is being stopped is ended too.
-            self._lanes.append(thread)
-            thread.start()
-        self._lanes[lane].put(part)
+    def _start(self, url: str) -> None:
+        part = self._filling.pop(url)
+        self._slots.acquire()
+        try:
+            part.start()
+            self._parts.append(part)
+        except RuntimeError:  # the interpreter is ending, or the system gives no more threads
+            part.run()

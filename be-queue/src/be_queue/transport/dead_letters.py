@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from celery import current_app
@@ -39,21 +38,13 @@ MAX_REASON_LENGTH = 300
 
 
 class DeadLetter(NamedTuple):
-    """A message that goes to the dead-letter queue.
-
-    Arguments:
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-        message: as SQS returned it.
-        reason: why.
-        is_disposable: without a dead-letter queue it is deleted, as AMQP does with a rejected
-            message.
-    """
+    """A message, as SQS returned it, that goes to the dead-letter queue."""
 
     queue: str
     url: str
     message: dict[str, Any]
     reason: str
+    #: Without a dead-letter queue it is deleted, as AMQP does with a rejected message.
     is_disposable: bool
 
     @property
@@ -78,17 +69,12 @@ class DeadLetter(NamedTuple):
         params |= {'QueueUrl': dead_letter_url, 'MessageAttributes': kept | added}
         if dead_letter_url.endswith(FIFO_SUFFIX):
             params.setdefault('MessageGroupId', 'default')
-            # Sent twice it arrives once.
             params['MessageDeduplicationId'] = own[MESSAGE_ID]
         return params
 
 
 class DeadLetters:
-    """Moves messages of a channel to their dead-letter queues.
-
-    Arguments:
-        channel: the `Channel` that holds the messages.
-    """
+    """Moves messages that a channel holds to their dead-letter queues."""
 
     def __init__(self, channel: Any) -> None:
         #: Receipt handles of messages on their way.
@@ -108,32 +94,34 @@ class DeadLetters:
         reason = ''.join(c if c.isprintable() else '?' for c in reason)[:MAX_REASON_LENGTH]
         letter = DeadLetter(queue, url, info['sqs_message'], reason, is_disposable)
         self.moving.add(tag)
+        policies = self._channel.redrive.policies
 
-        def known(answer: dict[str, Any]) -> None:
+        def send(has_policy: bool) -> None:
+            known = policies.get(url)
+            target = name_of(known.target) if known else dead_letter_name(name_of(url))
+            self._send(letter, url_beside(url, target), has_policy)
+
+        def read(answer: dict[str, Any]) -> None:
             policy = Policy.parsed(answer.get('Attributes', {}).get('RedrivePolicy'))
-            if policy is None:
-                self._send(letter, url_beside(url, dead_letter_name(name_of(url))), False)
-            else:
+            if policy is not None:
                 policies[url] = policy
-                self._send(letter, url_beside(url, name_of(policy.target)), True)
+            send(policy is not None)
 
-        def unknown(error: Exception) -> None:
-            if is_denied(error):
-                # There may be a policy: nothing must be deleted that SQS would move.
-                self._send(letter, url_beside(url, dead_letter_name(name_of(url))), True)
+        def not_read(error: Exception) -> None:
+            if is_denied(error):  # there may be a policy: delete nothing that SQS would move
+                send(has_policy=True)
             else:
                 self._let_go(letter)
 
-        policies = self._channel.redrive.policies
         name = self._channel.canonical_queue_name(queue)
         given = self._channel.predefined_queues.get(name, {}).get('dead_letter_url')
         if given is not None:
             self._send(letter, given, bool(given))
         elif url in policies:
-            self._send(letter, url_beside(url, name_of(policies[url].target)), True)
+            send(has_policy=True)
         else:
             params = {'QueueUrl': url, 'AttributeNames': ['RedrivePolicy']}
-            self._channel.requests.call(queue, 'GetQueueAttributes', params, known, unknown)
+            self._channel.requests.call(queue, 'GetQueueAttributes', params, read, not_read)
 
     def not_delivered(
         self, queue: str, url: str, message: dict[str, Any], error: Exception
@@ -144,8 +132,7 @@ class DeadLetters:
             logger.exception(
                 'a message could not be handed over and comes back after its visibility timeout, '
                 'at last to the dead-letter queue: queue=%s message_id=%s',
-                queue,
-                message.get('MessageId'),
+                *(queue, message.get('MessageId')),
             )
             self._channel.let_go(tag)
             return
@@ -174,7 +161,7 @@ class DeadLetters:
             return False
         if qos.is_backoff_task(tag):
             return False
-        task = _task_name(message)
+        task = (message.headers or {}).get('task')
         if not was_checked:
             who = 'task' if 'received_at' in info else 'consumer'  # as in be_queue/worker/monitor
             self.move(tag, f'rejected by its {who}: {task}', is_disposable=True)
@@ -200,10 +187,7 @@ class DeadLetters:
             logger.warning(
                 'dead letter: queue=%s message_id=%s reason=%s dead_letter_queue=%s; look at it '
                 'there, fix what sent it, then send it back or delete it',
-                name_of(letter.url),
-                letter.message.get('MessageId'),
-                letter.reason,
-                name,
+                *(name_of(letter.url), letter.message.get('MessageId'), letter.reason, name),
             )
             self._delete(letter)
 
@@ -239,12 +223,3 @@ class DeadLetters:
     def _let_go(self, letter: DeadLetter) -> None:
         self.moving.discard(letter.handle)
         self._channel.let_go(letter.handle)
-
-
-def _task_name(message: Any) -> Any:
-    name = (message.headers or {}).get('task')
-    if not name:  # task protocol 1 has it in the body
-        with suppress(Exception):
-            body = message.decode()
-            return body.get('task') if isinstance(body, dict) else None
-    return name

@@ -12,12 +12,9 @@ up no attempts. FIFO queues have no delay by message: there the worker holds it.
            the new one though no answer came, or deletes fail; and when a minute of retries has not
            helped, or too many messages wait for it
 
-Until then a message is held like those that run: hidden from others, handed back at the end. One
-that is hidden until its time uses up an attempt.
-
-There is a copy at every moment, so nothing is lost. There are two, and the task runs twice, when
-SQS took the new one and its answer was lost, or the worker was killed before the old one was
-deleted.
+Until then a message is held like those that run: hidden from others, handed back at the end. There
+is a copy at every moment, so nothing is lost. There are two, and the task runs twice, when SQS took
+the new one and its answer was lost, or the worker was killed before the old one was deleted.
 """
 
 from __future__ import annotations
@@ -25,8 +22,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from celery.utils.time import maybe_iso8601, maybe_make_aware
@@ -55,35 +51,27 @@ MAX_DELAY_SECONDS = 900
 #: Seconds before its time from which on Celery holds a message: the part of a second that a delay
 #: cannot say, and as much again for clocks that differ.
 HELD_SECONDS = 2.0
-#: Seconds for which sending a message again is retried.
 RETRY_LIMIT_SECONDS = 60.0
 #: Seconds until a message that SQS did not take from a batch is retried.
 RETRY_SECONDS = 1.0
-#: Messages of a queue that wait to be sent again: as many as a few receives side by side return
-#: while SQS takes their copies.
+#: Messages of a queue that wait to be sent again.
 MAX_WAITING = 300
 #: Seconds for which a message can be hidden, after all these retries.
 MAX_HIDDEN_SECONDS = MAX_SECONDS - 5 * RETRY_LIMIT_SECONDS
 
 
-def delay_seconds(message: dict[str, Any], now: float | None = None) -> int:
+def delay_seconds(message: dict[str, Any]) -> int:
     """Return the DelaySeconds with which to send a message; 0 when it may start at once.
 
     Rounded down: a worker holds the message for the rest, so that its task is not late.
-
-    Arguments:
-        message: as kombu gives it to a transport; Celery's ``eta`` is in its ``headers``.
-        now: seconds since 1970; by default the time.
     """
-    return int(min(seconds_left(message, now), MAX_DELAY_SECONDS))
+    return int(min(seconds_left(message), MAX_DELAY_SECONDS))
 
 
 def seconds_left(message: dict[str, Any], now: float | None = None) -> float:
     """Return the seconds until a message's time; 0 for none, and for one that cannot be read.
 
-    Arguments:
-        message: as for `delay_seconds`.
-        now: seconds since 1970; by default the time.
+    ``now`` is in seconds since 1970, by default the time.
     """
     headers = message.get('headers')
     eta = headers.get('eta') if isinstance(headers, dict) else None
@@ -100,9 +88,7 @@ def seconds_left(message: dict[str, Any], now: float | None = None) -> float:
 def due_at(received: dict[str, Any], message: dict[str, Any]) -> float:
     """Return when a message could run first, in seconds since 1970: sent, and its time come.
 
-    Arguments:
-        received: the message as SQS returned it; without ``SentTimestamp`` it was sent just now.
-        message: the same, decoded.
+    ``received`` is the message as SQS returned it, ``message`` the same, decoded.
     """
     try:
         sent_at = int(received['Attributes']['SentTimestamp']) / 1000
@@ -113,44 +99,22 @@ def due_at(received: dict[str, Any], message: dict[str, Any]) -> float:
 
 @dataclass(eq=False)
 class Waiting:
-    """A message that is to be sent again.
+    """A message that is to be sent again: as SQS returned it, and decoded.
 
-    Arguments:
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-        message: as SQS returned it.
-        payload: the same, decoded.
+    It has the ``delivery_info`` of a message that Celery holds.
     """
 
-    queue: str
-    url: str
     message: dict[str, Any]
     payload: dict[str, Any]
-    received_at: float = field(default_factory=time.monotonic)
+    delivery_info: dict[str, Any]
 
     @property
     def handle(self) -> str:
         return str(self.message['ReceiptHandle'])
 
-    @property
-    def delivery_info(self) -> dict[str, Any]:
-        """As a message has it that Celery holds."""
-        return {
-            'received_from': self.queue,
-            'sqs_queue': self.url,
-            'sqs_message': self.message,
-            'received_at': self.received_at,
-        }
-
 
 class Redelivery:
-    """The messages of one queue that are to be sent again, until SQS confirms each.
-
-    Arguments:
-        channel: the `Channel` that received them.
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-    """
+    """The messages of one queue that are to be sent again, until SQS confirms each."""
 
     def __init__(self, channel: Any, queue: str, url: str) -> None:
         self._channel = channel
@@ -173,7 +137,13 @@ class Redelivery:
 
     def add(self, message: dict[str, Any], payload: dict[str, Any]) -> None:
         """Send a message again soon, together with the others of the same receive."""
-        self._waiting.append(Waiting(self._queue, self._url, message, payload))
+        info = {
+            'received_from': self._queue,
+            'sqs_queue': self._url,
+            'sqs_message': message,
+            'received_at': time.monotonic(),
+        }
+        self._waiting.append(Waiting(message, payload, info))
         self._plan(0.0)
 
     def stop(self) -> None:
@@ -197,7 +167,7 @@ class Redelivery:
         room = max(MAX_WAITING - len(self._sending), 0)
         if self._channel.acks(self._queue, self._url).is_failing:
             room = 0
-        sent = [each for each in waiting if each.received_at >= since][:room]
+        sent = [each for each in waiting if each.delivery_info['received_at'] >= since][:room]
         self._hide([each for each in waiting if each not in sent])
         self._sending += sent
         for batch, entries in batches(sent):
@@ -236,10 +206,7 @@ class Redelivery:
             self._plan(retry_in)
 
     def _hide(self, hidden: list[Waiting]) -> None:
-        """Have SQS keep messages until their time.
-
-        A message for which that fails comes back after the visibility timeout.
-        """
+        """Have SQS keep messages until their time; one where that fails comes back before."""
         if hidden and not self._outage.lasts:  # which has been logged
             logger.warning(
                 'delayed messages cannot be sent again, SQS hides them until their time, which is '
@@ -254,14 +221,13 @@ class Redelivery:
         change_visibility(self._channel, self._queue, self._url, seconds, lambda *_: None)
 
 
-def batches(waiting: Iterable[Waiting]) -> list[tuple[list[Waiting], list[dict[str, Any]]]]:
+def batches(waiting: list[Waiting]) -> list[tuple[list[Waiting], list[dict[str, Any]]]]:
     """Return messages and the entries of their copies in parts that fit a request each."""
     found: list[tuple[list[Waiting], list[dict[str, Any]]]] = []
     size = 0
     for each in waiting:
         entry = copy_of(each.message, delay_seconds(each.payload))
-        # A little more than what SQS counts, never less.
-        length = len(json.dumps(entry))
+        length = len(json.dumps(entry))  # a little more than what SQS counts, never less
         size += length
         if not found or len(found[-1][0]) == BATCH_SIZE or size > BATCH_BYTES:
             found.append(([], []))

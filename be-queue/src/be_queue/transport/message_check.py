@@ -6,19 +6,14 @@ types, and kept in the message: the check costs no second decoding.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable
 from typing import Any
-
-from kombu.serialization import SKIP_DECODE
 
 __all__ = ['MessageCheck', 'fault_of', 'task_consumer']
 
 #: Limits of a row of Celery's results. A task that cannot store its result does not end.
 MAX_ID_LENGTH = 155
 MAX_RETRIES = 2**31 - 1
-#: Seconds of a time limit that the worker's timers can hold.
-MAX_TIME_LIMIT = 1e12
 
 
 def task_consumer(callback: Any) -> Any:
@@ -34,10 +29,7 @@ def task_consumer(callback: Any) -> Any:
 class MessageCheck:
     """Stands before Celery's consumer of tasks.
 
-    Arguments:
-        consumer: kombu's consumer, which knows the accepted content types.
-        callback: gets the messages that call a task.
-        move: gets delivery tag and reason of the others.
+    ``callback`` gets the messages that call a task, ``move`` delivery tag and reason of the others.
     """
 
     def __init__(
@@ -63,16 +55,9 @@ class MessageCheck:
 
 
 def fault_of(message: Any) -> str | None:
-    """Return why a message calls no task; None when it does.
-
-    Arguments:
-        message: kombu's, with the accepted content types set.
-    """
+    """Return why a message of kombu calls no task; None when it does."""
     if message.errors:
         return f'cannot be unpacked: {_brief(message.errors[0][1])}'
-    encoding = message.content_encoding
-    if encoding is not None and not _is_encoding(encoding):
-        return f'unknown content-encoding: {encoding!r}'
     try:
         body = message.decode()
     except Exception as error:  # noqa: BLE001  (a message of another program may raise anything)
@@ -80,9 +65,8 @@ def fault_of(message: Any) -> str | None:
     headers = message.headers
     if 'task' in headers:
         return _fault_of_call(headers, 'header') or _fault_of_body(body)
-    # Protocol 1: the body says all.
-    if isinstance(body, dict) and 'task' in body:
-        return _fault_of_call(body, 'field') or _fault_of_arguments(body)
+    if isinstance(body, dict) and 'task' in body:  # protocol 1
+        return _fault_of_call(body, 'field') or _fault_of_body(body)
     return 'not a Celery message: neither its headers nor its body name a task'
 
 
@@ -94,60 +78,45 @@ def _fault_of_call(fields: dict[str, Any], kind: str) -> str | None:
     task_id = fields['id']
     if len(task_id) > MAX_ID_LENGTH or not task_id.isprintable():
         return f'{kind} id is not a text of at most {MAX_ID_LENGTH} characters: {task_id!r}'
-    for name, fits, wanted in _OPTIONAL:
+    for name, fits, wanted in OPTIONAL:
         value = fields.get(name)
         if value is not None and not fits(value):
             return f'{kind} {name} is not {wanted}: {value!r}'
     return None
 
 
-def _is_time_limit(value: Any) -> bool:
-    # No comparison holds for NaN.
-    return value is None or (isinstance(value, (int, float)) and abs(value) < MAX_TIME_LIMIT)
+def _are_limits(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        # No comparison holds for NaN, and the worker's timers hold no more.
+        and all(v is None or (isinstance(v, (int, float)) and abs(v) < 1e12) for v in value)
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
 
 
 #: Fields that the worker's main process uses unchecked, and ends where they do not fit.
-_OPTIONAL: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+OPTIONAL: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ('retries', lambda v: isinstance(v, int) and 0 <= v <= MAX_RETRIES, 'a number of retries'),
-    (
-        'timelimit',
-        lambda v: isinstance(v, (list, tuple)) and len(v) == 2 and all(map(_is_time_limit, v)),
-        'two numbers',
-    ),
-    (
-        'stamped_headers',
-        lambda v: isinstance(v, (list, tuple)) and all(isinstance(name, str) for name in v),
-        'a list of texts',
-    ),
+    ('timelimit', _are_limits, 'two numbers'),
+    ('stamped_headers', _are_texts, 'a list of texts'),
     ('stamps', lambda v: isinstance(v, dict), 'an object'),
 )
 
 
 def _fault_of_body(body: Any) -> str | None:
-    if isinstance(body, (list, tuple)) and len(body) == 3:
+    if isinstance(body, dict):  # of protocol 1, which some send with the headers of protocol 2
+        args, kwargs, embed = body.get('args', ()), body.get('kwargs', {}), None
+    elif isinstance(body, (list, tuple)) and len(body) == 3:
         args, kwargs, embed = body
-        if (
-            isinstance(args, (list, tuple))
-            and isinstance(kwargs, dict)
-            and isinstance(embed, (dict, type(None)))
-        ):
-            return None
-    elif isinstance(body, dict) and 'args' in body:  # headers of protocol 2, a body of protocol 1
-        return _fault_of_arguments(body)
-    return 'the body is not [args, kwargs, embed]'
-
-
-def _fault_of_arguments(body: dict[str, Any]) -> str | None:
-    if isinstance(body.get('args', ()), (list, tuple)) and isinstance(body.get('kwargs', {}), dict):
-        return None
-    return 'args is not a list, or kwargs is not an object'
-
-
-def _is_encoding(name: Any) -> bool:
-    try:
-        return name.lower() in SKIP_DECODE or bool(codecs.lookup(name))
-    except (AttributeError, LookupError, ValueError):
-        return False
+    else:
+        return 'the body is not [args, kwargs, embed]'
+    if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
+        return 'args is not a list, or kwargs is not an object'
+    return None if isinstance(embed, (dict, type(None))) else 'embed is not an object'
 
 
 def _brief(error: BaseException) -> str:

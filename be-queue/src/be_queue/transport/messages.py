@@ -9,9 +9,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from be_queue.transport.sqs_errors import is_denied
+
 __all__ = [
     'BATCH_BYTES',
-    'MAX_BYTES',
     'attributes_size',
     'copy_of',
     'deduplication_id',
@@ -22,8 +23,7 @@ __all__ = [
 
 #: Bytes of the largest message that any queue takes.
 MAX_BYTES = 1024 * 1024
-#: Bytes of one SendMessageBatch that every server takes. Since 2025 AWS takes `MAX_BYTES`, but only
-#: a queue that takes messages of that size tells.
+#: Bytes of one SendMessageBatch that every server takes; AWS takes more since 2025.
 BATCH_BYTES = 256 * 1024
 #: SQS takes up to 128 letters, digits and punctuation marks of ASCII as an id or group.
 LEGAL = re.compile(r'[!-~]{1,128}')
@@ -35,26 +35,19 @@ _limits: dict[str, int] = {}
 def limit_of(client: Any, url: str, size: int) -> int:
     """Return the MaximumMessageSize of a queue in bytes; `MAX_BYTES` where SQS does not say it.
 
-    It is read again when a message is larger than the last one read: it may have been raised.
+    It is read again for a message larger than the last one read: it may have been raised.
     Raises what boto3 raises when SQS does not answer.
-
-    Arguments:
-        client: the boto3 client for the queue.
-        url: the queue's URL.
-        size: bytes of the message.
     """
-    if size <= _limits.get(url, -1):
-        return _limits[url]
-    limit = MAX_BYTES
-    try:
-        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=['MaximumMessageSize'])
-        limit = int(answer.get('Attributes', {}).get('MaximumMessageSize', MAX_BYTES))
-    except ClientError as error:
-        if error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 0) >= 500:
-            return limit  # the next request may succeed
-        # Otherwise these credentials may send but not ask.
-    _limits[url] = limit
-    return limit
+    if size > _limits.get(url, -1):
+        limit = MAX_BYTES
+        try:
+            found = client.get_queue_attributes(QueueUrl=url, AttributeNames=['MaximumMessageSize'])
+            limit = int(found.get('Attributes', {}).get('MaximumMessageSize', limit))
+        except ClientError as error:
+            if not is_denied(error):
+                return limit  # the next request may succeed
+        _limits[url] = limit
+    return _limits[url]
 
 
 def attributes_size(attributes: dict[str, dict[str, Any]]) -> int:
@@ -72,12 +65,8 @@ def group_id(message: dict[str, Any], is_copy: bool) -> str:
     """Return the group of a message on a FIFO queue, within which SQS keeps the order.
 
     It is the sender's ``MessageGroupId``, if given. By default it is the task's name on a work
-    queue, for one order of all its calls, and the task's id on a queue that gets a copy, so that
+    queue, for one order of all its calls, and the task's id on a queue that gets copies, so that
     copies of different tasks do not wait for one another.
-
-    Arguments:
-        message: as kombu gives it to a transport.
-        is_copy: it goes to a queue that gets a copy, such as the platform queue.
     """
     given = message['properties'].get('MessageGroupId')
     if given:
@@ -91,16 +80,10 @@ def deduplication_id(message: dict[str, Any]) -> str:
 
     It is the sender's ``MessageDeduplicationId``, if given. By default it is made of the task's id,
     its number of retries, and a digest of the call. So a request that is sent again, and a task
-    sent again by a worker that ran its parent twice, arrive once, while other messages with the
-    same task id arrive too: a retry, the task that replaces another, the body of a chord that
-    replaces a task, or one id used for two calls. To repeat the same call with the same id on
-    purpose within five minutes, give a ``MessageDeduplicationId``.
+    sent again by a worker that ran its parent twice, arrive once. Other messages with the same id
+    arrive too: a retry, the task that replaces another, the body of a chord that replaces a task.
 
-    The digest leaves out the headers, and with them the ETA: a worker that runs a task twice, and
-    retries it twice, has computed two times.
-
-    Arguments:
-        message: as kombu gives it to a transport; its body encoded.
+    The digest leaves out the ETA: a worker that retries a task twice has computed two times.
     """
     given = message['properties'].get('MessageDeduplicationId')
     if given:
@@ -124,8 +107,7 @@ def copy_of(message: dict[str, Any], delay: int | None = None) -> dict[str, Any]
     copy = {'MessageBody': message['Body']}
     if delay is not None:
         copy['DelaySeconds'] = delay
-    attributes = message.get('MessageAttributes')
-    if attributes:
+    if attributes := message.get('MessageAttributes'):
         # SQS returns empty lists with them, and accepts none.
         copy['MessageAttributes'] = {
             name: {key: part for key, part in value.items() if not key.endswith('ListValues')}
@@ -141,11 +123,7 @@ def copy_of(message: dict[str, Any], delay: int | None = None) -> dict[str, Any]
 
 
 def with_copied_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes to receive with each message: the given ones, and those of a copy.
-
-    Arguments:
-        attributes: their names, as ReceiveMessage takes them.
-    """
+    """Return the attributes to receive, as ReceiveMessage takes them: also those of a copy."""
     system = attributes.get('MessageSystemAttributeNames') or []
     return attributes | {
         'MessageAttributeNames': ['All'],

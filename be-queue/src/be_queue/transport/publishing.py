@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextvars
-import logging
 import threading
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,9 +22,7 @@ from be_queue.transport.delays import delay_seconds
 from be_queue.transport.messages import attributes_size, deduplication_id, group_id, limit_of
 from be_queue.transport.sqs_errors import ERRORS
 
-__all__ = ['SendRequest', 'Task', 'collector', 'publish']
-
-logger = logging.getLogger(__name__)
+__all__ = ['SendRequest', 'Task', 'collector', 'publish', 'unreachable']
 
 
 class Task(NamedTuple):
@@ -37,17 +34,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SendRequest:
-    """A message for one queue.
-
-    Arguments:
-        task: the task that it calls.
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-        client: the boto3 client for it.
-        params: of SendMessage, but for the URL.
-        size: bytes, as SQS counts them.
-        limit: bytes that the queue takes.
-    """
+    """A message for one queue: ``params`` are those of SendMessage, ``size`` is in bytes."""
 
     task: Task
     queue: str
@@ -55,7 +42,6 @@ class SendRequest:
     client: Any
     params: dict[str, Any]
     size: int
-    limit: int
 
     def send(self) -> None:
         """Send it; raises one of `ERRORS`."""
@@ -72,43 +58,34 @@ class SendRequest:
 collector: contextvars.ContextVar[Any] = contextvars.ContextVar('collector', default=None)
 
 #: Is told of the copies that this process sends, in any thread: ``lost(error)`` when all queues
-#: have a message but some that get copies, ``sent(queues)`` when all have it. While it
-#: is None, a copy that SQS does not take is an error to the sender. A worker has one: such an error
-#: would make it run a task again, or call it failed, whose message is on its way.
+#: have a message but some that get copies, ``sent(queues)`` when all have it. While it is None, a
+#: lost copy is an error to the sender. A worker has one: by the error it would run a task again.
 copies: Any = None
 
 
 def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: str) -> None:
     """Send a message to every queue that the exchange has for it; return once SQS has it.
 
-    Arguments:
-        channel: the `Channel` that knows exchanges, queues and clients.
-        message: as kombu gives it to a transport; its body encoded.
-        exchange, routing_key: where it goes; '' is the default exchange.
-
     Raises `MessageTooLargeError` before anything is sent; `NotSentError` when only some of the
     queues have it, unless `copies` is told, or when a task has no queue but for copies;
     `OperationalError` when none is known to have it; boto3's `ClientError` when SQS refused it for
     each.
     """
-    headers, properties = message['headers'], message['properties']
-    task = Task(
-        str(headers.get('task') or ''),
-        str(headers.get('id') or properties.get('correlation_id') or ''),
-    )
+    headers = message['headers']
+    task_id = headers.get('id') or message['properties'].get('correlation_id')
+    task = Task(str(headers.get('task') or ''), str(task_id or ''))
     queues = channel.queues_for(exchange, routing_key)
-    work = _work_queues(channel, queues, exchange, routing_key)
-    if 'task' in headers and not work and channel.copies_to.issuperset(queues):
+    bound = _bound_by_key(channel, queues, exchange, routing_key)
+    if 'task' in headers and not bound and channel.copies_to.issuperset(queues):
         place = f'exchange {exchange!r} with routing key {routing_key!r}'
-        but = f', but {", ".join(queues)} for copies' if queues else ''
-        raise NotSentError(task.name, task.id, [], {place: f'no queue is bound to it{but}'})
+        raise NotSentError(*task, [], {place: 'no queue is bound to it, or only one for copies'})
     if not queues:
         return  # an event: nobody listens
-    copied = [queue for queue in queues if queue not in work] if work else []
+    copied = [queue for queue in queues if bound and queue not in bound]
     requests = _requests(channel, message, task, queues, copied)
-    taker = collector.get()
-    if taker is not None:
-        taker.add(requests)
+    batch = collector.get()
+    if batch is not None:
+        batch.add(requests)
         return
     try:
         _send(requests)
@@ -121,65 +98,61 @@ def publish(channel: Any, message: dict[str, Any], exchange: str, routing_key: s
             copies.sent(queues)
 
 
-def _work_queues(channel: Any, queues: list[str], exchange: str, routing_key: str) -> list[str]:
+def _bound_by_key(channel: Any, queues: list[str], exchange: str, routing_key: str) -> set[str]:
     """Return the queues that are bound by the very routing key: one for copies is by a pattern.
 
     A task that is sent to the platform queue by its own name or key is meant to go there.
     """
     if not queues or not exchange:
-        return queues
-    bound = {queue for key, _, queue in channel.get_table(exchange) if key == routing_key}
-    return [queue for queue in queues if queue in bound]
+        return set(queues)
+    return {queue for key, _, queue in channel.get_table(exchange) if key == routing_key}
+
+
+def unreachable(error: Exception) -> OperationalError:
+    """Return kombu's error for a server that was not reached."""
+    # kombu would take boto3's error for a lost connection, connect anew and send all of it again.
+    wrapped = OperationalError(str(error))
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def _requests(
     channel: Any, message: dict[str, Any], task: Task, queues: list[str], copied: list[str]
 ) -> list[SendRequest]:
     """Return a request for each queue, those of work queues first."""
-    properties = message['properties']
-    attributes = properties.get('message_attributes') or {}
-    if 'message_attributes' in properties:
-        inside = {name: v for name, v in properties.items() if name != 'message_attributes'}
-        message = message | {'properties': inside}
+    properties = message['properties'].copy()
+    attributes = properties.pop('message_attributes', None) or {}
+    message = message | {'properties': properties}
     body = dumps(message)  # in ASCII: a byte a character, each of them legal on SQS
     if channel.sqs_base64_encoding:
         body = base64.b64encode(body.encode()).decode()
     size = len(body) + attributes_size(attributes)
-    common: dict[str, Any] = {'MessageBody': body}
-    if attributes:
-        common['MessageAttributes'] = attributes
+    common = {'MessageBody': body} | ({'MessageAttributes': attributes} if attributes else {})
     requests = []
-    for queue in sorted(queues, key=lambda queue: queue in copied):
+    for queue in sorted(queues, key=copied.__contains__):
         url = channel.url_of(queue)
         client = channel.blocking_sqs(queue)
         limit = limit_of(client, url, size)
         if size > limit:
-            raise MessageTooLargeError(task.name, task.id, queue, size, limit)
+            raise MessageTooLargeError(*task, queue, size, limit)
         params = common | _params_of_queue(channel, queue, message, queue in copied)
-        requests.append(SendRequest(task, queue, url, client, params, size, limit))
+        requests.append(SendRequest(task, queue, url, client, params, size))
     return requests
 
 
 def _params_of_queue(
     channel: Any, queue: str, message: dict[str, Any], is_copy: bool
 ) -> dict[str, Any]:
-    properties = message['properties']
-    delay = channel.delay_of(properties)
-    if queue.endswith(FIFO_SUFFIX):
-        if delay is not None:
-            logger.warning(
-                'SQS delays no single message on a FIFO queue: delay=%s queue=%s; use countdown, '
-                'for which the worker holds it',
-                delay,
-                queue,
-            )
+    if queue.endswith(FIFO_SUFFIX):  # which has no delay for single messages
         return {
             'MessageGroupId': group_id(message, is_copy),
             'MessageDeduplicationId': deduplication_id(message),
         }
     params: dict[str, Any] = {}
+    properties = message['properties']
     if properties.get('MessageGroupId'):  # SQS is fair between groups
         params['MessageGroupId'] = properties['MessageGroupId']
+    delay = channel.delay_of(properties)
     if delay is None and not is_copy:
         delay = delay_seconds(message) or None
     if delay is not None:
@@ -214,17 +187,8 @@ def _send(requests: list[SendRequest]) -> None:
         return
     errors = [failed[request.queue] for request in requests if request.queue in failed]
     if len(failed) == len(requests):
-        raise _error_of_all(errors)
+        unreached = [error for error in errors if not isinstance(error, ClientError)]
+        raise unreachable(unreached[0]) if unreached else errors[0]
     sent = [request.queue for request in requests if request.queue not in failed]
     reasons = {queue: str(error) for queue, error in failed.items()}
     raise NotSentError(*first.task, sent, reasons) from errors[0]
-
-
-def _error_of_all(errors: list[Exception]) -> Exception:
-    unreached = [error for error in errors if not isinstance(error, ClientError)]
-    if not unreached:
-        return errors[0]
-    # kombu would take boto3's error for a lost connection, connect anew and send all of it again.
-    error: Exception = OperationalError(str(unreached[0]))
-    error.__cause__ = unreached[0]
-    return error

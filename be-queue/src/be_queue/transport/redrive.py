@@ -23,8 +23,7 @@ __all__ = ['RETENTION_SECONDS', 'Redrive', 'RedriveError']
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a dead letter is kept, the most that SQS offers: a message keeps its age when SQS
-#: moves it, and must not expire before somebody has looked at it.
+#: Seconds that a dead letter is kept, the most that SQS offers: it keeps its age when SQS moves it.
 RETENTION_SECONDS = 14 * 24 * 3600
 #: The ``sqs-creation-attributes`` that are meant for the work queues alone.
 NOT_FOR_DEAD_LETTERS = ('RedrivePolicy', 'RedriveAllowPolicy', 'DelaySeconds')
@@ -42,9 +41,6 @@ class Redrive:
     """Creates, repairs and compares the dead-letter queues of a channel's queues.
 
     ``queue`` is a queue's name in kombu, ``name`` its name on SQS.
-
-    Arguments:
-        channel: the `Channel`.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -71,10 +67,7 @@ class Redrive:
         return int(self._max_receives.get(name, MAX_RECEIVES))
 
     def probe(self) -> None:
-        """Ask SQS for one of our queues, so that no connection seems good when SQS is unavailable.
-
-        Raises what boto3 raises.
-        """
+        """Ask SQS for one of our queues: raises what boto3 raises when SQS is unavailable."""
         for name in list(self._max_receives)[:1]:
             try:
                 self.find(name)
@@ -83,10 +76,7 @@ class Redrive:
                     raise
 
     def find(self, name: str) -> str | None:
-        """Return the URL of a queue; None when SQS has no such queue.
-
-        Raises what boto3 raises when SQS does not answer or denies it.
-        """
+        """Return the URL of a queue; None when SQS has no such queue. Raises what boto3 raises."""
         known: dict[str, str] = self._channel.queue_urls
         if name not in known:
             try:
@@ -98,11 +88,7 @@ class Redrive:
         return known[name]
 
     def create(self, name: str, attributes: dict[str, str], create: Create) -> Any:
-        """Create a queue, and before it its dead-letter queue; return what ``create`` returns.
-
-        Arguments:
-            attributes: as for CreateQueue.
-            create: kombu's function that creates a queue.
+        """Create a queue by kombu's function, and before it its dead-letter queue.
 
         Raises `RedriveError` when queues must not be created, or the dead-letter queue cannot be.
         """
@@ -131,25 +117,20 @@ class Redrive:
             self._client(name).set_queue_attributes(QueueUrl=url, Attributes=expected.attributes)
             self.policies[url] = expected
         except (ClientError, BotoCoreError, RedriveError) as error:
-            if self._is_news(error):
-                logger.warning(
-                    'the redrive policy is not ensured: queue=%s expected=%s error=%s; allow '
-                    'sqs:GetQueueUrl, CreateQueue, GetQueueAttributes and SetQueueAttributes on '
-                    'the queue and on its dead-letter queue, or set the policy yourself',
-                    name,
-                    self._expected(name),
-                    error,
-                )
+            self._warn_once(
+                error,
+                'the redrive policy is not ensured: queue=%s expected=%s error=%s; allow '
+                'sqs:GetQueueUrl, CreateQueue, GetQueueAttributes and SetQueueAttributes on '
+                'the queue and on its dead-letter queue, or set the policy yourself',
+                *(name, self._expected(name), error),
+            )
             return
         if found is None:
             logger.info('redrive policy set: queue=%s policy=%s', name, expected)
         else:
             logger.warning(
                 'redrive policy changed: queue=%s old=%s new=%s; the count is set by %s',
-                name,
-                found,
-                expected,
-                self._setting(name, expected.count),
+                *(name, found, expected, self._setting(name, expected.count)),
             )
 
     def prepare_to_consume(self, queue: str) -> None:
@@ -158,19 +139,16 @@ class Redrive:
             self.ensure(queue)
             return
         try:
-            lines = self.differences(queue)
+            for line in self.differences(queue):
+                logger.warning('%s', line)
         except ERRORS as error:
-            lines = [f'queue {queue!r} cannot be verified: {error}']
-        for line in lines:
-            logger.warning('%s', line)
+            logger.warning('queue %r cannot be verified: %s', queue, error)
 
     def differences(self, queue: str) -> list[str]:
         """Return a line for each thing about a queue that is not as it must be, with the fix.
 
         An entry of ``predefined_queues`` may name a ``dead_letter_url``. Without one, any target
-        of its redrive policy is right.
-
-        Raises what boto3 raises when SQS does not answer.
+        of its redrive policy is right. Raises what boto3 raises when SQS does not answer.
         """
         name = self._channel.canonical_queue_name(queue)
         entry: dict[str, Any] = self._channel.predefined_queues.get(name, {})
@@ -193,14 +171,9 @@ class Redrive:
         """Warn, once an operation, that SQS denies it; raise any other error again."""
         if not is_denied(error):
             raise error
-        if self._is_news(error):
-            operation = error.operation_name
-            logger.warning(
-                'SQS denies %s, so redrive policies go unverified: allow sqs:%s: %s',
-                operation,
-                operation,
-                error,
-            )
+        operation = error.operation_name
+        text = 'SQS denies %s, so redrive policies go unverified: allow sqs:%s: %s'
+        self._warn_once(error, text, operation, operation, error)
 
     def _compared(self, name: str, url: str, entry: dict[str, Any]) -> list[str]:
         arn, found = self._read(name, url)
@@ -209,28 +182,17 @@ class Redrive:
             expected = replace(expected, target=arn_beside(arn, name_of(entry['dead_letter_url'])))
         elif entry and found:
             expected = replace(expected, target=found.target)
-        if found != expected:
-            line = (
-                f'queue {name!r} has {found or "no redrive policy"}, expected {expected}: '
-                f'{expected.command(url)}'
-            )
-            if found is not None and found.count != expected.count:
-                line += f', or expect {self._setting(name, found.count)}'
-            elif found is None and entry:
-                line += ", or say 'dead_letter_url': '' to do without"
-            return [line]
-        dead = name_of(expected.target)
-        try:
-            if entry or self.find(dead) is not None:
-                return []
-        except ClientError as error:
-            if is_denied(error):  # it may exist
-                return []
-            raise
-        return [
-            f'queue {name!r}: its dead-letter queue {dead!r} does not exist: '
-            'create it (aws sqs create-queue)'
-        ]
+        if found == expected:
+            return []
+        line = (
+            f'queue {name!r} has {found or "no redrive policy"}, expected {expected}: '
+            f'{expected.command(url)}'
+        )
+        if found is not None and found.count != expected.count:
+            line += f', or expect {self._setting(name, found.count)}'
+        elif found is None and entry:
+            line += ", or say 'dead_letter_url': '' to do without"
+        return [line]
 
     def _policy_of_new_queue(self, name: str) -> dict[str, str]:
         dead = dead_letter_name(name)
@@ -304,11 +266,11 @@ class Redrive:
             "with 'create_queues': True in broker_transport_options"
         )
 
-    def _is_news(self, error: Exception) -> bool:
-        """Return False for an operation that SQS has denied before: once is enough."""
-        if not is_denied(error):
-            return True
-        operation = str(getattr(error, 'operation_name', ''))
-        is_news = operation not in self._denied
-        self._denied.add(operation)
-        return is_news
+    def _warn_once(self, error: Exception, text: str, *args: object) -> None:
+        """Log a warning; of each operation that SQS denies only one."""
+        if is_denied(error):
+            operation = str(getattr(error, 'operation_name', ''))
+            if operation in self._denied:
+                return
+            self._denied.add(operation)
+        logger.warning(text, *args)

@@ -11,12 +11,7 @@ __all__ = ['Policy', 'arn_beside', 'name_of', 'url_beside']
 
 @dataclass(frozen=True)
 class Policy:
-    """A queue's ``RedrivePolicy``.
-
-    Arguments:
-        target: the ARN of the dead-letter queue.
-        count: receives after which a message moves there.
-    """
+    """A queue's ``RedrivePolicy``: after ``count`` receives a message moves to ARN ``target``."""
 
     target: str
     count: int

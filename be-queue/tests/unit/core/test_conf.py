@@ -47,10 +47,7 @@ def test_the_defaults_are_as_documented() -> None:
         ('foo', EXCHANGE, 'foo'),
         ('bar', EXCHANGE, 'bar'),
     }
-    assert {
-        pattern: (route['exchange'], route['routing_key'])
-        for pattern, route in config.task_routes[0].items()
-    } == {f'{name}.*': (EXCHANGE, name) for name in ('celery', 'foo', 'bar')}
+    assert config.task_routes[0] == {f'{n}.*': {'queue': n} for n in ('celery', 'foo', 'bar')}
 
 
 def test_a_mapping_brings_its_names_and_routes() -> None:
@@ -161,11 +158,10 @@ def test_transport_options_are_merged_into_the_defaults(monkeypatch: pytest.Monk
     assert Config(['foo']).broker_transport_options == defaults | {'region': 'eu-west-1'}
 
 
-def test_the_exchange_setting_reaches_queues_and_routes() -> None:
+def test_the_exchange_setting_reaches_the_queues() -> None:
     config = Config(['foo'], task_default_exchange='mine', PLATFORM_QUEUE_NAME='')
 
     assert {queue.exchange.name for queue in config.task_queues} == {'mine'}
-    assert {route['exchange'].name for route in config.task_routes[0].values()} == {'mine'}
 
 
 def test_a_subclass_has_defaults_of_its_own_which_keywords_still_beat() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from be_queue import BeQueueError, Config, MappingError, Queue, Queues
+from be_queue import Config, MappingError, Queue, Queues
 
 ADD = Queue(queue_name='worker-add', task='add')
 COUNT = Queue(queue_name='worker-count.fifo', task='count')
@@ -17,20 +17,20 @@ OTHER = Queue(queue_name='other-service', task='other', consume=False)
 def refusal(build: Callable[[], Any]) -> str:
     with pytest.raises(MappingError) as caught:
         build()
-    assert isinstance(caught.value, (BeQueueError, ValueError))
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
     ('field', 'value', 'rule'),
     [
-        *(('queue_name', value, 'queue_name') for value in ('', 'a b', 'a.b', None)),
-        *(('task', value, 'task must be the non-empty name') for value in ('  ', 3)),
-        ('task', 'app.tasks.*', "'app.tasks.*' holds '*', which Celery reads as a pattern"),
+        *(('queue_name', value, 'must be a non-empty text') for value in ('', None)),
+        *(('queue_name', value, 'may hold letters, digits') for value in ('a b', 'a.b')),
+        *(('task', value, 'the non-empty name of a task') for value in ('  ', 3)),
+        ('task', 'app.tasks.*', "task holds '*'"),
         *(('weight', value, 'a number above 0') for value in (0, float('nan'), 'heavy')),
         *(('max_receives', value, '1 to 1000') for value in (0, 1001, 2.0, True)),
-        *(('ratelimit_name', value, 'non-empty name, or None') for value in (' ', 5)),
-        *(('ratelimit', value, "'100/minute'") for value in (' ', 100)),
+        *(('ratelimit_name', value, 'a text, or None') for value in (' ', 5)),
+        ('ratelimit', 100, 'a text, or None'),
     ],
 )
 def test_an_entry_that_cannot_be_is_refused_with_the_rule(
@@ -49,7 +49,6 @@ def test_an_entry_that_cannot_be_is_refused_with_the_rule(
     [
         (Queue(queue_name='worker-add', task='twin'), f"queue_name 'worker-add' is taken by {ADD}"),
         (Queue(queue_name='twin', task='add'), f"task 'add' is taken by {ADD}"),
-        (Queue(queue_name='worker-add', task='add'), "queue_name 'worker-add' is taken"),
         (Queue(queue_name='celery', task='own'), "'celery' is added by itself"),
         ('count', 'every entry must be a Queue'),
     ],
@@ -58,21 +57,19 @@ def test_an_entry_beside_which_another_cannot_be_is_refused_with_its_position(
     entry: Any, rule: str
 ) -> None:
     message = refusal(lambda: Queues([ADD, COUNT, entry]))
-
     assert message.startswith('queues[2] ')
     assert rule in message
 
 
-def test_a_name_too_long_only_with_its_prefix_is_refused_with_entry_and_rule() -> None:
+def test_a_name_too_long_only_with_its_prefix_is_refused_and_changes_nothing() -> None:
     queue = Queue(queue_name='n' * 72, task='add')
     queues = Queues([queue]).build_celery('dev')
 
     message = refusal(lambda: queues.build_celery('prod'))
 
     assert message.startswith(repr(queue))
-    assert f"'err-prod-{'n' * 72}', 81 characters; SQS takes 80" in message
     assert 'shorten queue_name by 1' in message
-    assert queues.sqs_name(queue).startswith('dev-')  # as it was
+    assert queues.sqs_name(queue).startswith('dev-')
     assert "the queue 'celery'" in refusal(lambda: Queues([]).build_celery('p' * 70))
 
 
@@ -87,7 +84,6 @@ def test_a_name_too_long_only_with_its_prefix_is_refused_with_entry_and_rule() -
 )
 def test_a_platform_queue_that_cannot_be_is_refused(platform: str, rule: str) -> None:
     message = refusal(lambda: Queues([ADD]).build_celery('prod', platform_queue_name=platform))
-
     assert message.startswith(f'platform_queue_name={platform!r}')
     assert rule in message
 
@@ -97,25 +93,11 @@ def test_a_mapping_used_before_it_was_built_says_how_to_build_it(
     use: Callable[[Queues], Any],
 ) -> None:
     message = refusal(lambda: use(Queues([ADD])))
-
     assert "call QUEUES.build_celery(env='...') before using it" in message
 
 
-def test_names_follow_the_latest_environment() -> None:
-    queues = Queues(iter([ADD, COUNT]))
-    assert list(queues) == [ADD, COUNT]
-
-    assert queues.build_celery('prod') is queues
-    assert queues.sqs_name(ADD) == 'prod-worker-add'
-    queues.build_celery(username='alice')
-    assert [queues.sqs_name(queue) for queue in queues] == [
-        'alice-local-worker-add',
-        'alice-local-worker-count.fifo',
-    ]
-
-
-def test_the_declared_queues_are_celerys_the_platforms_and_the_mapped() -> None:
-    mapping = Queues([ADD, COUNT, OTHER]).build_celery('prod')
+def test_a_mapping_declares_celerys_queue_the_platforms_and_its_own() -> None:
+    mapping = Queues(iter([ADD, COUNT, OTHER])).build_celery(username='alice').build_celery('prod')
     queues = mapping.celery_task_queues()
 
     assert {queue.name: queue.routing_key for queue in queues} == {
@@ -125,9 +107,7 @@ def test_the_declared_queues_are_celerys_the_platforms_and_the_mapped() -> None:
         'prod-worker-count.fifo': 'prod-worker-count.fifo',
         'prod-other-service': 'prod-other-service',
     }
-    assert {(queue.exchange.name, queue.exchange.type) for queue in queues} == {
-        ('task_exchange', 'topic')
-    }
+    assert {(q.exchange.name, q.exchange.type) for q in queues} == {('task_exchange', 'topic')}
     assert mapping.celery_task_routes() == {
         'celery.*': {'queue': 'prod-celery'},
         'add': {'queue': 'prod-worker-add'},
@@ -149,21 +129,13 @@ def test_limits_and_receives_reach_the_transport_by_the_queues_names_on_sqs() ->
     assert options['max_receives'] == {'prod-worker-add': 10, 'prod-mail': 10, 'prod-slow': 1}
 
 
-@pytest.mark.parametrize(
-    ('registered', 'faults'),
-    [
-        ({'add', 'count', 'other'}, ["task 'other' is registered, but no queue"]),  # consume=False
-        ({'one', 'two'}, ["'add', which", "'count', which", "'one' is reg", "'two' is reg"]),
-    ],
-)
-def test_all_tasks_that_are_not_both_registered_and_mapped_are_named_at_once(
-    registered: set[str], faults: list[str]
-) -> None:
+def test_tasks_that_are_not_both_registered_and_mapped_are_named_at_once() -> None:
     queues = Queues([ADD, COUNT, OTHER])
     queues.check_registered({'add', 'count', 'celery.chord_unlock'})
 
-    lines = refusal(lambda: queues.check_registered(registered)).splitlines()
+    lines = refusal(lambda: queues.check_registered({'count', 'one', 'other'})).splitlines()
 
+    faults = ["'add', which", "'one' is registered", "'other' is registered"]
     assert all(fault in line for fault, line in zip(faults, lines, strict=True))
 
 
