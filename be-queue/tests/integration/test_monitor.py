@@ -163,17 +163,14 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
 
 def test_what_is_not_a_task_is_rejected_and_reported(shared: tuple[Scene, Program]) -> None:
     scene, monitor = shared
-    envelope = {'properties': {'body_encoding': 'base64', 'delivery_info': {}}}
+    envelope = {'properties': {'delivery_info': {}}}
     broken = [
         'hello',
         json.dumps({'order': 5}),
-        json.dumps(envelope | {'body': '%%% not base64'}),
-        json.dumps(envelope | {'headers': ['no', 'dict']}),
+        base64.b64encode(b'\xff\xfe').decode(),
         json.dumps(envelope | {'headers': {'task': 'add'}}),
         json.dumps(envelope | {'headers': {'task': 'add', 'id': 'x', 'retries': 'many'}}),
-        base64.b64encode(b'\xff\xfe').decode(),
-        json.dumps({'properties': {'delivery_info': 'none'}}),
-        json.dumps(envelope | {'headers': {'__type__': 'unheard of', '__value__': 1}}),
+        json.dumps(envelope | {'headers': {'compression': 'unheard of'}, 'body': 'x'}),
     ]
     scene.wait_for_row(scene.send())
     for body in broken:
@@ -185,7 +182,7 @@ def test_what_is_not_a_task_is_rejected_and_reported(shared: tuple[Scene, Progra
     assert scene.wait_for_row(task_id)['name'] == 'nul\N{REPLACEMENT CHARACTER} half ? quote \' "'
     scene.wait_for_empty_queue()
     assert monitor.log.count('rejected a message that is not a task') == len(broken)
-    assert "fault=header 'id' must be a text of 1 to 155 characters" in monitor.log
+    assert "fault=header 'id': Field required" in monitor.log
     assert 'hello' in monitor.log
     assert 'Traceback' not in monitor.log
 

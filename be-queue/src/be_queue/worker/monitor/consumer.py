@@ -6,18 +6,20 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from datetime import datetime, timezone
+from typing import Annotated, Any
 
 import kombu
 from celery import Celery
 from kombu.mixins import ConsumerMixin
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
-from be_queue.worker.monitor.messages import NotATaskError, accept_broken_messages, task_row
-from be_queue.worker.monitor.table import TaskTable
+from be_queue.text import shortened, storable
+from be_queue.worker.monitor.table import ID_LENGTH, TaskTable
 
-__all__ = ['Monitor', 'connection_of']
+__all__ = ['Monitor']
 
 logger = logging.getLogger(__name__)
 
@@ -28,40 +30,63 @@ POLL_SECONDS = 1
 BATCH = 10
 #: While it waits to try again, the monitor looks so often whether it is to stop.
 STEP_SECONDS = 0.1
-#: Characters of a broken message in the log.
+#: Characters kept of a text; Celery's representations of arguments are no longer by default.
+TEXT_LENGTH = 1024
+#: Characters of a message in the log.
 SHOWN = 500
 
 
-def connection_of(celery_app: Celery) -> kombu.Connection:
-    """Return a connection to the app's broker with the options that the monitor needs."""
-    client = celery_app.conf.broker_transport_options.get('client-config') or {}
-    options = {
-        'fetch_message_attributes': ['SentTimestamp'],
-        'wait_time_seconds': POLL_SECONDS,
-        # The monitor tries again itself, and a stop waits for none of boto3's retries.
-        'client-config': client
-        | {
-            'connect_timeout': 2,
-            'read_timeout': POLL_SECONDS + 3,
-            'retries': {'total_max_attempts': 1},
-        },
-    }
-    return celery_app.connection_for_read(transport_options=options)
+def _text(value: Any) -> str | None:
+    return None if value is None else storable(str(value))[:TEXT_LENGTH]
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+Name = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
+
+
+class TaskRow(BaseModel):
+    """A row of the table of tasks, from the headers of Celery's task protocol 2."""
+
+    task_id: Name = Field(alias='id', max_length=ID_LENGTH)
+    name: Name = Field(alias='task')
+    queue: Text
+    args: Text = Field(None, alias='argsrepr')
+    kwargs: Text = Field(None, alias='kwargsrepr')
+    retries: int = Field(0, ge=0, lt=2**31)
+    parent_id: Text = None
+    root_id: Text = None
+    group_id: Text = Field(None, alias='group')
+    eta: datetime | None = None
+    expires: datetime | None = None
+    origin: Text = None
+    sent_at: datetime
+    seen_at: datetime
 
 
 class Monitor(ConsumerMixin):
     """Consumes the platform queue into the table of tasks until ``should_stop`` is set.
 
     Arguments:
-        connection: to the broker.
+        app: leads to the broker.
         queue: the platform queue.
         table: where the rows go.
     """
 
     connect_max_retries = 0  # the retries are those of run()
 
-    def __init__(self, connection: kombu.Connection, queue: kombu.Queue, table: TaskTable) -> None:
-        self.connection = connection
+    def __init__(self, app: Celery, queue: kombu.Queue, table: TaskTable) -> None:
+        client = app.conf.broker_transport_options.get('client-config') or {}
+        # The monitor tries again itself, and a stop waits for none of boto3's retries.
+        client = client | {
+            'connect_timeout': 2,
+            'read_timeout': POLL_SECONDS + 3,
+            'retries': {'total_max_attempts': 1},
+        }
+        self.connection = app.connection_for_read(
+            transport_options={'wait_time_seconds': POLL_SECONDS, 'client-config': client}
+        )
+        # It would say at every retry that it has connected.
+        logging.getLogger('kombu.mixins').setLevel(logging.WARNING)
         self._queue = queue
         self._table = table
         self._batch: list[kombu.Message] = []
@@ -69,68 +94,78 @@ class Monitor(ConsumerMixin):
         self._database = Outage('the result database', hint=CHECK_RESULT_DB)
 
     def get_consumers(self, consumer: Callable[..., Any], channel: Any) -> list[kombu.Consumer]:
-        accept_broken_messages(channel)
-        take = self._batch.append
-        return [consumer(self._queue, on_message=take, prefetch_count=BATCH)]
+        self._batch.clear()  # the broker delivers again what an earlier connection has left
+        return [consumer(self._queue, on_message=self._batch.append, prefetch_count=BATCH)]
 
     def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
-        self._batch.append(message)
+        _reject(message, exc)
 
     def run(self) -> None:
         """Consume until told to stop, however often the broker is unavailable."""
         # kombu's would log a traceback at each try, and wait for it after a stop.
         while not self.should_stop:
             try:
-                self._consume()
+                with self.consumer_context() as (connection, *_):
+                    while not self.should_stop:
+                        with suppress(TimeoutError):  # nothing came
+                            connection.drain_events(timeout=POLL_SECONDS)
+                        self._store()
+                        self._broker.ended()
             except Exception as error:  # noqa: BLE001  (each transport raises its own)
                 self._pause(self._broker.failed(error))
 
-    def _consume(self) -> None:
-        # kombu has made visible again what an earlier connection left.
-        self._batch.clear()
-        with self.consumer_context() as (connection, *_):
-            while not self.should_stop:
-                with suppress(TimeoutError):  # nothing came
-                    connection.drain_events(timeout=POLL_SECONDS)
-                self._store()
-                self._batch.clear()
-                self._broker.ended()
-
     def _store(self) -> None:
-        rows, tasks = [], []
+        tasks, rows = [], []
         for message in self._batch:
             try:
-                rows.append(task_row(message))
+                rows.append(_row(message))
                 tasks.append(message)
-            except NotATaskError as error:
-                text = repr(message.body or message.headers)
-                logger.error(
-                    'rejected a message that is not a task: fault=%s message=%s; find out who '
-                    'sends it: only Celery producers with task_protocol=2 may send to the '
-                    'platform queue',
-                    error,
-                    text if len(text) <= SHOWN else f'{text[:SHOWN]}...',
-                )
-                message.reject()
+            except ValidationError as error:
+                _reject(message, error)
         if rows and self._saved(rows):
             for message in tasks:
                 message.ack()
+        self._batch.clear()
 
     def _saved(self, rows: list[dict[str, Any]]) -> bool:
         """Try until the rows are committed; return whether they were before the stop."""
-        while True:
+        while not self.should_stop:
             try:
                 self._table.save(rows)
             except SQLAlchemyError as error:
                 self._pause(self._database.failed(error))
-                if self.should_stop:
-                    return False
             else:
                 self._database.ended()
                 return True
+        return False
 
     def _pause(self, seconds: float) -> None:
         # In steps: a signal's handler may set no Event, whose lock this thread could be holding.
         end = time.monotonic() + seconds
         while not self.should_stop and (left := end - time.monotonic()) > 0:
             time.sleep(min(STEP_SECONDS, left))
+
+
+def _row(message: kombu.Message) -> dict[str, Any]:
+    info, now = message.delivery_info, datetime.now(timezone.utc)
+    attributes = info.get('sqs_message', {}).get('Attributes', {})
+    known = {
+        'queue': info.get('routing_key'),
+        'sent_at': attributes.get('SentTimestamp', now),  # milliseconds since 1970
+        'seen_at': now,
+    }
+    return TaskRow.model_validate(message.headers | known).model_dump()
+
+
+def _reject(message: kombu.Message, error: Exception) -> None:
+    if isinstance(error, ValidationError):
+        fault = '; '.join(f'header {e["loc"][0]!r}: {e["msg"]}' for e in error.errors())
+    else:
+        fault = repr(error)
+    logger.error(
+        'rejected a message that is not a task: fault=%s message=%s; find out who sends it: only '
+        'Celery producers with task_protocol=2 may send to the platform queue',
+        fault,
+        shortened(repr(message.body or message.headers), SHOWN),
+    )
+    message.reject()

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Text,
     case,
     create_engine,
-    make_url,
     types,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -44,12 +43,10 @@ class UtcDateTime(types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        return value and value.astimezone(timezone.utc)
+        # Celery's times without a zone are in UTC.
+        return value and value.replace(tzinfo=value.tzinfo or timezone.utc).astimezone(timezone.utc)
 
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        if value is None or value.tzinfo is None:
-            return value and value.replace(tzinfo=timezone.utc)
-        return value.astimezone(timezone.utc)
+    process_result_value = process_bind_param
 
 
 TASKS = Table(
@@ -59,7 +56,7 @@ TASKS = Table(
     Column('name', Text, nullable=False),
     # The routing key of the message, which is the name of the queue.
     Column('queue', Text),
-    # Celery's representations, cut.
+    # Celery's representations, truncated.
     Column('args', Text),
     Column('kwargs', Text),
     # The highest seen.
@@ -67,10 +64,9 @@ TASKS = Table(
     Column('parent_id', Text),
     Column('root_id', Text),
     Column('group_id', Text),
-    # Those of the latest attempt.
+    # Those of the latest attempt; origin is the process that sent it.
     Column('eta', UtcDateTime),
     Column('expires', UtcDateTime),
-    # The process that sent the latest attempt.
     Column('origin', Text),
     # When the broker took the first message of the task.
     Column('sent_at', UtcDateTime, nullable=False, index=True),
@@ -88,17 +84,16 @@ def open_engine(result_backend: str, options: Mapping[str, Any]) -> Engine:
 
     Raises `SettingError` when it is no such database.
     """
-    wanted = 'db+postgresql+psycopg://... or db+sqlite:///...'
-    fault = f'result_backend={redact(result_backend)!r}: the table of tasks needs {wanted}'
-    if not result_backend.startswith('db+'):
-        raise SettingError(fault)
     try:
-        url = make_url(result_backend.removeprefix('db+'))
-        if url.get_backend_name() not in _INSERT:
-            raise SettingError(fault)
-        return create_engine(url, hide_parameters=True, **options)
-    except (ArgumentError, ImportError) as error:
-        raise SettingError(f'{fault} ({error})') from None
+        url = result_backend.removeprefix('db+')
+        engine = create_engine(url, hide_parameters=True, **options)
+        _INSERT[engine.dialect.name]
+    except (ArgumentError, ImportError, KeyError) as error:
+        raise SettingError(
+            f'result_backend={redact(result_backend)!r}: the table of tasks needs '
+            f'db+postgresql+psycopg://... or db+sqlite:///... ({error})'
+        ) from None
+    return engine
 
 
 class TaskTable:
