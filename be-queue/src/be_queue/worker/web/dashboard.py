@@ -16,14 +16,13 @@ from be_queue import Queues
 from be_queue.naming import dead_letter_name
 from be_queue.transport import poller
 from be_queue.worker import heartbeat
-from be_queue.worker.heartbeat import Heartbeat
 from be_queue.worker.local import first_task_command
 from be_queue.worker.settings import WorkerConfig
 from be_queue.worker.web.checks import Check, faults
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import not_consuming, stuck
 from be_queue.worker.web.metrics import ProcessCollector
-from be_queue.worker.web.tasks import TaskLine, TaskTables
+from be_queue.worker.web.tasks import TaskTables
 
 __all__ = ['dashboard', 'queues_by_name']
 
@@ -56,11 +55,10 @@ def dashboard(
     queues = queues_by_name(worker_config)
     platform = worker_config.TOPOLOGY.platform
     first_task = first_task_command(queues.values())
-    latest: Sequence[TaskLine] = ()
+    latest: list[dict[str, Any]] = []
 
     def read_tasks() -> None:
-        nonlocal latest
-        latest = tables.latest(TASKS_SHOWN)
+        latest[:] = tables.latest(TASKS_SHOWN)
 
     probes = [Check('depths', depths.poll), Check('tasks', read_tasks)]
     routes = Blueprint('dashboard', __name__)
@@ -86,12 +84,16 @@ def dashboard(
         ]
         known = [row['depth'].visible for row in rows if row['depth']]
         nonce = secrets.token_urlsafe(16)
+        if beat is None:
+            worker_state = 'not started'
+        else:
+            worker_state = 'stuck' if stuck(beat) else beat.state.value
         html = render_template(
             'dashboard.html',
             service=config.service_name,
             env=config.env,
             beat=beat,
-            worker_state=_state(beat),
+            worker_state=worker_state,
             worker_fault=not_consuming(beat),
             servers={check.name: found[check.name] for check in servers},
             queues=rows,
@@ -100,7 +102,7 @@ def dashboard(
             waiting=sum(known) if len(known) == len(rows) else None,
             platform=platform,
             platform_depth=depths.depth(platform),
-            tasks=latest,
+            tasks=latest.copy(),
             tasks_fault=found['tasks'],
             first_task=first_task,
             refresh=REFRESH_SECONDS,
@@ -124,12 +126,6 @@ def queues_by_name(worker_config: WorkerConfig) -> dict[str, str]:
     queues = cast(Queues, worker_config.QUEUES)
     consumed = {queues.sqs_name(queue): queue.task for queue in queues if queue.consume}
     return consumed | {worker_config.TOPOLOGY.celery: "Celery's own"}
-
-
-def _state(beat: Heartbeat | None) -> str:
-    if beat is None:
-        return 'not started'
-    return 'stuck' if stuck(beat) else beat.state.value
 
 
 def _counts(prefix: str, processes: ProcessCollector) -> defaultdict[str, Counter[str]]:
@@ -164,7 +160,7 @@ def number(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Return ``8 ms``, ``1.24 s``, ``3.5 min`` or ``2.1 h``."""
-    if seconds is None or isinstance(seconds, Undefined):
+    if seconds is None:
         return UNKNOWN
     if seconds < 0.9995:
         return f'{seconds * 1000:.0f} ms'

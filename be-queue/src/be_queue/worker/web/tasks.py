@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
 from celery import Celery, states
 from celery.utils.saferepr import saferepr
-from sqlalchemy import (
-    Connection,
-    Engine,
-    FromClause,
-    Row,
-    Select,
-    case,
-    func,
-    inspect,
-    null,
-    select,
-)
+from sqlalchemy import Connection, Engine, Row, Select, case, func, inspect, null, select
 
 from be_queue.redact import redact
+from be_queue.text import shortened
 from be_queue.worker.monitor.table import TASKS, open_engine
 
-__all__ = ['TaskLine', 'TaskTables']
+__all__ = ['TaskTables']
 
 #: Bytes of a stored result that are worth decoding, and characters of it that are shown.
 MAX_RESULT = 20_000
 SHOWN = 200
-
-
-@dataclass(frozen=True)
-class TaskLine:
-    """A task.
-
-    Arguments:
-        attempt: 1 for the first.
-        result: the value or the error, truncated; '' before there is one.
-        sent, done: None when not known, or not yet.
-        due: when the next attempt is to start, if it must wait for that.
-    """
-
-    id: str
-    name: str
-    state: str
-    attempt: int
-    result: str
-    sent: datetime | None
-    done: datetime | None
-    due: datetime | None
 
 
 class TaskTables:
@@ -63,12 +31,12 @@ class TaskTables:
     def __init__(self, celery_app: Celery) -> None:
         self._app = celery_app
 
-    def latest(self, count: int) -> list[TaskLine]:
-        """Return so many tasks, the latest first."""
+    def latest(self, count: int) -> list[dict[str, Any]]:
+        """Return so many tasks, the latest first, as the page shows them."""
         with self._engine.connect() as connection:
             query = self._select(connection)
             rows = [] if query is None else connection.execute(query.limit(count)).all()
-        return [self._line(row) for row in rows]
+        return [self._shown(row) for row in rows]
 
     @cached_property
     def _engine(self) -> Engine:
@@ -79,14 +47,14 @@ class TaskTables:
         """Return the query of all tasks, the latest first; None when there is no table yet."""
         results = self._app.backend.task_cls.__table__
         r, t, there = results.c, TASKS.c, inspect(connection)
-        has_results = there.has_table(results.name, schema=results.schema)
-        task: dict[str, Any] = {
+        sent: dict[str, Any] = {
+            'task_id': t.task_id,
             'name': t.name,
             'eta': t.eta,
             'sent_retries': t.retries,
             'sent': t.sent_at,
         }
-        outcome: dict[str, Any] = {
+        stored: dict[str, Any] = {
             'state': r.status,
             # These two are missing without Celery's result_extended.
             'run_name': r.get('name', null()),
@@ -95,35 +63,37 @@ class TaskTables:
             'result': case((func.length(r.result) <= MAX_RESULT, r.result)),
             'done': r.date_done,
         }
-        source: FromClause
-        if there.has_table(TASKS.name):
-            task_id, newest, source = t.task_id, t.sent_at, TASKS
-            if has_results:
-                source = TASKS.outerjoin(results, t.task_id == r.task_id)
-            else:
-                outcome = dict.fromkeys(outcome, null())
+        has_results = there.has_table(results.name, schema=results.schema)
+        source: Any = TASKS
+        newest = t.sent_at
+        if not there.has_table(TASKS.name):
+            if not has_results:
+                return None
+            sent = dict.fromkeys(sent, null()) | {'task_id': r.task_id}
+            source, newest = results, r.date_done
         elif has_results:
-            task_id, newest, source = r.task_id, r.date_done, results
-            task = dict.fromkeys(task, null())
+            source = TASKS.outerjoin(results, t.task_id == r.task_id)
         else:
-            return None
-        columns = [column.label(name) for name, column in (task | outcome).items()]
-        return select(task_id, *columns).select_from(source).order_by(newest.desc())
+            stored = dict.fromkeys(stored, null())
+        columns = [column.label(name) for name, column in (sent | stored).items()]
+        return select(*columns).select_from(source).order_by(newest.desc())
 
-    def _line(self, row: Row[Any]) -> TaskLine:
+    def _shown(self, row: Row[Any]) -> dict[str, Any]:
         state = row.state or states.PENDING
         ended = state in states.READY_STATES
-        return TaskLine(
-            id=row.task_id,
-            name=str(redact(row.name or row.run_name or '')),
-            state=state,
-            attempt=max(row.sent_retries or 0, row.run_retries or 0) + 1,
-            result=self._result(row, state),
-            sent=row.sent,
+        eta = None if ended else row.eta
+        return {
+            'id': row.task_id,
+            'name': str(redact(row.name or row.run_name or '')),
+            'state': state,
+            'attempt': max(row.sent_retries or 0, row.run_retries or 0) + 1,
+            'result': self._result(row, state),
+            'sent': row.sent,
             # Celery keeps it in UTC without a zone.
-            done=row.done.replace(tzinfo=timezone.utc) if ended and row.done else None,
-            due=None if ended or not row.eta or row.eta < datetime.now(timezone.utc) else row.eta,
-        )
+            'done': row.done.replace(tzinfo=timezone.utc) if ended and row.done else None,
+            # When the next attempt is to start, if it must wait for that.
+            'due': eta if eta and eta > datetime.now(timezone.utc) else None,
+        }
 
     def _result(self, row: Row[Any], state: str) -> str:
         # While a task runs, its process is stored in place of a result.
@@ -135,18 +105,9 @@ class TaskTables:
             value = self._app.backend.decode(row.result)
         except Exception as error:  # noqa: BLE001  (whatever the serializer raises)
             return f'cannot be decoded: {type(error).__name__}'
-        if state in states.EXCEPTION_STATES:
-            return _truncated(str(redact(_error(value))))
+        if state in states.EXCEPTION_STATES and isinstance(value, dict):
+            message = value.get('exc_message') or ()
+            parts = message if isinstance(message, (list, tuple)) else [message]
+            text = f'{value.get("exc_type")}: {", ".join(map(str, parts))}'
+            return shortened(str(redact(text)), SHOWN)
         return str(redact(saferepr(redact(value), maxlen=SHOWN)))
-
-
-def _error(value: Any) -> str:
-    if not isinstance(value, dict) or 'exc_type' not in value:
-        return str(value)
-    message = value.get('exc_message')
-    parts = message if isinstance(message, (list, tuple)) else [message]
-    return f'{value["exc_type"]}: {", ".join(map(str, parts))}'
-
-
-def _truncated(text: str) -> str:
-    return text if len(text) <= SHOWN else f'{text[: SHOWN - 3]}...'
