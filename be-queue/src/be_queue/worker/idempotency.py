@@ -8,7 +8,6 @@ stays possible.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ from be_queue.redact import redact
 from be_queue.worker import logs, shutdown, soft_time_limit, vault
 from be_queue.worker.result_store import WAIT_PART, hand_back
 
-__all__ = ['KEEPALIVES', 'LOCK_PART', 'Guard', 'install', 'lock_key', 'not_run']
+__all__ = ['KEEPALIVES', 'LOCK_PART', 'Guard', 'install', 'not_run']
 
 logger = get_logger(__name__)
 
@@ -78,12 +77,6 @@ def _process_started(app: Celery, **_: Any) -> None:
         task.__trace__ = guard.around(task, task.__trace__)
 
 
-def lock_key(task_id: str) -> int:
-    """Return the number under which PostgreSQL knows the lock of a task: 64 bits, signed."""
-    digest = hashlib.blake2b(task_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, 'big', signed=True)
-
-
 class Guard:
     """The locks of one process, which runs one task at a time, on a connection that it keeps.
 
@@ -99,12 +92,8 @@ class Guard:
     def around(self, task: Task, trace: Trace) -> Trace:
         """Return ``trace``, the function that runs the task, with the guard before it."""
 
-        def guarded(
-            uuid: str, args: Any, kwargs: Any, request: Mapping[str, Any] | None = None
-        ) -> Any:
-            request = request or {}
-            # The time limit counts already.
-            soft_time_limit.hold_off()
+        def guarded(uuid: str, args: Any, kwargs: Any, request: Mapping[str, Any]) -> Any:
+            soft_time_limit.hold_off()  # the time limit counts already
             with self._locked(task, uuid, request) as over:
                 if not over:
                     return trace(uuid, args, kwargs, request)
@@ -121,14 +110,14 @@ class Guard:
 
         Raises Reject, which hands the message back, when the lock cannot be had in time.
         """
-        key = lock_key(task_id)
+        lock = select(func.pg_try_advisory_lock(func.hashtextextended(task_id, 0)))
         hard, soft = _time_limits(task, request)
         began, pause = time.monotonic(), FIRST_PAUSE
         while True:
             asked_at = time.monotonic()
             try:
                 connection = self._connected()
-                if connection.scalar(select(func.pg_try_advisory_lock(key))):
+                if connection.scalar(lock):
                     # In a statement of its own, which sees what the other run has stored.
                     over = self._over(connection, task, task_id, request)
                     self._outage.ended()
@@ -154,7 +143,7 @@ class Guard:
         finally:
             if self._connection is not None:
                 try:
-                    self._connection.execute(select(func.pg_advisory_unlock(key)))
+                    self._connection.execute(select(func.pg_advisory_unlock_all()))
                 except SQLAlchemyError:
                     self._disconnect()  # and the lock is gone with the connection
 

@@ -36,9 +36,7 @@ logger = get_logger(__name__)
 #: The part of a task's hard time limit that may be over while it waits for the backend.
 WAIT_PART = 0.9
 #: Errors of a value and not of the backend: another try would raise the same.
-REFUSALS = (EncodeError, BackendStoreError)
-#: Those of a task's own result, which an unavailable backend may raise as well.
-OWN_REFUSALS = (TypeError, ValueError)
+REFUSALS = (EncodeError, BackendStoreError, TypeError, ValueError)
 #: The hint when the database answers and refuses a statement.
 CHECK_RIGHTS = (
     'the rights of RESULT_DB_USER: CREATE on the schema until the tables are there, then SELECT, '
@@ -131,15 +129,14 @@ class ResultStore(Backend):
         # Around the public method: it is all that a user's own backend needs to have.
         store = partial(super().store_result, task_id, result, state, *args, **kwargs)
         if self._role is Role.POOL:
-            refusals = self._refusals + (OWN_REFUSALS if state != states.STARTED else ())
             try:
-                return self._wait_for(store, lambda error: not isinstance(error, refusals))
+                return self._wait_for(store, lambda error: not isinstance(error, self._refusals))
             except self._refusals as error:
                 if state != states.STARTED:
                     raise
                 raise Reject(f'its start cannot be stored: {brief(error)}') from error
         if self._role is Role.CONSUMER:
-            self._try(f'task {task_id} is {state}', store)
+            self._store_or_defer(f'task {task_id} is {state}', store)
             return self.encode_result(result, state)
         return store()
 
@@ -148,7 +145,8 @@ class ResultStore(Backend):
         if self._role is Role.POOL:
             return self._wait_for(count, self.exception_safe_to_retry)
         if self._role is Role.CONSUMER:
-            return self._try(f'the chord of task {request.id} has a part that is {state}', count)
+            what = f'the chord of task {request.id} has a part that is {state}'
+            return self._store_or_defer(what, count)
         return count()
 
     def _ensure_retryable(self, func: Any, *args: Any, **options: Any) -> Any:
@@ -175,12 +173,12 @@ class ResultStore(Backend):
             except Exception as error:
                 if not is_outage(error):
                     raise
-                wait = self._failed(error)
+                seconds = self._failed(error)
                 self.on_backend_retryable_error(error)
             else:
                 self._outage.ended()
                 return value
-            self._wait(wait)
+            self._wait(seconds)
 
     def _failed(self, error: Exception) -> float:
         is_refused = isinstance(error, ProgrammingError)
@@ -199,18 +197,18 @@ class ResultStore(Backend):
                 return
         hand_back(f'the result database is unavailable for {waited:.0f} s')
 
-    def _try(self, what: str, action: Callable[[], Any]) -> None:
-        """Call ``action`` now, or else from a timer until it works, in the order of the calls."""
+    def _store_or_defer(self, what: str, action: Callable[[], Any]) -> None:
         idle = not self._deferred
         self._deferred[what] = action
         if idle:
             self._store_deferred()
 
     def _store_deferred(self) -> None:
+        """Make the calls in their order; after one that fails, go on from a timer."""
         for what, action in list(self._deferred.items()):
             try:
                 action()
-            except self._refusals + OWN_REFUSALS as error:
+            except self._refusals as error:
                 logger.error('cannot be stored: %s: %s', what, brief(error))
             except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
                 get_event_loop().call_later(self._failed(error), self._store_deferred)
