@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import time
 import uuid
@@ -24,7 +25,7 @@ from be_queue.testing.waiting import wait_until
 from be_queue.worker import heartbeat
 from be_queue.worker.monitor.table import TaskTable
 from tests.support.process import running
-from tests.support.web import Site
+from tests.support.web import WebSite
 
 UNKNOWN = '\N{EN DASH}'
 PREFIX = 'orders___returns'
@@ -47,8 +48,8 @@ def postgres(postgres: PostgresServer) -> PostgresServer:
 @pytest.fixture(scope='module')
 def site(
     sqs: SqsServer, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    site = Site(sqs.url, postgres.environment, tmp_path_factory.mktemp('web'))
+) -> Iterator[WebSite]:
+    site = WebSite(sqs.url, postgres.environment, tmp_path_factory.mktemp('web'))
     with site.server():
         yield site
 
@@ -80,7 +81,7 @@ def results(postgres: PostgresServer) -> Results:
     return Results(postgres.backend_url)
 
 
-def test_tasks_are_shown_with_their_results(site: Site, results: Results) -> None:
+def test_tasks_are_shown_with_their_results(site: WebSite, results: Results) -> None:
     waiting = results.sent('add')
     succeeded = results.sent('add', retries=2)
     failed = results.sent('add')
@@ -102,7 +103,7 @@ def test_tasks_are_shown_with_their_results(site: Site, results: Results) -> Non
     assert cells(page, delayed)[6].split() == ['due', 'in', '3', 'h']
 
 
-def test_hostile_texts_stay_texts_and_passwords_are_masked(site: Site, results: Results) -> None:
+def test_hostile_texts_stay_texts_and_passwords_are_masked(site: WebSite, results: Results) -> None:
     task_id = results.sent(f'{HOSTILE}" onclick="x')
     results.stored(task_id, HOSTILE)
     error_id = results.sent('add')
@@ -126,7 +127,7 @@ def test_hostile_texts_stay_texts_and_passwords_are_masked(site: Site, results: 
     assert 'unsafe' not in policy
 
 
-def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> None:
+def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) -> None:
     queues = Queues([Queue(queue_name='python-backend-worker-template-add', task='add')])
     queues.build_celery('local', username=site.username)
     producer = Celery(set_as_current=False)
@@ -164,7 +165,7 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
     assert site.queue('slow') not in sqs.queue_names()
 
 
-def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
+def test_the_worker_is_shown_as_its_heartbeat_says(site: WebSite) -> None:
     path = site.metrics / 'worker.json'
     path.unlink(missing_ok=True)
     assert 'worker not started' in site.get()[0]
@@ -179,7 +180,7 @@ def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
 
 
 def test_the_page_comes_while_the_database_is_unavailable(
-    site: Site, results: Results, postgres: PostgresServer
+    site: WebSite, results: Results, postgres: PostgresServer
 ) -> None:
     task_id = results.sent('add')
     site.wait_for(task_id)
@@ -196,12 +197,13 @@ def test_the_page_comes_while_the_database_is_unavailable(
     site.wait_for('results ok')
 
 
-def test_every_path_answers_while_the_broker_hangs(tmp_path: Path) -> None:
-    results = {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'}
+def test_every_path_answers_while_the_broker_hangs_and_integrations_end(tmp_path: Path) -> None:
+    results, notes = 'redis://me:hunter2@127.0.0.1/0', tmp_path / 'notes'
+    recorded = 'tests.support.recorded_web:create_app()'
     with socket.create_server(('127.0.0.1', 0)) as silent:
         broker = f'http://test:hunter2@127.0.0.1:{silent.getsockname()[1]}'
-        site = Site(broker, results, tmp_path)
-        with site.server(QUEUE_DEPTH_INTERVAL='0.1') as program:
+        site = WebSite(broker, {'CELERY_RESULT_BACKEND': results}, tmp_path)
+        with site.server(recorded, QUEUE_DEPTH_INTERVAL='0.1', NOTES=str(notes)) as program:
             page = site.wait_for('broker: no answer for ')
             assert cells(page, f'err-{site.queue("add")}')[2] == UNKNOWN
             # Only databases have tables.
@@ -212,13 +214,19 @@ def test_every_path_answers_while_the_broker_hangs(tmp_path: Path) -> None:
             assert f'{PREFIX}_queue_messages{{' not in metrics
             ready = site.get('/readyz', status=503)[0]
             assert 'no answer for' in ready
+            # Not with SIGQUIT: gunicorn's handler deadlocks while it accepts a request.
+            program.ends(signal.SIGTERM)
             assert 'hunter2' not in page + metrics + ready + program.log
+            started, stopped = notes.read_text().splitlines()
+            pid = started.split()[-1]
+            assert (started, stopped) == (f'start Role.WEB {pid}', f'stop {pid}')
+            assert int(pid) != program.process.pid  # the process that serves
 
 
 def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
     database = f'db+sqlite:///{tmp_path}/results.sqlite'
     environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
-    site = Site(sqs.url, environment, tmp_path)
+    site = WebSite(sqs.url, environment, tmp_path)
     url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
     sqs.client().send_message(QueueUrl=url, MessageBody='x')
     with site.server(QUEUE_DEPTH_INTERVAL='0'):
