@@ -26,10 +26,16 @@ logger = logging.getLogger(__name__)
 #: A receive waits for a message so long. It is never broken off, since SQS would hide what it was
 #: about to answer: a stop takes up to two of them.
 POLL_SECONDS = 1
+#: The monitor tries again itself, and a stop waits for none of boto3's retries.
+CLIENT_CONFIG = {
+    'connect_timeout': 2,
+    'read_timeout': POLL_SECONDS + 3,
+    'retries': {'total_max_attempts': 1},
+}
 #: Messages of one receive, at most 10 on SQS, and rows of one commit.
 BATCH = 10
-#: While it waits to try again, the monitor looks so often whether it is to stop.
-STEP_SECONDS = 0.1
+#: The longest wait before another try, during which nobody looks whether the monitor is to stop.
+MAX_WAIT_SECONDS = 1.0
 #: Characters kept of a text; Celery's representations of arguments are no longer by default.
 TEXT_LENGTH = 1024
 #: Characters of a message in the log.
@@ -64,34 +70,21 @@ class TaskRow(BaseModel):
 
 
 class Monitor(ConsumerMixin):
-    """Consumes the platform queue into the table of tasks until ``should_stop`` is set.
-
-    Arguments:
-        app: leads to the broker.
-        queue: the platform queue.
-        table: where the rows go.
-    """
+    """Consumes the platform queue into the table of tasks until ``should_stop`` is set."""
 
     connect_max_retries = 0  # the retries are those of run()
 
     def __init__(self, app: Celery, queue: kombu.Queue, table: TaskTable) -> None:
-        client = app.conf.broker_transport_options.get('client-config') or {}
-        # The monitor tries again itself, and a stop waits for none of boto3's retries.
-        client = client | {
-            'connect_timeout': 2,
-            'read_timeout': POLL_SECONDS + 3,
-            'retries': {'total_max_attempts': 1},
-        }
-        self.connection = app.connection_for_read(
-            transport_options={'wait_time_seconds': POLL_SECONDS, 'client-config': client}
-        )
+        given = app.conf.broker_transport_options.get('client-config') or {}
+        options = {'wait_time_seconds': POLL_SECONDS, 'client-config': given | CLIENT_CONFIG}
+        self.connection = app.connection_for_read(transport_options=options)
         # It would say at every retry that it has connected.
         logging.getLogger('kombu.mixins').setLevel(logging.WARNING)
         self._queue = queue
         self._table = table
         self._batch: list[kombu.Message] = []
-        self._broker = Outage('the broker', hint=CHECK_SQS)
-        self._database = Outage('the result database', hint=CHECK_RESULT_DB)
+        self._broker = Outage('the broker', MAX_WAIT_SECONDS, CHECK_SQS)
+        self._database = Outage('the result database', MAX_WAIT_SECONDS, CHECK_RESULT_DB)
 
     def get_consumers(self, consumer: Callable[..., Any], channel: Any) -> list[kombu.Consumer]:
         self._batch.clear()  # the broker delivers again what an earlier connection has left
@@ -112,7 +105,7 @@ class Monitor(ConsumerMixin):
                         self._store()
                         self._broker.ended()
             except Exception as error:  # noqa: BLE001  (each transport raises its own)
-                self._pause(self._broker.failed(error))
+                time.sleep(self._broker.failed(error))
 
     def _store(self) -> None:
         tasks, rows = [], []
@@ -133,17 +126,11 @@ class Monitor(ConsumerMixin):
             try:
                 self._table.save(rows)
             except SQLAlchemyError as error:
-                self._pause(self._database.failed(error))
+                time.sleep(self._database.failed(error))
             else:
                 self._database.ended()
                 return True
         return False
-
-    def _pause(self, seconds: float) -> None:
-        # In steps: a signal's handler may set no Event, whose lock this thread could be holding.
-        end = time.monotonic() + seconds
-        while not self.should_stop and (left := end - time.monotonic()) > 0:
-            time.sleep(min(STEP_SECONDS, left))
 
 
 def _row(message: kombu.Message) -> dict[str, Any]:

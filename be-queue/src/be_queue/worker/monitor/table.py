@@ -10,20 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    case,
-    create_engine,
-    types,
-)
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, case, create_engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.types import DateTime, TypeDecorator
 
 from be_queue import SettingError
 from be_queue.redact import redact
@@ -36,10 +26,10 @@ ID_LENGTH = 155
 _INSERT: Mapping[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
 
 
-class UtcDateTime(types.TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC; PostgreSQL gives it back in the session's zone, SQLite without one."""
 
-    impl = types.DateTime(timezone=True)
+    impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
@@ -76,14 +66,7 @@ TASKS = Table(
 
 
 def open_engine(result_backend: str, options: Mapping[str, Any]) -> Engine:
-    """Return an engine of the database that Celery keeps its results in.
-
-    Arguments:
-        result_backend: Celery's setting, ``db+postgresql+psycopg://...`` or ``db+sqlite:///...``.
-        options: Celery's ``database_engine_options``.
-
-    Raises `SettingError` when it is no such database.
-    """
+    """Return an engine of Celery's result database, by its settings; raise `SettingError`."""
     try:
         url = result_backend.removeprefix('db+')
         engine = create_engine(url, hide_parameters=True, **options)
@@ -112,10 +95,7 @@ class TaskTable:
         )
 
     def save(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Commit ``rows``, all or none; tasks that are there already are brought up to date.
-
-        Raises what SQLAlchemy raises.
-        """
+        """Insert or update ``rows``, all or none; raise what SQLAlchemy raises."""
         with self._engine.begin() as connection:
             TASKS.create(connection, checkfirst=True)
             connection.execute(self._upsert, rows)

@@ -11,14 +11,7 @@ from celery import Celery
 
 from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 
-__all__ = [
-    'PATIENCE_SECONDS',
-    'TIMEOUT_SECONDS',
-    'Check',
-    'broker_probe',
-    'faults',
-    'results_probe',
-]
+__all__ = ['TIMEOUT_SECONDS', 'Check', 'broker_probe', 'faults', 'results_probe']
 
 #: The longest wait for all outcomes together: Kubernetes gives a probe one second by default.
 TIMEOUT_SECONDS = 0.7
@@ -30,28 +23,21 @@ FRESH_SECONDS = 1.0
 
 
 class Check:
-    """Runs ``probe`` in a thread of its own, one at a time: a probe that hangs delays nobody.
-
-    Arguments:
-        name: what is checked.
-        probe: returns when all is well, raises what is wrong.
-    """
+    """Runs ``probe``, which raises what is wrong, in a thread: one that hangs delays nobody."""
 
     def __init__(self, name: str, probe: Callable[[], object]) -> None:
         self.name = name
         self._probe = probe
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._started = 0.0
-        self._finished: float | None = None
+        self._started, self._finished = 0.0, float('-inf')
         self._fault: str | None = None
 
     def start(self) -> None:
         """Start a probe, unless one runs or has just finished."""
         now = time.monotonic()
         with self._lock:
-            fresh = self._finished is not None and now - self._finished < FRESH_SECONDS
-            if self._thread is None and not fresh:
+            if self._thread is None and now - self._finished >= FRESH_SECONDS:
                 self._started = now
                 self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
                 self._thread.start()
@@ -64,9 +50,8 @@ class Check:
             if self._thread is None or self._fault:
                 return self._fault  # while a probe runs, the error of the last one says more
             seconds = time.monotonic() - self._started
-            if self._finished is not None and seconds < PATIENCE_SECONDS:
-                return None
-            return f'no answer for {seconds:.1f} s'
+            is_patient = self._finished > 0 and seconds < PATIENCE_SECONDS
+            return None if is_patient else f'no answer for {seconds:.1f} s'
 
     def _run(self) -> None:
         try:

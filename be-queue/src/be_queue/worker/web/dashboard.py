@@ -42,15 +42,7 @@ def dashboard(
     depths: DepthPoller,
     tables: TaskTables,
 ) -> Blueprint:
-    """Return the route; the page is complete in itself and comes within a second.
-
-    Arguments:
-        worker_config: the worker's settings.
-        servers: checks of broker and results.
-        processes: collects the metrics of the worker's processes.
-        depths: of the queues.
-        tables: read for the latest tasks.
-    """
+    """Return the route; the page is complete in itself and comes within a second."""
     config = worker_config.APP
     queues = queues_by_name(worker_config)
     platform = worker_config.TOPOLOGY.platform
@@ -129,10 +121,7 @@ def queues_by_name(worker_config: WorkerConfig) -> dict[str, str]:
 
 
 def _counts(prefix: str, processes: ProcessCollector) -> defaultdict[str, Counter[str]]:
-    """Return by queue how many tasks were received, succeeded, retried and failed.
-
-    Beside them, the attempts that ended and the seconds that these took.
-    """
+    """Return by queue the tasks of each kind below, and the seconds that the attempts took."""
     wanted = {
         (f'{prefix}_consumer_tasks_count_total', states.RECEIVED): 'received',
         (f'{prefix}_worker_tasks_count_total', states.SUCCESS): 'succeeded',

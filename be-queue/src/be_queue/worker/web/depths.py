@@ -6,8 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from celery import Celery
@@ -33,40 +32,23 @@ CLIENT_CONFIG: dict[str, Any] = {
     'retries': {'mode': 'standard', 'total_max_attempts': 2},
 }
 
-VISIBLE = 'ApproximateNumberOfMessages'
-IN_FLIGHT = 'ApproximateNumberOfMessagesNotVisible'
-DELAYED = 'ApproximateNumberOfMessagesDelayed'
-POLICY = 'RedrivePolicy'
+MESSAGES = 'ApproximateNumberOfMessages'
 
 
-@dataclass(frozen=True)
-class Depth:
-    """Messages in a queue.
-
-    Arguments:
-        visible: wait to be received.
-        in_flight: received, and neither deleted nor visible again.
-        delayed: not to be received yet.
-        dead_letters: visible in its dead-letter queue; None when it has none, or none that may be
-            read.
-        asked_at: when SQS was asked, by the monotonic clock.
-    """
+class Depth(NamedTuple):
+    """Messages in a queue."""
 
     visible: int
     in_flight: int
     delayed: int
+    #: None when it has no dead-letter queue, or none that may be read.
     dead_letters: int | None
+    #: When SQS was asked, by the monotonic clock.
     asked_at: float
 
 
 class DepthPoller(Collector):
-    """Asks SQS about each queue, over a connection of its own, and serves the last answers.
-
-    Arguments:
-        celery_app: leads to SQS.
-        prefix: first part of the metrics' names.
-        queues: the queues' names on SQS.
-    """
+    """Asks SQS about each queue, over a connection of its own, and serves the last answers."""
 
     def __init__(self, celery_app: Celery, prefix: str, queues: Sequence[str]) -> None:
         self._app = celery_app
@@ -79,11 +61,11 @@ class DepthPoller(Collector):
         self.known: dict[str, Depth] = {}
         self._errors = Counter(dict.fromkeys(queues, 0))
         self._outage = Outage('SQS (asked for the depths of queues)', hint=CHECK_SQS)
+        rights = 'sqs:GetQueueUrl and sqs:GetQueueAttributes'
         self._outages = {
             queue: Outage(
                 f'the depth of queue {queue}',
-                hint=f'that {queue} and {dead_letter_name(queue)} exist and this process has '
-                'sqs:GetQueueUrl and sqs:GetQueueAttributes on them',
+                hint=f'that {queue} and {dead_letter_name(queue)} exist, with {rights} on them',
             )
             for queue in queues
         }
@@ -110,13 +92,11 @@ class DepthPoller(Collector):
                 while left:
                     self._ask_about(left[0])
                     del left[0]
+                self._outage.ended()
             except Exception as error:  # noqa: BLE001  (kombu and boto3 have many)
-                # Each of the others would wait as long.
-                self._errors.update(left)
+                self._errors.update(left)  # each of the others would wait as long
                 self._channel = None
                 self._outage.failed(error)
-            else:
-                self._outage.ended()
             self._polled_at = time.monotonic()
 
     def depth(self, queue: str) -> Depth | None:
@@ -133,13 +113,9 @@ class DepthPoller(Collector):
             'Messages in the queue by state, as SQS estimates: visible, in flight, delayed.',
             ('queue', 'state'),
             {
-                (queue, state): count
+                (queue, name.replace('_', ' ')): getattr(depth, name)
                 for queue, depth in known.items()
-                for state, count in (
-                    ('visible', depth.visible),
-                    ('in flight', depth.in_flight),
-                    ('delayed', depth.delayed),
-                )
+                for name in ('visible', 'in_flight', 'delayed')
             },
         )
         yield gauge(
@@ -175,6 +151,7 @@ class DepthPoller(Collector):
         """Take note of a queue's depth, or of an error that is about this queue alone."""
         try:
             self._ask(queue)
+            self._outages[queue].ended()
         except ClientError as error:
             if not is_missing(error) and not is_denied(error):
                 raise
@@ -182,8 +159,6 @@ class DepthPoller(Collector):
             self._channel.queue_urls.pop(self._channel.canonical_queue_name(queue), None)
             self._errors[queue] += 1
             self._outages[queue].failed(error)
-        else:
-            self._outages[queue].ended()
 
     def _ask(self, queue: str) -> None:
         asked_at = time.monotonic()
@@ -191,30 +166,33 @@ class DepthPoller(Collector):
         name = channel.canonical_queue_name(queue)
         entry = channel.predefined_queues.get(name, {})
         client = channel.blocking_sqs(queue)
+
+        def attributes_of(url: str) -> dict[str, str]:
+            asked = client.get_queue_attributes(QueueUrl=url, AttributeNames=['All'])
+            found: dict[str, str] = asked['Attributes']
+            return found
+
         if (url := entry.get('url') or channel.queue_urls.get(name)) is None:
             url = channel.queue_urls[name] = client.get_queue_url(QueueName=name)['QueueUrl']
-        found = _attributes(client, url, VISIBLE, IN_FLIGHT, DELAYED, POLICY)
-        dead_letters = denied = None
+        found = attributes_of(url)
         # Where the transport, too, looks for it.
         dead_url = entry.get('dead_letter_url')
         if dead_url is None:
-            policy = Policy.parsed(found.get(POLICY))
+            policy = Policy.parsed(found.get('RedrivePolicy'))
             dead_url = url_beside(url, name_of(policy.target) if policy else dead_letter_name(name))
-        if dead_url:
-            try:
-                dead_letters = int(_attributes(client, dead_url, VISIBLE)[VISIBLE])
-            except ClientError as error:
-                if not is_missing(error) and not is_denied(error):
-                    raise
-                denied = error if is_denied(error) else None
+        dead_letters = denied = None
+        try:
+            dead_letters = int(attributes_of(dead_url)[MESSAGES]) if dead_url else None
+        except ClientError as error:
+            if not is_missing(error) and not is_denied(error):
+                raise
+            denied = error if is_denied(error) else None
         self.known[queue] = Depth(
-            int(found[VISIBLE]), int(found[IN_FLIGHT]), int(found[DELAYED]), dead_letters, asked_at
+            int(found[MESSAGES]),
+            int(found[f'{MESSAGES}NotVisible']),
+            int(found[f'{MESSAGES}Delayed']),
+            dead_letters,
+            asked_at,
         )
         if denied:
             raise denied
-
-
-def _attributes(client: Any, url: str, *names: str) -> dict[str, str]:
-    answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
-    found: dict[str, str] = answer['Attributes']
-    return found

@@ -20,12 +20,7 @@ STUCK_SECONDS = 30.0
 
 
 def health(config: Settings, servers: Iterable[Check]) -> Blueprint:
-    """Return the routes; their answers are JSON and come within a second.
-
-    Arguments:
-        config: the app's settings.
-        servers: checks of the servers that the worker cannot do without.
-    """
+    """Return the routes; their answers are JSON and come within a second."""
     routes = Blueprint('health', __name__)
 
     @routes.get('/healthz')

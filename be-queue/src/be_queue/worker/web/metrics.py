@@ -65,11 +65,7 @@ def gauge(
 
 
 class ProcessCollector(Collector):
-    """Adds up what the processes have counted, including those that have ended.
-
-    Arguments:
-        folder: the metrics directory.
-    """
+    """Adds up what the processes have counted in the metrics directory, also those that ended."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -82,12 +78,7 @@ class ProcessCollector(Collector):
 
 
 class HeartbeatCollector(Collector):
-    """Metrics that only the worker's event loop knows: read from its heartbeat.
-
-    Arguments:
-        path: the heartbeat's file.
-        prefix: first part of the metrics' names.
-    """
+    """Metrics that only the worker's event loop knows: read from the file of its heartbeat."""
 
     def __init__(self, path: Path, prefix: str) -> None:
         self._path = path

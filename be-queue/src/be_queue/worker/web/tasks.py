@@ -22,11 +22,7 @@ SHOWN = 200
 
 
 class TaskTables:
-    """Reads from the result database; raises what SQLAlchemy raises.
-
-    Arguments:
-        celery_app: leads to the result database.
-    """
+    """Reads from the result database; raises what SQLAlchemy raises."""
 
     def __init__(self, celery_app: Celery) -> None:
         self._app = celery_app
