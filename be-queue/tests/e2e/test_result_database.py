@@ -141,7 +141,7 @@ def test_a_database_that_refuses_results_loses_none_and_the_log_names_the_rights
             wait_until(lambda: 'task_name=add' in worker.log, 'the task waits for the database')
             line = next(line for line in worker.log.splitlines() if 'task_name=add' in line)
             assert 'permission denied for' in line
-            assert 'check the rights of RESULT_DB_USER' in line
+            assert 'where permission is denied, the rights of RESULT_DB_USER: ' in line
             for kind in ('TABLES', 'SEQUENCES'):
                 connection.execute(f'GRANT ALL ON ALL {kind} IN SCHEMA public TO {user}')
             assert result.get(timeout=60) == 2
