@@ -144,7 +144,7 @@ class DatabaseBackend(database.DatabaseBackend):
 
     @cached_property
     def _texts(self) -> list[tuple[str, int | None]]:
-        """The columns of text but for the key, with how many characters each takes."""
+        """The columns of text but for the key, each with its length."""
         return [
             (column.name, column.type.length)
             for column in self.task_cls.__table__.columns
