@@ -23,7 +23,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker import heartbeat
-from be_queue.worker.monitor.table import TaskTable
+from be_queue.worker.task_table import TaskTable
 from tests.support.process import running
 from tests.support.web import WebSite
 

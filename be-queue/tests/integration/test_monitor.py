@@ -22,7 +22,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.proxy import Proxy
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from be_queue.worker.monitor.table import TASKS, TaskTable, open_engine
+from be_queue.worker.task_table import TASKS, TaskTable, open_engine
 from tests.support.process import Program, running
 
 MONITOR = ('-m', 'app.monitor')

@@ -11,10 +11,9 @@ from prometheus_client.registry import Collector
 from be_queue.worker import processes
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.web.checks import Check, broker_probe, results_probe
 from be_queue.worker.web.dashboard import dashboard, queues_by_name
 from be_queue.worker.web.depths import DepthPoller
-from be_queue.worker.web.health import health
+from be_queue.worker.web.health import Check, broker_probe, health, results_probe
 from be_queue.worker.web.metrics import ProcessCollector, metrics, registry_of
 from be_queue.worker.web.tasks import TaskTables
 

@@ -18,9 +18,8 @@ from be_queue.transport import poller
 from be_queue.worker import heartbeat
 from be_queue.worker.local import first_task_command
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.web.checks import Check, faults
 from be_queue.worker.web.depths import DepthPoller
-from be_queue.worker.web.health import not_consuming, stuck
+from be_queue.worker.web.health import Check, faults, not_consuming, stuck
 from be_queue.worker.web.metrics import ProcessCollector
 from be_queue.worker.web.tasks import TaskTables
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row, Select, case, func, inspect, nul
 
 from be_queue.redact import redact
 from be_queue.text import shortened
-from be_queue.worker.monitor.table import TASKS, open_engine
+from be_queue.worker.task_table import TASKS, open_engine
 
 __all__ = ['TaskTables']
 
