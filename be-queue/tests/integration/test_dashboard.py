@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, states
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool
 
 from be_queue import Config, Queue, Queues
 from be_queue.testing.postgres import PostgresServer
@@ -58,10 +58,10 @@ class Results:
     """Writes what the monitor and a worker would write."""
 
     def __init__(self, backend_url: str) -> None:
-        url = backend_url.removeprefix('db+')
-        self._table = TaskTable(create_engine(url, poolclass=NullPool))
         app = Celery(set_as_current=False)
         app.config_from_object(Config(['unused'], result_backend=backend_url))
+        app.conf.database_engine_options = {'poolclass': NullPool}
+        self._table = TaskTable(app)
         self._backend = app.backend
 
     def sent(self, name: str = 'add', **values: Any) -> str:

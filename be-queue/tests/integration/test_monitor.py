@@ -22,7 +22,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.proxy import Proxy
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from be_queue.worker.task_table import TASKS, TaskTable, open_engine
+from be_queue.worker.task_table import TASKS, TaskTable
 from tests.support.process import Program, running
 
 MONITOR = ('-m', 'app.monitor')
@@ -123,8 +123,9 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
     postgres: PostgresServer, tmp_path: Path, database: str
 ) -> None:
     urls = {'postgresql': postgres.backend_url, 'sqlite': f'db+sqlite:///{tmp_path}/db'}
-    engine = open_engine(urls[database], {'poolclass': NullPool})
-    table, task_id = TaskTable(engine), uuid.uuid4().hex
+    app = Celery(backend=urls[database], set_as_current=False)
+    app.conf.database_engine_options = {'poolclass': NullPool}
+    table, task_id = TaskTable(app), uuid.uuid4().hex
     first = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
     def message(retries: int, minutes: int) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
         return dict.fromkeys(TASKS.c.keys()) | row | {'eta': at, 'sent_at': at, 'seen_at': at}
 
     def row() -> dict[str, Any]:
-        with engine.connect() as connection:
+        with table.engine.connect() as connection:
             found = connection.execute(select(TASKS).where(TASKS.c.task_id == task_id))
             return dict(found.mappings().one())
 

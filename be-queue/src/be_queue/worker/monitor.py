@@ -26,7 +26,7 @@ from be_queue.text import shortened, storable
 from be_queue.worker import logs, processes
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.task_table import ID_LENGTH, TaskTable, open_engine
+from be_queue.worker.task_table import ID_LENGTH, TaskTable
 
 __all__ = ['main']
 
@@ -63,8 +63,9 @@ def main(worker_config: WorkerConfig) -> int:
         )
     app = Celery(config.service_name)
     app.config_from_object(worker_config)
-    engine = open_engine(app.conf.result_backend, app.conf.database_engine_options)
-    monitor = Monitor(app, queue, TaskTable(engine))
+    table = TaskTable(app)
+    database = table.engine.url.render_as_string()
+    monitor = Monitor(app, queue, table)
 
     def stop(*_: Any) -> None:
         monitor.should_stop = True
@@ -74,7 +75,7 @@ def main(worker_config: WorkerConfig) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     processes.start(Role.MONITOR)
-    logger.info('started: queue=%s database=%s', queue.name, engine.url.render_as_string())
+    logger.info('started: queue=%s database=%s', queue.name, database)
     try:
         monitor.run()
     finally:

@@ -18,10 +18,10 @@ from be_queue.transport import poller
 from be_queue.worker import heartbeat
 from be_queue.worker.local import first_task_command
 from be_queue.worker.settings import WorkerConfig
+from be_queue.worker.task_table import TaskTable
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import Check, faults, not_consuming, stuck
 from be_queue.worker.web.metrics import ProcessCollector
-from be_queue.worker.web.tasks import TaskTables
 
 __all__ = ['dashboard', 'queues_by_name']
 
@@ -39,7 +39,7 @@ def dashboard(
     servers: Sequence[Check],
     processes: ProcessCollector,
     depths: DepthPoller,
-    tables: TaskTables,
+    table: TaskTable,
 ) -> Blueprint:
     """Return the route; the page is complete in itself and comes within a second."""
     config = worker_config.APP
@@ -49,7 +49,7 @@ def dashboard(
     latest: list[dict[str, Any]] = []
 
     def read_tasks() -> None:
-        latest[:] = tables.latest(TASKS_SHOWN)
+        latest[:] = table.latest(TASKS_SHOWN)
 
     probes = [Check('depths', depths.poll), Check('tasks', read_tasks)]
     routes = Blueprint('dashboard', __name__)
