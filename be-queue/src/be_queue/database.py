@@ -18,7 +18,6 @@ from typing import Any
 from celery import states
 from celery.backends import database
 from celery.backends.database import session
-from celery.backends.database.models import TaskSet
 from sqlalchemy import Connection, Engine, String, Table, delete, event, make_url
 from sqlalchemy.exc import DataError, DBAPIError
 
@@ -30,11 +29,6 @@ __all__ = ['DatabaseBackend']
 _MARKS = {'psycopg': '%({})s', 'psycopg2': '%({})s', 'pysqlite': ':{}'}
 #: Executions of a statement after which psycopg prepares it: its default.
 PREPARE_THRESHOLD = 5
-
-
-@event.listens_for(TaskSet, 'before_insert')
-def _date_group(mapper: Any, connection: Any, group: TaskSet) -> None:
-    group.date_done = _without_zone(datetime.now(timezone.utc))
 
 
 class SessionManager(session.SessionManager):
@@ -150,7 +144,7 @@ class DatabaseBackend(database.DatabaseBackend):
 
     @cached_property
     def _texts(self) -> list[tuple[str, int | None]]:
-        """The columns of text but for the key, with how many characters each takes."""
+        """The columns of text but for the key, each with its length."""
         return [
             (column.name, column.type.length)
             for column in self.task_cls.__table__.columns

@@ -26,12 +26,7 @@ def default_backend(*, user: str, password: str, host: str, port: str, name: str
 
 
 def engine_options(result_backend: str, timeout: float = 5.0) -> dict[str, Any]:
-    """Return the value for Celery's ``database_engine_options``.
-
-    Arguments:
-        result_backend: Celery's setting.
-        timeout: seconds for the server to answer.
-    """
+    """Return Celery's ``database_engine_options``: ``timeout`` seconds for the server to answer."""
     if 'sqlite' in result_backend:
         # Seconds to wait for another process's write.
         return {'connect_args': {'timeout': 30}}

@@ -7,16 +7,16 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pytest
-from celery import Celery, chain
+from celery import chain
 from celery.result import AsyncResult
 
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from tests.support.worker import Server, Site
+from tests.support.worker import Site, Worker
 
 #: Another delivery waits for 0.3 of this before it goes back to its queue.
 SOFT_LIMIT = 5
@@ -38,17 +38,14 @@ class Duplicates:
 
     def __init__(self, site: Site, sqs: SqsServer) -> None:
         self.site = site
-        self.producer: Celery = site.producer()
+        self.worker: Worker | None = None
         self._sqs = sqs
         self._client = sqs.client()
-        add, slow = self.producer.signature('add'), self.producer.signature('slow')
-        head = chain(add.clone((1, 1)), add.clone((10,)))
-        self.at_once = self._taken_back('slow', slow.clone((0.5,)))
-        self.stored = self._taken_back('add', add.clone((2, 3)))
+        self._producer = site.producer()
+        add, slow = self._producer.signature('add'), self._producer.signature('slow')
         self.killed = self._taken_back('slow', slow.clone((1.2,)))
         self.long = self._taken_back('slow', slow.clone((3,)))
-        self.head = self._taken_back('add', head)
-        self.server: Server | None = None
+        self.head = self._taken_back('add', chain(add.clone((1, 1)), add.clone((10,))))
 
     def deliver(self, message: Message, copies: int = 1) -> None:
         """Put copies of a message on its queue."""
@@ -57,29 +54,25 @@ class Duplicates:
             self._client.send_message(QueueUrl=url, MessageBody=message.body)
 
     def result(self, message: Message) -> AsyncResult:
-        return self.producer.AsyncResult(message.task_id)
+        return self._producer.AsyncResult(message.task_id)
 
     def logged(self, message: Message, text: str) -> int:
         """Return how many lines of the worker's log have the task's id and ``text``."""
-        return sum(
-            message.task_id in line and text in line for line in self.server.log.splitlines()
-        )
+        lines = self.worker.log.splitlines()
+        return sum(message.task_id in line and text in line for line in lines)
 
-    def runs(self, message: Message) -> int:
-        """Return how often the task has succeeded."""
-        return self.logged(message, 'succeeded in')
+    def wait_run_once(self, message: Message) -> None:
+        """Wait until every copy is deleted; fail unless the task has succeeded once."""
+        name = message.queue
+        wait_until(lambda: self._sqs.visible(name) + self._sqs.in_flight(name) == 0, 'deleted')
+        assert self.logged(message, 'succeeded in') == 1
 
     def wait_skipped(self, message: Message) -> None:
         """Wait until one copy is skipped, and every copy is deleted."""
         wait_until(lambda: self.logged(message, 'skipped, it is') == 1, 'it is skipped')
-        self.wait_settled(message)
+        self.wait_run_once(message)
 
-    def wait_settled(self, message: Message) -> None:
-        """Wait until every copy is deleted."""
-        name = message.queue
-        wait_until(lambda: self._sqs.visible(name) + self._sqs.in_flight(name) == 0, 'deleted')
-
-    def _taken_back(self, queue: str, sent: chain) -> Message:
+    def _taken_back(self, queue: str, sent: Any) -> Message:
         """Return the message that sends a signature: nobody consumes its queue yet."""
         result = sent.apply_async()
         while result.parent is not None:
@@ -89,18 +82,6 @@ class Duplicates:
         (received,) = self._client.receive_message(QueueUrl=url, WaitTimeSeconds=5)['Messages']
         self._client.delete_message(QueueUrl=url, ReceiptHandle=received['ReceiptHandle'])
         return Message(result.id, name, received['Body'])
-
-
-@contextmanager
-def worker(
-    folder: Path,
-    sqs: SqsServer,
-    postgres: PostgresServer,
-    visibility_timeout: int = VISIBILITY_TIMEOUT,
-) -> Iterator[Duplicates]:
-    duplicates = Duplicates(Site(folder, sqs.url, postgres.environment), sqs)
-    with duplicates.site.worker(**settings(visibility_timeout)) as duplicates.server:
-        yield duplicates
 
 
 def settings(visibility_timeout: int) -> dict[str, object]:
@@ -114,42 +95,39 @@ def settings(visibility_timeout: int) -> dict[str, object]:
     }
 
 
+@contextmanager
+def guarded_worker(site: Site, sqs: SqsServer, visibility_timeout: int) -> Iterator[Duplicates]:
+    duplicates = Duplicates(site, sqs)
+    with site.worker(**settings(visibility_timeout)) as duplicates.worker:
+        yield duplicates
+
+
 @pytest.fixture(scope='module')
 def guarded(
     tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
 ) -> Iterator[Duplicates]:
-    with worker(tmp_path_factory.mktemp('guarded'), sqs, postgres) as duplicates:
+    site = Site(tmp_path_factory.mktemp('guarded'), sqs.url, postgres.environment)
+    with guarded_worker(site, sqs, VISIBILITY_TIMEOUT) as duplicates:
         yield duplicates
 
 
-def test_two_deliveries_at_the_same_time_are_run_once(guarded: Duplicates) -> None:
-    message = guarded.at_once
-    guarded.deliver(message, copies=2)
-    assert guarded.result(message).get(timeout=30) == 0.5
-    guarded.wait_skipped(message)
-    # On a slow machine the second goes back to its queue, and comes again.
-    assert guarded.logged(message, 'received') >= 2
-    assert guarded.runs(message) == 1
+def test_a_delivery_after_the_result_is_stored_runs_neither_the_task_nor_the_rest_of_its_chain(
+    guarded: Duplicates,
+) -> None:
+    message = guarded.head
+    labels = {'name': 'add', 'queue': message.queue}
 
+    def counted(state: str) -> float:
+        return guarded.worker.metric('worker_tasks_count_total', state=state, **labels)
 
-def test_a_delivery_after_the_result_is_stored_is_not_run(guarded: Duplicates) -> None:
-    message = guarded.stored
     guarded.deliver(message)
-    assert guarded.result(message).get(timeout=30) == 5
+    assert guarded.result(message).get(timeout=30) == 2
     stored = guarded.result(message).date_done
-    label = {'name': 'add', 'queue': message.queue}
-    skipped = guarded.server.metric('worker_tasks_count_total', state='IGNORED', **label)
     guarded.deliver(message)
     guarded.wait_skipped(message)
-    assert guarded.runs(message) == 1
     assert guarded.result(message).date_done == stored
-    wait_until(
-        lambda: (
-            guarded.server.metric('worker_tasks_count_total', state='IGNORED', **label)
-            == skipped + 1
-        ),
-        'the skipped one is counted',
-    )
+    wait_until(lambda: counted('IGNORED') == 1, 'the skipped one is counted')
+    wait_until(lambda: counted('SUCCESS') == 2, 'head and tail are run once')
 
 
 def test_a_second_delivery_outlives_the_death_of_the_first(guarded: Duplicates) -> None:
@@ -164,47 +142,29 @@ def test_a_second_delivery_outlives_the_death_of_the_first(guarded: Duplicates) 
     wait_until(lambda: guarded.logged(message, 'received') >= 2, 'the second is there')
     os.kill(first, signal.SIGKILL)
     assert guarded.result(message).get(timeout=30) == 1.2
-    guarded.wait_settled(message)
-    assert guarded.runs(message) == 1
+    guarded.wait_run_once(message)
 
 
-def test_a_delivery_that_waits_long_goes_back_and_is_not_lost(guarded: Duplicates) -> None:
+def test_of_two_at_the_same_time_one_waits_goes_back_and_is_skipped(guarded: Duplicates) -> None:
     message = guarded.long
     guarded.deliver(message, copies=2)
     wait_until(lambda: guarded.logged(message, 'goes back to its queue'), 'handed back')
     guarded.wait_skipped(message)
-    assert guarded.runs(message) == 1
-
-
-def test_a_skipped_delivery_does_not_send_the_rest_of_its_chain_again(guarded: Duplicates) -> None:
-    message = guarded.head
-    count = 'worker_tasks_count_total'
-    label = {'name': 'add', 'queue': message.queue}
-    before = guarded.server.metric(count, state='SUCCESS', **label)
-    guarded.deliver(message)
-    assert guarded.result(message).get(timeout=30) == 2
-    guarded.deliver(message)
-    guarded.wait_skipped(message)
-    wait_until(
-        lambda: guarded.server.metric(count, state='SUCCESS', **label) == before + 2,
-        'head and tail are run once',
-    )
 
 
 def test_a_message_that_a_worker_could_not_keep_hidden_is_run_once(
-    tmp_path: Path, sqs: SqsServer, postgres: PostgresServer
+    site: Site, sqs: SqsServer
 ) -> None:
     # Shorter than the task.
-    with worker(tmp_path, sqs, postgres, visibility_timeout=2) as first:
+    with guarded_worker(site, sqs, visibility_timeout=2) as first:
         message = first.long
         first.deliver(message)
         wait_until(lambda: first.result(message).state == 'STARTED', 'it runs')
         # Its pool process goes on, but nobody tells SQS so.
-        consumer = first.server.pid_of('celery')
+        consumer = first.worker.pid_of('celery')
         os.kill(consumer, signal.SIGSTOP)
-        with first.site.worker(**settings(visibility_timeout=2)) as second:
+        with site.worker(**settings(visibility_timeout=2)) as second:
             wait_until(lambda: 'skipped, it is SUCCESS' in second.log, 'the other worker skips it')
             assert 'succeeded in' not in second.log
         os.kill(consumer, signal.SIGCONT)
-        first.wait_settled(message)
-        assert first.runs(message) == 1
+        first.wait_run_once(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import time
 import uuid
@@ -15,16 +16,16 @@ from typing import Any
 
 import pytest
 from celery import Celery, states
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool
 
 from be_queue import Config, Queue, Queues
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker import heartbeat
-from be_queue.worker.monitor.table import TaskTable
+from be_queue.worker.task_table import TaskTable
 from tests.support.process import running
-from tests.support.web import Site
+from tests.support.web import WebSite
 
 UNKNOWN = '\N{EN DASH}'
 PREFIX = 'orders___returns'
@@ -47,8 +48,8 @@ def postgres(postgres: PostgresServer) -> PostgresServer:
 @pytest.fixture(scope='module')
 def site(
     sqs: SqsServer, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    site = Site(sqs.url, postgres.environment, tmp_path_factory.mktemp('web'))
+) -> Iterator[WebSite]:
+    site = WebSite(sqs.url, postgres.environment, tmp_path_factory.mktemp('web'))
     with site.server():
         yield site
 
@@ -57,13 +58,13 @@ class Results:
     """Writes what the monitor and a worker would write."""
 
     def __init__(self, backend_url: str) -> None:
-        url = backend_url.removeprefix('db+')
-        self._table = TaskTable(create_engine(url, poolclass=NullPool))
         app = Celery(set_as_current=False)
         app.config_from_object(Config(['unused'], result_backend=backend_url))
+        app.conf.database_engine_options = {'poolclass': NullPool}
+        self._table = TaskTable(app)
         self._backend = app.backend
 
-    def sent(self, name: str, **values: Any) -> str:
+    def sent(self, name: str = 'add', **values: Any) -> str:
         task_id = uuid.uuid4().hex
         # Later than any row that another test has left.
         now = datetime.now(timezone.utc) + timedelta(days=1)
@@ -71,8 +72,12 @@ class Results:
         self._table.save([row | values])
         return task_id
 
-    def stored(self, task_id: str, result: Any, state: str = states.SUCCESS) -> None:
+    def stored(
+        self, result: Any, state: str = states.SUCCESS, task_id: str = '', **sent: Any
+    ) -> str:
+        task_id = task_id or self.sent(**sent)
         self._backend.store_result(task_id, result, state)
+        return task_id
 
 
 @pytest.fixture
@@ -80,20 +85,15 @@ def results(postgres: PostgresServer) -> Results:
     return Results(postgres.backend_url)
 
 
-def test_tasks_are_shown_with_their_results(site: Site, results: Results) -> None:
-    waiting = results.sent('add')
-    succeeded = results.sent('add', retries=2)
-    failed = results.sent('add')
+def test_tasks_are_shown_with_their_results(site: WebSite, results: Results) -> None:
     later = datetime.now(timezone.utc) + timedelta(hours=3, minutes=30)
-    delayed = results.sent('add', eta=later)
-    running = results.sent('add')
-    results.stored(succeeded, {'sum': 42})
-    results.stored(failed, ValueError('no such order', 7), states.FAILURE)
-    results.stored(running, {'pid': 4711, 'hostname': 'a'}, states.STARTED)
+    waiting, delayed = results.sent(), results.sent(eta=later)
+    succeeded = results.stored({'sum': 42}, retries=2)
+    failed = results.stored(ValueError('no such order', 7), states.FAILURE)
+    running = results.stored({'pid': 4711, 'hostname': 'a'}, states.STARTED)
     page = site.wait_for(running)
-    name, task_id, state, attempt, result, _, done = cells(page, succeeded)
-    assert (name, task_id, state) == ('add', succeeded, 'SUCCESS')
-    assert (attempt, result) == ('3', "{'sum': 42}")
+    *shown, _, done = cells(page, succeeded)
+    assert shown == ['add', succeeded, 'SUCCESS', '3', "{'sum': 42}"]
     assert done.endswith(' s ago')
     assert cells(page, failed)[2:5] == ['FAILURE', '1', 'ValueError: no such order, 7']
     assert cells(page, waiting)[2:5] == ['PENDING', '1', '']
@@ -102,18 +102,14 @@ def test_tasks_are_shown_with_their_results(site: Site, results: Results) -> Non
     assert cells(page, delayed)[6].split() == ['due', 'in', '3', 'h']
 
 
-def test_hostile_texts_stay_texts_and_passwords_are_masked(site: Site, results: Results) -> None:
-    task_id = results.sent(f'{HOSTILE}" onclick="x')
-    results.stored(task_id, HOSTILE)
-    error_id = results.sent('add')
-    results.stored(error_id, ValueError(HOSTILE), states.FAILURE)
-    long, huge, secret = (results.sent('add') for _ in range(3))
-    results.stored(long, ['x' * 90] * 20)
-    results.stored(huge, 'x' * 30_000)
-    results.stored(secret, {'password': 'hunter2', 'url': 'http://me:hunter2@host/'})
+def test_hostile_texts_stay_texts_and_passwords_are_masked(site: WebSite, results: Results) -> None:
+    hostile = results.stored(HOSTILE, name=f'{HOSTILE}" onclick="x')
+    results.stored(ValueError(HOSTILE), states.FAILURE)
+    long, huge = results.stored(['x' * 90] * 20), results.stored('x' * 30_000)
+    secret = results.stored({'password': 'hunter2', 'url': 'http://me:hunter2@host/'})
     page = site.wait_for(secret)
-    assert cells(page, task_id)[0] == f'{HOSTILE}" onclick="x'
-    assert cells(page, task_id)[4] == repr(HOSTILE)
+    assert cells(page, hostile)[0] == f'{HOSTILE}" onclick="x'
+    assert cells(page, hostile)[4] == repr(HOSTILE)
     assert '<script>' not in page
     assert '" onclick="' not in page
     assert '<h1>orders &amp; returns</h1>' in page
@@ -126,7 +122,7 @@ def test_hostile_texts_stay_texts_and_passwords_are_masked(site: Site, results: 
     assert 'unsafe' not in policy
 
 
-def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> None:
+def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) -> None:
     queues = Queues([Queue(queue_name='python-backend-worker-template-add', task='add')])
     queues.build_celery('local', username=site.username)
     producer = Celery(set_as_current=False)
@@ -164,7 +160,7 @@ def test_queues_are_shown_with_depths_and_counts(site: Site, sqs: SqsServer) -> 
     assert site.queue('slow') not in sqs.queue_names()
 
 
-def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
+def test_the_worker_is_shown_as_its_heartbeat_says(site: WebSite) -> None:
     path = site.metrics / 'worker.json'
     path.unlink(missing_ok=True)
     assert 'worker not started' in site.get()[0]
@@ -179,7 +175,7 @@ def test_the_worker_is_shown_as_its_heartbeat_says(site: Site) -> None:
 
 
 def test_the_page_comes_while_the_database_is_unavailable(
-    site: Site, results: Results, postgres: PostgresServer
+    site: WebSite, results: Results, postgres: PostgresServer
 ) -> None:
     task_id = results.sent('add')
     site.wait_for(task_id)
@@ -196,12 +192,13 @@ def test_the_page_comes_while_the_database_is_unavailable(
     site.wait_for('results ok')
 
 
-def test_every_path_answers_while_the_broker_hangs(tmp_path: Path) -> None:
-    results = {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'}
+def test_every_path_answers_while_the_broker_hangs_and_integrations_end(tmp_path: Path) -> None:
+    results, notes = 'redis://me:hunter2@127.0.0.1/0', tmp_path / 'notes'
+    recorded = 'tests.support.recorded_web:create_app()'
     with socket.create_server(('127.0.0.1', 0)) as silent:
         broker = f'http://test:hunter2@127.0.0.1:{silent.getsockname()[1]}'
-        site = Site(broker, results, tmp_path)
-        with site.server(QUEUE_DEPTH_INTERVAL='0.1') as program:
+        site = WebSite(broker, {'CELERY_RESULT_BACKEND': results}, tmp_path)
+        with site.server(recorded, QUEUE_DEPTH_INTERVAL='0.1', NOTES=str(notes)) as program:
             page = site.wait_for('broker: no answer for ')
             assert cells(page, f'err-{site.queue("add")}')[2] == UNKNOWN
             # Only databases have tables.
@@ -212,13 +209,19 @@ def test_every_path_answers_while_the_broker_hangs(tmp_path: Path) -> None:
             assert f'{PREFIX}_queue_messages{{' not in metrics
             ready = site.get('/readyz', status=503)[0]
             assert 'no answer for' in ready
+            # Not with SIGQUIT: gunicorn's handler deadlocks while it accepts a request.
+            program.ends(signal.SIGTERM)
             assert 'hunter2' not in page + metrics + ready + program.log
+            started, stopped = notes.read_text().splitlines()
+            pid = started.split()[-1]
+            assert (started, stopped) == (f'start Role.WEB {pid}', f'stop {pid}')
+            assert int(pid) != program.process.pid  # the process that serves
 
 
 def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
     database = f'db+sqlite:///{tmp_path}/results.sqlite'
     environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
-    site = Site(sqs.url, environment, tmp_path)
+    site = WebSite(sqs.url, environment, tmp_path)
     url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
     sqs.client().send_message(QueueUrl=url, MessageBody='x')
     with site.server(QUEUE_DEPTH_INTERVAL='0'):
@@ -232,7 +235,6 @@ def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: P
         assert f'{PREFIX}_queue_depth_age_seconds{{' not in metrics
 
         # Without the monitor's table, Celery's own is all there is.
-        task_id = uuid.uuid4().hex
-        Results(database).stored(task_id, 7)
+        task_id = Results(database).stored(7, task_id=uuid.uuid4().hex)
         page = site.wait_for(task_id)
         assert cells(page, task_id)[2:6] == ['SUCCESS', '1', '7', UNKNOWN]

@@ -18,9 +18,6 @@ __all__ = ['PROGRAM', 'running_pgbouncer']
 
 PROGRAM = shutil.which('pgbouncer', path=f'{os.environ.get("PATH", "")}:/usr/sbin')
 
-#: Fewer connections than a worker has processes.
-POOL_SIZE = 2
-
 
 @contextmanager
 def running_pgbouncer(postgres: PostgresServer) -> Iterator[int]:
@@ -29,19 +26,13 @@ def running_pgbouncer(postgres: PostgresServer) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as folder:
         users, settings = Path(folder) / 'users', Path(folder) / 'pgbouncer.ini'
         users.write_text(f'"{postgres.user}" "{postgres.password}"\n')
-        lines = {
-            'listen_addr': '127.0.0.1',
-            'listen_port': port,
-            'unix_socket_dir': '',
-            'auth_type': 'plain',
-            'auth_file': users,
-            'pool_mode': 'transaction',
-            'default_pool_size': POOL_SIZE,
-            'user': 'nobody' if os.getuid() == 0 else '',
-        }
         settings.write_text(
             f'[databases]\n{postgres.name} = host={postgres.host} port={postgres.port}\n'
-            '[pgbouncer]\n' + ''.join(f'{name} = {value}\n' for name, value in lines.items())
+            f'[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n'
+            f'auth_type = plain\nauth_file = {users}\n'
+            # Fewer connections than a worker has processes.
+            'pool_mode = transaction\ndefault_pool_size = 2\n'
+            f'user = {"nobody" if os.getuid() == 0 else ""}\n'
         )
         Path(folder).chmod(0o755)
         process = subprocess.Popen(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.config.configuration import Config
 from app.web import create_app
 from be_queue.worker import processes
-from be_queue.worker.role import Role
 
 __all__ = ['create_app']
 
@@ -17,8 +15,8 @@ class Noting:
     """Notes that it is started and stopped."""
 
     @staticmethod
-    def start(config: Config, role: Role) -> None:
-        _note(f'start {role.value}')
+    def start(config: object, role: object) -> None:
+        _note(f'start {role}')
 
     @staticmethod
     def stop() -> None:

@@ -12,12 +12,12 @@ from be_queue.testing.ports import accepts, free_port
 from be_queue.testing.waiting import wait_until
 from tests.support.process import Program, running
 
-__all__ = ['Site']
+__all__ = ['WebSite']
 
 SERVER = ('-m', 'gunicorn', '--threads', '4', '--no-control-socket')
 
 
-class Site:
+class WebSite:
     """A web server with queues and a metrics directory of its own."""
 
     def __init__(self, sqs_url: str, results: Mapping[str, str], folder: Path) -> None:
@@ -37,12 +37,7 @@ class Site:
 
     @contextmanager
     def server(self, app: str = 'app.web:create_app()', **variables: str) -> Iterator[Program]:
-        """Run it until the end of the block.
-
-        Arguments:
-            app: what gunicorn is to run.
-            variables: more environment variables.
-        """
+        """Run it with more ``variables`` of the environment until the end of the block."""
         arguments = (*SERVER, '--bind', f'127.0.0.1:{self.port}', app)
         with running(arguments, self.environment | variables, self.folder / 'web.log') as program:
             wait_until(lambda: accepts(self.port), 'the web server listens')

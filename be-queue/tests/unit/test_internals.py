@@ -56,7 +56,7 @@ PRIVATE: dict[Any, str] = {
     Hub: '_ready',
     RequestSigner: '_credentials',
     SQS.Channel: '_create_queue _fanout _inplace_augment_message _lookup _message_to_python '
-    '_new_boto_client _new_queue _predefined_queue_clients _prepare_json_payload _queue_cache '
+    '_new_boto_client _new_queue _predefined_queue_clients _queue_cache '
     '_receive_message _resolve_delay_seconds _restore _schedule_queue _sqs _update_queue_cache',
     TaskPool: '_pool',
     _state: '_get_active_apps',

@@ -42,6 +42,6 @@ def create_worker(app: Celery, worker_config: WorkerConfig, queues: Queues) -> N
     heartbeat.install(app, config.heartbeat_path)
     result_store.install(app)
     if worker_config.stores_results:
-        result_expiry.install(app)
+        result_expiry.install()
     if config.idempotency_guard:
         idempotency.install(app)

@@ -1,18 +1,15 @@
 """Skips a message whose task runs already or has run: off until IDEMPOTENCY_GUARD is set.
 
 Each delivery takes PostgreSQL's advisory lock of its task id, looks for the result, and keeps the
-lock until its own result is stored. docs/delivery.md says what becomes of which message, and what
-stays possible.
+lock until its own result is stored; see docs/delivery.md.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from celery import Celery, Task, signals, states
@@ -27,20 +24,19 @@ from be_queue.redact import redact
 from be_queue.worker import logs, shutdown, vault
 from be_queue.worker.result_store import WAIT_PART, hand_back
 
-__all__ = ['KEEPALIVES', 'LOCK_PART', 'Guard', 'install', 'lock_key', 'not_run']
+__all__ = ['KEEPALIVES', 'LOCK_PART', 'Guard', 'install', 'not_run']
 
 logger = get_logger(__name__)
 
-#: The part of a task's shorter time limit that it waits for another run of it. Each wait costs a
-#: receive: the four that are left of a queue's five outlast any run.
+#: The part of a task's shorter time limit that it waits for another run of it: four waits, each of
+#: which costs a receive, outlast any run.
 LOCK_PART = 0.3
 #: Seconds between two tries to get the lock: the first, which doubles, and the last.
 FIRST_PAUSE = 0.05
 LAST_PAUSE = 1.0
 #: States that mean that the attempt which stored them is over.
 OVER = states.READY_STATES | {states.RETRY}
-#: PostgreSQL ends the locks of a machine that has lost its power after 30 s: by default after two
-#: hours.
+#: PostgreSQL ends the locks of a machine that has lost its power after 30 s, not two hours.
 KEEPALIVES = {'tcp_keepalives_idle': 10, 'tcp_keepalives_interval': 5, 'tcp_keepalives_count': 4}
 
 #: Sent with the task as sender, its request and a state: IGNORED when the message was skipped,
@@ -67,29 +63,19 @@ def install(app: Celery) -> None:
             'IDEMPOTENCY_GUARD=true: the guard needs the number of the attempt with each result: '
             'set CELERY_RESULT_EXTENDED=true, or IDEMPOTENCY_GUARD=false'
         )
-    signals.worker_process_init.connect(partial(_process_started, app), weak=False)
 
+    def guard_tasks(**_: Any) -> None:
+        guard = Guard(app)
+        for task in app.tasks.values():
+            # Around all that Celery does for a task: STARTED is stored before the task is called,
+            # and would replace a failure; the result is stored after it has returned.
+            task.__trace__ = guard.around(task, task.__trace__)
 
-def _process_started(app: Celery, **_: Any) -> None:
-    guard = Guard(app)
-    for task in app.tasks.values():
-        # Around all that Celery does for a task: STARTED is stored before the task is called, and
-        # would replace a failure; the result is stored after it has returned.
-        task.__trace__ = guard.around(task, task.__trace__)
-
-
-def lock_key(task_id: str) -> int:
-    """Return the number under which PostgreSQL knows the lock of a task: 64 bits, signed."""
-    digest = hashlib.blake2b(task_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, 'big', signed=True)
+    signals.worker_process_init.connect(guard_tasks, weak=False)
 
 
 class Guard:
-    """The locks of one process, which runs one task at a time, on a connection that it keeps.
-
-    Arguments:
-        app: keeps its results in PostgreSQL.
-    """
+    """The locks of one process, which runs one task at a time, on a connection that it keeps."""
 
     def __init__(self, app: Celery) -> None:
         self._backend: Any = app.backend
@@ -99,10 +85,7 @@ class Guard:
     def around(self, task: Task, trace: Trace) -> Trace:
         """Return ``trace``, the function that runs the task, with the guard before it."""
 
-        def guarded(
-            uuid: str, args: Any, kwargs: Any, request: Mapping[str, Any] | None = None
-        ) -> Any:
-            request = request or {}
+        def guarded(uuid: str, args: Any, kwargs: Any, request: Mapping[str, Any]) -> Any:
             with self._locked(task, uuid, request) as over:
                 if not over:
                     return trace(uuid, args, kwargs, request)
@@ -119,14 +102,14 @@ class Guard:
 
         Raises Reject, which hands the message back, when the lock cannot be had in time.
         """
-        key = lock_key(task_id)
+        lock = select(func.pg_try_advisory_lock(func.hashtextextended(task_id, 0)))
         hard, soft = _time_limits(task, request)
         began, pause = time.monotonic(), FIRST_PAUSE
         while True:
             asked_at = time.monotonic()
             try:
                 connection = self._connected()
-                if connection.scalar(select(func.pg_try_advisory_lock(key))):
+                if connection.scalar(lock):
                     # In a statement of its own, which sees what the other run has stored.
                     over = self._over(connection, task, task_id, request)
                     self._outage.ended()
@@ -150,11 +133,11 @@ class Guard:
         try:
             yield over
         finally:
-            if self._connection is not None:
-                try:
-                    self._connection.execute(select(func.pg_advisory_unlock(key)))
-                except SQLAlchemyError:
-                    self._disconnect()  # and the lock is gone with the connection
+            try:
+                if self._connection is not None:
+                    self._connection.execute(select(func.pg_advisory_unlock_all()))
+            except SQLAlchemyError:
+                self._disconnect()  # and the lock is gone with the connection
 
     def _over(
         self, connection: Connection, task: Task, task_id: str, request: Mapping[str, Any]
@@ -193,8 +176,4 @@ class Guard:
 def _time_limits(task: Task, request: Mapping[str, Any]) -> tuple[float, float]:
     """Return the hard and the soft limit in seconds."""
     hard, soft = request.get('timelimit') or (None, None)
-    conf = task.app.conf
-    return (
-        hard or task.time_limit or conf.task_time_limit or math.inf,
-        soft or task.soft_time_limit or conf.task_soft_time_limit or math.inf,
-    )
+    return hard or task.time_limit or math.inf, soft or task.soft_time_limit or math.inf

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import signals
 from celery.utils.log import get_logger
 
 __all__ = ['FIRST_WITHIN', 'INTERVAL', 'install']
@@ -23,28 +23,19 @@ FIRST_WITHIN = 3600.0
 INTERVAL = 24 * 3600.0
 
 
-def install(app: Celery) -> None:
-    """Have the app's worker delete expired results from time to time."""
+def install() -> None:
+    """Have the worker delete expired results from time to time."""
+    signals.worker_ready.connect(_schedule)
 
-    class ResultExpiry(bootsteps.StartStopStep):
-        """Sends the deletion from a timer of the consumer's event loop."""
 
-        requires = ('celery.worker.consumer.tasks:Tasks',)
-        timer: Any = None
+def _schedule(sender: Any, **_: Any) -> None:
+    # Sent once in a worker's life. The timer goes on when the connection to the broker is lost.
+    sender.timer.call_after(random.uniform(0, FIRST_WITHIN), _send, (sender,))
 
-        def start(self, parent: Any) -> None:
-            delay = random.uniform(0, FIRST_WITHIN)
-            self.timer = parent.timer.call_after(delay, self._send, (parent,))
 
-        def stop(self, parent: Any) -> None:
-            if self.timer is not None:
-                self.timer.cancel()
-
-        def _send(self, parent: Any) -> None:
-            self.timer = parent.timer.call_after(INTERVAL, self._send, (parent,))
-            try:
-                parent.app.send_task('celery.backend_cleanup', ignore_result=True)
-            except Exception as error:  # noqa: BLE001  (whatever the transport raises)
-                logger.warning('expired results are kept for another day: %r', error)
-
-    app.steps['consumer'].add(ResultExpiry)
+def _send(consumer: Any) -> None:
+    consumer.timer.call_after(INTERVAL, _send, (consumer,))
+    try:
+        consumer.app.send_task('celery.backend_cleanup', ignore_result=True)
+    except Exception as error:  # noqa: BLE001  (whatever the transport raises)
+        logger.warning('expired results are kept for another day: %r', error)

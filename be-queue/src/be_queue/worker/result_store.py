@@ -20,7 +20,6 @@ from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
 from kombu.exceptions import EncodeError
 from sqlalchemy import create_engine
-from sqlalchemy.exc import ProgrammingError
 
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, Outage, brief
@@ -33,17 +32,17 @@ __all__ = ['WAIT_PART', 'ResultStore', 'hand_back', 'install']
 
 logger = get_logger(__name__)
 
+IsOutage = Callable[[BaseException], bool]
+
 #: The part of a task's hard time limit that may be over while it waits for the backend.
 WAIT_PART = 0.9
 #: Errors of a value and not of the backend: another try would raise the same.
-REFUSALS = (EncodeError, BackendStoreError)
-#: Those of a task's own result, which an unavailable backend may raise as well.
-OWN_REFUSALS = (TypeError, ValueError)
-#: The hint when the database answers and refuses a statement.
-CHECK_RIGHTS = (
-    'the rights of RESULT_DB_USER: CREATE on the schema until the tables are there, then SELECT, '
-    'INSERT, UPDATE and DELETE on celery_taskmeta and celery_tasksetmeta, and USAGE on '
-    'task_id_sequence and taskset_id_sequence'
+REFUSALS = (EncodeError, BackendStoreError, TypeError, ValueError)
+#: The settings to check, and the rights for a database that refuses a statement.
+CHECK = (
+    f'{CHECK_RESULT_DB}; where permission is denied, the rights of RESULT_DB_USER: CREATE on the '
+    'schema until the tables are there, then SELECT, INSERT, UPDATE and DELETE on celery_taskmeta '
+    'and celery_tasksetmeta, and USAGE on task_id_sequence and taskset_id_sequence'
 )
 #: Backends that no producer could read a worker's results from, by the beginning of the setting.
 UNUSABLE = {
@@ -105,7 +104,7 @@ class ResultStore(Backend):
     def __init__(self, *args: Any, url: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, url=url or self.given_url, **kwargs)
         self._role: Role | None = None
-        self._outage = Outage('the result database', hint=CHECK_RESULT_DB)
+        self._outage = Outage('the result database', hint=CHECK)
         self._refusals = REFUSALS + getattr(self, 'refusals', ())
         #: Calls for the consuming process to repeat, by what they store.
         self._deferred: dict[str, Callable[[], Any]] = {}
@@ -130,26 +129,22 @@ class ResultStore(Backend):
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
         # Around the public method: it is all that a user's own backend needs to have.
         store = partial(super().store_result, task_id, result, state, *args, **kwargs)
-        if self._role is Role.POOL:
-            refusals = self._refusals + (OWN_REFUSALS if state != states.STARTED else ())
-            try:
-                return self._wait_for(store, lambda error: not isinstance(error, refusals))
-            except self._refusals as error:
-                if state != states.STARTED:
-                    raise
-                raise Reject(f'its start cannot be stored: {brief(error)}') from error
-        if self._role is Role.CONSUMER:
-            self._try(f'task {task_id} is {state}', store)
-            return self.encode_result(result, state)
-        return store()
+
+        def is_outage(error: BaseException) -> bool:
+            return not isinstance(error, self._refusals)
+
+        try:
+            self._call(f'task {task_id} is {state}', store, is_outage)
+        except self._refusals as error:
+            if self._role is not Role.POOL or state != states.STARTED:
+                raise
+            raise Reject(f'its start cannot be stored: {brief(error)}') from error
+        return self.encode_result(result, state)
 
     def on_chord_part_return(self, request: Any, state: str, *args: Any, **kwargs: Any) -> Any:
         count = partial(super().on_chord_part_return, request, state, *args, **kwargs)
-        if self._role is Role.POOL:
-            return self._wait_for(count, self.exception_safe_to_retry)
-        if self._role is Role.CONSUMER:
-            return self._try(f'the chord of task {request.id} has a part that is {state}', count)
-        return count()
+        what = f'the chord of task {request.id} has a part that is {state}'
+        return self._call(what, count, self.exception_safe_to_retry)
 
     def _ensure_retryable(self, func: Any, *args: Any, **options: Any) -> Any:
         if self._role is not Role.POOL:
@@ -163,28 +158,32 @@ class ResultStore(Backend):
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
         return super()._store_result(*args, **kwargs)
 
-    def _wait_for(
-        self, action: Callable[[], Any], is_outage: Callable[[BaseException], bool]
-    ) -> Any:
+    def _call(self, what: str, action: Callable[[], Any], is_outage: IsOutage) -> Any:
+        if self._role is Role.POOL:
+            return self._wait_for(action, is_outage)
+        if self._role is not Role.CONSUMER:
+            return action()
+        idle = not self._deferred
+        self._deferred[what] = action
+        if idle:
+            self._store_deferred()
+        return None
+
+    def _wait_for(self, action: Callable[[], Any], is_outage: IsOutage) -> Any:
         """Repeat ``action`` until the backend answers; raise Reject when that takes too long."""
         while True:
             try:
                 value = action()
+                self._outage.ended()
+                return value
             except Reject:
                 raise
             except Exception as error:
                 if not is_outage(error):
                     raise
-                wait = self._failed(error)
+                seconds = self._outage.failed(error)
                 self.on_backend_retryable_error(error)
-            else:
-                self._outage.ended()
-                return value
-            self._wait(wait)
-
-    def _failed(self, error: Exception) -> float:
-        is_refused = isinstance(error, ProgrammingError)
-        return self._outage.failed(error, hint=CHECK_RIGHTS if is_refused else '')
+            self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
         if not current_task:
@@ -199,21 +198,15 @@ class ResultStore(Backend):
                 return
         hand_back(f'the result database is unavailable for {waited:.0f} s')
 
-    def _try(self, what: str, action: Callable[[], Any]) -> None:
-        """Call ``action`` now, or else from a timer until it works, in the order of the calls."""
-        idle = not self._deferred
-        self._deferred[what] = action
-        if idle:
-            self._store_deferred()
-
     def _store_deferred(self) -> None:
+        """Make the calls in their order; after one that fails, go on from a timer."""
         for what, action in list(self._deferred.items()):
             try:
                 action()
-            except self._refusals + OWN_REFUSALS as error:
+            except self._refusals as error:
                 logger.error('cannot be stored: %s: %s', what, brief(error))
             except Exception as error:  # noqa: BLE001  (each backend has exceptions of its own)
-                get_event_loop().call_later(self._failed(error), self._store_deferred)
+                get_event_loop().call_later(self._outage.failed(error), self._store_deferred)
                 return
             del self._deferred[what]
         self._outage.ended()

@@ -20,7 +20,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
-from be_queue.worker.monitor.table import UtcDateTime, open_engine
+from be_queue.worker.task_table import TaskTable, UtcDateTime
 
 __all__ = ['SCHEDULE', 'Scheduler', 'check']
 
@@ -81,7 +81,7 @@ class Scheduler(beat.Scheduler):
     Entry = ScheduledEntry
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
-        self._engine = open_engine(app.conf.result_backend, app.conf.database_engine_options)
+        self._engine = TaskTable(app).engine
         self._outage = Outage('sending scheduled tasks', hint=f'{CHECK_SQS}, and {CHECK_RESULT_DB}')
         super().__init__(app, *args, **kwargs)
 

@@ -30,7 +30,7 @@ DISTANCES = {
         (duration, 59.9, '59.90 s'),
         (duration, 90, '1.5 min'),
         (duration, 5400, '1.5 h'),
-        (duration, Undefined(), UNKNOWN),
+        (duration, None, UNKNOWN),
     ],
 )
 def test_numbers_are_grouped_and_durations_have_a_fitting_unit(

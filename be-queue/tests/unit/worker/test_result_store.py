@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery, states
 from kombu.asynchronous import Hub
 
-from be_queue import SettingError
+from app.config.configuration import Config, WorkerConfig
+from be_queue import Queues, SettingError
 from be_queue.worker.result_store import install
 from be_queue.worker.role import Role
 from tests.support.metrics import Counted
@@ -57,3 +60,18 @@ def test_a_backend_that_can_never_work_is_refused_in_one_line(backend: str, reas
 @pytest.mark.parametrize('backend', ['disabled://', 'redis://127.0.0.1:1/0'])
 def test_a_backend_that_may_work_is_not_asked_at_the_start(backend: str) -> None:
     app(backend)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'needed'),
+    [
+        ({}, True),
+        ({'result_backend': 'disabled://'}, False),
+        ({'task_ignore_result': True}, False),
+        ({'task_ignore_result': True, 'task_store_errors_even_if_ignored': True}, True),
+    ],
+)
+def test_a_worker_without_results_does_not_ask_for_their_database(
+    configured: Callable[..., Config], settings: dict[str, Any], needed: bool
+) -> None:
+    assert WorkerConfig(configured(), Queues([]), **settings).stores_results == needed

@@ -11,12 +11,11 @@ from prometheus_client.registry import Collector
 from be_queue.worker import processes
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.web.checks import Check, broker_probe, results_probe
+from be_queue.worker.task_table import TaskTable
 from be_queue.worker.web.dashboard import dashboard, queues_by_name
 from be_queue.worker.web.depths import DepthPoller
-from be_queue.worker.web.health import health
+from be_queue.worker.web.health import Check, broker_probe, health, results_probe
 from be_queue.worker.web.metrics import ProcessCollector, metrics, registry_of
-from be_queue.worker.web.tasks import TaskTables
 
 __all__ = ['create_app']
 
@@ -46,6 +45,6 @@ def create_app(worker_config: WorkerConfig) -> Flask:
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
     web.register_blueprint(metrics(registry_of(config, *collectors)))
-    tasks = TaskTables(celery_app)
+    tasks = TaskTable(celery_app)
     web.register_blueprint(dashboard(worker_config, servers, counts, depths, tasks))
     return web

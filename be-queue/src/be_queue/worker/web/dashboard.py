@@ -16,14 +16,12 @@ from be_queue import Queues
 from be_queue.naming import dead_letter_name
 from be_queue.transport import poller
 from be_queue.worker import heartbeat
-from be_queue.worker.heartbeat import Heartbeat
 from be_queue.worker.local import first_task_command
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.web.checks import Check, faults
+from be_queue.worker.task_table import TaskTable
 from be_queue.worker.web.depths import DepthPoller
-from be_queue.worker.web.health import not_consuming, stuck
+from be_queue.worker.web.health import Check, faults, not_consuming, stuck
 from be_queue.worker.web.metrics import ProcessCollector
-from be_queue.worker.web.tasks import TaskLine, TaskTables
 
 __all__ = ['dashboard', 'queues_by_name']
 
@@ -41,26 +39,17 @@ def dashboard(
     servers: Sequence[Check],
     processes: ProcessCollector,
     depths: DepthPoller,
-    tables: TaskTables,
+    table: TaskTable,
 ) -> Blueprint:
-    """Return the route; the page is complete in itself and comes within a second.
-
-    Arguments:
-        worker_config: the worker's settings.
-        servers: checks of broker and results.
-        processes: collects the metrics of the worker's processes.
-        depths: of the queues.
-        tables: read for the latest tasks.
-    """
+    """Return the route; the page is complete in itself and comes within a second."""
     config = worker_config.APP
     queues = queues_by_name(worker_config)
     platform = worker_config.TOPOLOGY.platform
     first_task = first_task_command(queues.values())
-    latest: Sequence[TaskLine] = ()
+    latest: list[dict[str, Any]] = []
 
     def read_tasks() -> None:
-        nonlocal latest
-        latest = tables.latest(TASKS_SHOWN)
+        latest[:] = table.latest(TASKS_SHOWN)
 
     probes = [Check('depths', depths.poll), Check('tasks', read_tasks)]
     routes = Blueprint('dashboard', __name__)
@@ -86,12 +75,16 @@ def dashboard(
         ]
         known = [row['depth'].visible for row in rows if row['depth']]
         nonce = secrets.token_urlsafe(16)
+        if beat is None:
+            worker_state = 'not started'
+        else:
+            worker_state = 'stuck' if stuck(beat) else beat.state.value
         html = render_template(
             'dashboard.html',
             service=config.service_name,
             env=config.env,
             beat=beat,
-            worker_state=_state(beat),
+            worker_state=worker_state,
             worker_fault=not_consuming(beat),
             servers={check.name: found[check.name] for check in servers},
             queues=rows,
@@ -100,7 +93,7 @@ def dashboard(
             waiting=sum(known) if len(known) == len(rows) else None,
             platform=platform,
             platform_depth=depths.depth(platform),
-            tasks=latest,
+            tasks=latest.copy(),
             tasks_fault=found['tasks'],
             first_task=first_task,
             refresh=REFRESH_SECONDS,
@@ -126,17 +119,8 @@ def queues_by_name(worker_config: WorkerConfig) -> dict[str, str]:
     return consumed | {worker_config.TOPOLOGY.celery: "Celery's own"}
 
 
-def _state(beat: Heartbeat | None) -> str:
-    if beat is None:
-        return 'not started'
-    return 'stuck' if stuck(beat) else beat.state.value
-
-
 def _counts(prefix: str, processes: ProcessCollector) -> defaultdict[str, Counter[str]]:
-    """Return by queue how many tasks were received, succeeded, retried and failed.
-
-    Beside them, the attempts that ended and the seconds that these took.
-    """
+    """Return by queue the tasks of each kind below, and the seconds that the attempts took."""
     wanted = {
         (f'{prefix}_consumer_tasks_count_total', states.RECEIVED): 'received',
         (f'{prefix}_worker_tasks_count_total', states.SUCCESS): 'succeeded',
@@ -164,7 +148,7 @@ def number(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Return ``8 ms``, ``1.24 s``, ``3.5 min`` or ``2.1 h``."""
-    if seconds is None or isinstance(seconds, Undefined):
+    if seconds is None:
         return UNKNOWN
     if seconds < 0.9995:
         return f'{seconds * 1000:.0f} ms'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import celery
@@ -18,7 +18,7 @@ from be_queue.worker import heartbeat
 from be_queue.worker.heartbeat import State, seconds_since
 from be_queue.worker.settings import Settings
 
-__all__ = ['HeartbeatCollector', 'ProcessCollector', 'metrics', 'registry_of']
+__all__ = ['HeartbeatCollector', 'ProcessCollector', 'gauge', 'metrics', 'registry_of']
 
 POLLER_STATES = [state.value for state in poller.State]
 
@@ -54,18 +54,23 @@ def registry_of(config: Settings, *collectors: Collector) -> CollectorRegistry:
     return registry
 
 
-class ProcessCollector(Collector):
-    """Adds up what the processes have counted, including those that have ended.
+def gauge(
+    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
+) -> GaugeMetricFamily:
+    """Return a gauge with a sample for each tuple of the labels' values."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
 
-    Arguments:
-        folder: the metrics directory.
-    """
+
+class ProcessCollector(Collector):
+    """Adds up what the processes have counted in the metrics directory, also those that ended."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics."""
         # A file is empty for a moment when a process creates it, and the client fails on it.
         files = [path for path in self._folder.glob('*.db') if path.stat().st_size]
         found: Iterable[Metric] = MultiProcessCollector.merge(files)
@@ -73,73 +78,63 @@ class ProcessCollector(Collector):
 
 
 class HeartbeatCollector(Collector):
-    """Metrics that only the worker's event loop knows: read from its heartbeat.
-
-    Arguments:
-        path: the heartbeat's file.
-        prefix: first part of the metrics' names.
-    """
+    """Metrics that only the worker's event loop knows: read from the file of its heartbeat."""
 
     def __init__(self, path: Path, prefix: str) -> None:
         self._path = path
         self._prefix = prefix
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics."""
         beat = heartbeat.read(self._path)
+        prefix = self._prefix
         # The event loop of a worker that stops has ended, while its last tasks run.
         if beat and beat.state is State.CONSUMING:
-            yield self._gauge(
-                'worker_heartbeat_age_seconds',
+            pollers = beat.pollers.items()
+            yield gauge(
+                f'{prefix}_worker_heartbeat_age_seconds',
                 "Since the worker's event loop last turned; while it consumes.",
+                (),
                 {(): beat.age},
             )
-            yield self._gauge(
-                'poller_seconds_since_receive',
+            yield gauge(
+                f'{prefix}_poller_seconds_since_receive',
                 'Seconds since the last receive from the queue ended, well or badly.',
-                {(queue,): poller.age for queue, poller in beat.pollers.items()},
-                'queue',
+                ('queue',),
+                {(queue,): poller.age for queue, poller in pollers},
             )
-            yield self._gauge(
-                'poller_state',
+            yield gauge(
+                f'{prefix}_poller_state',
                 f'1 for what the poller of the queue does: {", ".join(POLLER_STATES)}.',
+                ('queue', 'state'),
                 {
                     (queue, state): float(state == poller.state)
-                    for queue, poller in beat.pollers.items()
+                    for queue, poller in pollers
                     for state in POLLER_STATES
                 },
-                *('queue', 'state'),
             )
-            yield self._gauge(
-                'queue_oldest_message_age_estimate_seconds',
+            yield gauge(
+                f'{prefix}_queue_oldest_message_age_estimate_seconds',
                 'Since the oldest message of the last receive was sent, or due if that is later; '
                 '0 after a receive without messages.',
-                {(q,): seconds_since(poller.oldest_due) for q, poller in beat.pollers.items()},
-                'queue',
+                ('queue',),
+                {(queue,): seconds_since(poller.oldest_due) for queue, poller in pollers},
             )
         if beat and (load := beat.load):
-            yield self._gauge(
-                'pool_processes',
+            yield gauge(
+                f'{prefix}_pool_processes',
                 'Processes of the pool: busy or idle.',
+                ('state',),
                 {('busy',): load.busy, ('idle',): load.processes - load.busy},
-                'state',
             )
-            yield self._gauge(
-                'tasks_oldest_running_seconds',
+            yield gauge(
+                f'{prefix}_tasks_oldest_running_seconds',
                 'For how long the oldest running task has been running; 0 when none runs.',
+                (),
                 {(): seconds_since(load.oldest_start)},
             )
-            yield self._gauge(
-                'consumer_prefetched_messages',
+            yield gauge(
+                f'{prefix}_consumer_prefetched_messages',
                 'Messages that the worker holds and no process has begun.',
+                ('queue',),
                 {(queue,): count for queue, count in load.prefetched.items()},
-                'queue',
             )
-
-    def _gauge(
-        self, name: str, what: str, values: dict[tuple[str, ...], float], *labels: str
-    ) -> GaugeMetricFamily:
-        gauge = GaugeMetricFamily(f'{self._prefix}_{name}', what, labels=labels)
-        for label_values, value in values.items():
-            gauge.add_metric(label_values, value)
-        return gauge
