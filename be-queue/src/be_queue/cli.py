@@ -37,6 +37,9 @@ __all__ = ['main']
 console = Console(width=None if sys.stdout.isatty() else 1000)
 
 
+DEPTH_FIELDS = ('queue', 'visible', 'in_flight', 'delayed', 'dead_letters')
+
+
 class Commands(click.Group):
     """Shows an expected failure in one line."""
 
@@ -256,7 +259,9 @@ def _depths(app: Celery) -> dict[str, Depth | None]:
 
 
 def _fields(name: str, depth: Depth | None) -> dict[str, Any]:
-    return asdict(depth) if depth else {'queue': name, 'missing': True}
+    if depth is None:
+        return {'queue': name, 'missing': True}
+    return {name: getattr(depth, name) for name in DEPTH_FIELDS}
 
 
 def _status_table(depths: dict[str, Depth | None]) -> Table:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -24,7 +24,7 @@ from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE
 from be_queue.transport.messages import copy_of
 from be_queue.transport.redrive_policy import Policy, name_of, url_beside
-from be_queue.transport.sqs_errors import code_of, is_missing
+from be_queue.transport.sqs_errors import code_of, is_denied, is_missing
 
 __all__ = ['DeadLetter', 'Depth', 'ManagedQueue', 'OperationError', 'find_queue', 'queues']
 
@@ -64,7 +64,9 @@ class Depth:
         visible: wait to be received.
         in_flight: received, and neither deleted nor visible again.
         delayed: not to be received yet.
-        dead_letters: visible in its dead-letter queue; None when it has none.
+        dead_letters: visible in its dead-letter queue; None when it has none, or `denied`.
+        asked_at: when SQS was asked, by the monotonic clock.
+        denied: SQS' error when these credentials may not read the dead-letter queue.
     """
 
     queue: str
@@ -72,6 +74,8 @@ class Depth:
     in_flight: int
     delayed: int
     dead_letters: int | None
+    asked_at: float = field(default_factory=time.monotonic)
+    denied: ClientError | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ class ManagedQueue:
     def __init__(self, channel: Any, queue: kombu.Queue) -> None:
         #: Its name on SQS.
         self.name: str = channel.canonical_queue_name(queue.name)
+        #: Its name in the app.
+        self.app_name: str = queue.name
         #: Whether it gets copies of messages, for the monitor.
         self.gets_copies = queue.name in channel.copies_to
         self._queue = queue
@@ -145,16 +151,26 @@ class ManagedQueue:
 
     def depth(self) -> Depth | None:
         """Return how many messages there are; None when SQS has no such queue."""
-        found = self._attributes(self._find_url())
-        if found is None:
+        asked_at, url = time.monotonic(), self._find_url()
+        found = self._attributes(url)
+        if url is None or found is None:
+            self._channel.queue_urls.pop(self.name, None)  # it may be created again
             return None
-        dead = self._attributes(self._find_dead_letter_url())
+        dead = denied = None
+        try:
+            dead = self._attributes(self._dead_letter_url_beside(url, found))
+        except ClientError as error:
+            if not is_denied(error):
+                raise
+            denied = error
         return Depth(
             self.name,
             int(found[VISIBLE]),
             int(found[IN_FLIGHT]),
             int(found[DELAYED]),
             None if dead is None else int(dead[VISIBLE]),
+            asked_at,
+            denied,
         )
 
     def differences(self) -> list[str]:
@@ -164,7 +180,7 @@ class ManagedQueue:
         """
         if not getattr(self._queue, 'consumed', True) and not self.gets_copies:
             return []
-        lines: list[str] = self._channel.differences(self._queue.name)
+        lines: list[str] = self._channel.differences(self.app_name)
         return lines
 
     def clock_skew(self) -> float:
@@ -246,14 +262,13 @@ class ManagedQueue:
         url: str | None = self._predefined.get('url') or self._channel.redrive.find(self.name)
         return url
 
-    def _find_dead_letter_url(self) -> str:
+    def _dead_letter_url_beside(self, url: str, attributes: Mapping[str, str]) -> str:
         """Return where the transport, too, looks for dead letters; '' for none."""
         given: str | None = self._predefined.get('dead_letter_url')
         if given is not None:
             return given
-        policy = Policy.parsed((self._attributes(self._url) or {}).get('RedrivePolicy'))
-        name = name_of(policy.target) if policy else dead_letter_name(self.name)
-        return url_beside(self._url, name)
+        policy = Policy.parsed(attributes.get('RedrivePolicy'))
+        return url_beside(url, name_of(policy.target) if policy else dead_letter_name(self.name))
 
     @cached_property
     def _url(self) -> str:
@@ -264,7 +279,8 @@ class ManagedQueue:
 
     @cached_property
     def _dead_letter_url(self) -> str:
-        url = self._find_dead_letter_url()
+        attributes = self._attributes(self._url) or {}
+        url = self._dead_letter_url_beside(self._url, attributes)
         if self._attributes(url) is None:
             raise OperationError(f'queue {self.name} has no dead-letter queue')
         return url

@@ -189,9 +189,6 @@ def test_a_task_is_sent(scene: Scene, run: Run) -> None:
 
 
 def test_a_failed_task_is_shown_and_retried(scene: Scene, app: Celery, run: Run) -> None:
-    @app.task(name='work')
-    def work(number: int, token: str = '') -> None: ...
-
     request = {'task': 'work', 'args': [1], 'kwargs': {'token': 'hunter2'}, 'retries': 2}
     context = Context(request, delivery_info={'routing_key': scene.work})
     app.backend.store_result('7', ValueError('bad'), states.FAILURE, 'Trace\n', request=context)

@@ -46,8 +46,9 @@ def metrics(config: Settings) -> dict[str, str]:
     A metric of the service is among them when its module is imported before.
     """
     import be_queue.worker.metrics as package
+    from be_queue.operations import Depth
     from be_queue.worker import heartbeat
-    from be_queue.worker.web.depths import Depth, DepthPoller
+    from be_queue.worker.web.depths import DepthPoller
     from be_queue.worker.web.metrics import registry_of
 
     for module in pkgutil.iter_modules(package.__path__, f'{package.__name__}.'):
@@ -60,7 +61,7 @@ def metrics(config: Settings) -> dict[str, str]:
     beat = {'q': heartbeat.Poller('idle', time.time())}, heartbeat.Load(1, 0, None, {'q': 0})
     heartbeat.write(config.heartbeat_path, heartbeat.State.CONSUMING, *beat)
     depths = DepthPoller(Celery(), config.prefix, ['q'])
-    depths.known['q'] = Depth(1, 1, 1, 1, time.monotonic())
+    depths.known['q'] = Depth('q', 1, 1, 1, 1)
     for family in registry_of(config, depths).collect():
         kind = 'gauge' if family.type == 'info' else family.type
         sample = family.samples[0]

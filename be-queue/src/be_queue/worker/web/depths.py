@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from celery import Celery
@@ -14,52 +13,32 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from be_queue.naming import dead_letter_name
+from be_queue.operations import Depth, ManagedQueue, OperationError, queues
 from be_queue.outage import CHECK_SQS, Outage
-from be_queue.transport.redrive_policy import Policy, name_of, url_beside
-from be_queue.transport.sqs_errors import is_denied, is_missing
+from be_queue.transport.sqs_errors import is_denied
 from be_queue.worker.web.metrics import gauge
 
-__all__ = ['Depth', 'DepthPoller']
+__all__ = ['DepthPoller']
 
 #: The dashboard shows no depth that is older.
 MAX_AGE_SECONDS = 15.0
 #: The dashboard does not ask again within so long, however many people look at it.
 FRESH_SECONDS = 5.0
-#: In place of the transport's own: the next poll is the retry.
-CLIENT_CONFIG: dict[str, Any] = {
-    'connect_timeout': 2,
-    'read_timeout': 3,
-    'retries': {'mode': 'standard', 'total_max_attempts': 2},
-}
-
-MESSAGES = 'ApproximateNumberOfMessages'
-
-
-class Depth(NamedTuple):
-    """Messages in a queue."""
-
-    visible: int
-    in_flight: int
-    delayed: int
-    #: None when it has no dead-letter queue, or none that may be read.
-    dead_letters: int | None
-    #: When SQS was asked, by the monotonic clock.
-    asked_at: float
 
 
 class DepthPoller(Collector):
     """Asks SQS about each queue, over a connection of its own, and serves the last answers."""
 
-    def __init__(self, celery_app: Celery, prefix: str, queues: Sequence[str]) -> None:
+    def __init__(self, celery_app: Celery, prefix: str, names: Sequence[str]) -> None:
         self._app = celery_app
         self._prefix = prefix
-        self._channel: Any = None
+        self._queues: list[ManagedQueue] = []
         self._polling = threading.Lock()
         self._started = time.monotonic()
         self._polled_at = float('-inf')
         #: The last answers.
         self.known: dict[str, Depth] = {}
-        self._errors = Counter(dict.fromkeys(queues, 0))
+        self._errors = Counter(dict.fromkeys(names, 0))
         self._outage = Outage('SQS (asked for the depths of queues)', hint=CHECK_SQS)
         rights = 'sqs:GetQueueUrl and sqs:GetQueueAttributes'
         self._outages = {
@@ -67,7 +46,7 @@ class DepthPoller(Collector):
                 f'the depth of queue {queue}',
                 hint=f'that {queue} and {dead_letter_name(queue)} exist, with {rights} on them',
             )
-            for queue in queues
+            for queue in names
         }
 
     def poll_every(self, seconds: float) -> None:
@@ -87,15 +66,15 @@ class DepthPoller(Collector):
                 return
             left = list(self._outages)
             try:
-                if self._channel is None:
-                    self._channel = self._connect()
-                while left:
-                    self._ask_about(left[0])
-                    del left[0]
+                if not self._queues:
+                    self._queues = [q for q in queues(self._app) if q.app_name in self._outages]
+                for queue in self._queues:
+                    self._ask_about(queue)
+                    left.remove(queue.app_name)
                 self._outage.ended()
             except Exception as error:  # noqa: BLE001  (kombu and boto3 have many)
                 self._errors.update(left)  # each of the others would wait as long
-                self._channel = None
+                self._queues = []
                 self._outage.failed(error)
             self._polled_at = time.monotonic()
 
@@ -142,57 +121,21 @@ class DepthPoller(Collector):
             errors.add_metric([queue], count)
         yield errors
 
-    def _connect(self) -> Any:
-        given = self._app.conf.broker_transport_options.get('client-config') or {}
-        options = {'client-config': given | CLIENT_CONFIG}
-        return self._app.connection_for_read(transport_options=options).channel()
-
-    def _ask_about(self, queue: str) -> None:
+    def _ask_about(self, queue: ManagedQueue) -> None:
         """Take note of a queue's depth, or of an error that is about this queue alone."""
+        name = queue.app_name
+        fault: Exception | None
         try:
-            self._ask(queue)
-            self._outages[queue].ended()
+            depth = queue.depth()
+            fault = depth.denied if depth else OperationError(f'{queue.name} does not exist')
+            if depth:
+                self.known[name] = depth
         except ClientError as error:
-            if not is_missing(error) and not is_denied(error):
+            if not is_denied(error):
                 raise
-            # It may have been deleted and made again.
-            self._channel.queue_urls.pop(self._channel.canonical_queue_name(queue), None)
-            self._errors[queue] += 1
-            self._outages[queue].failed(error)
-
-    def _ask(self, queue: str) -> None:
-        asked_at = time.monotonic()
-        channel = self._channel
-        name = channel.canonical_queue_name(queue)
-        entry = channel.predefined_queues.get(name, {})
-        client = channel.blocking_sqs(queue)
-
-        def attributes_of(url: str) -> dict[str, str]:
-            asked = client.get_queue_attributes(QueueUrl=url, AttributeNames=['All'])
-            found: dict[str, str] = asked['Attributes']
-            return found
-
-        if (url := entry.get('url') or channel.queue_urls.get(name)) is None:
-            url = channel.queue_urls[name] = client.get_queue_url(QueueName=name)['QueueUrl']
-        found = attributes_of(url)
-        # Where the transport, too, looks for it.
-        dead_url = entry.get('dead_letter_url')
-        if dead_url is None:
-            policy = Policy.parsed(found.get('RedrivePolicy'))
-            dead_url = url_beside(url, name_of(policy.target) if policy else dead_letter_name(name))
-        dead_letters = denied = None
-        try:
-            dead_letters = int(attributes_of(dead_url)[MESSAGES]) if dead_url else None
-        except ClientError as error:
-            if not is_missing(error) and not is_denied(error):
-                raise
-            denied = error if is_denied(error) else None
-        self.known[queue] = Depth(
-            int(found[MESSAGES]),
-            int(found[f'{MESSAGES}NotVisible']),
-            int(found[f'{MESSAGES}Delayed']),
-            dead_letters,
-            asked_at,
-        )
-        if denied:
-            raise denied
+            fault = error
+        if fault:
+            self._errors[name] += 1
+            self._outages[name].failed(fault)
+        else:
+            self._outages[name].ended()
