@@ -17,7 +17,7 @@ from celery import Task, signals
 from celery.exceptions import Reject, TaskRevokedError
 from celery.worker import consumer, request, state
 
-from be_queue.transport.event_loop import run_until
+from be_queue.transport.shutdown import run_until
 
 __all__ = ['Consumer', 'Request', 'raised']
 

@@ -11,8 +11,8 @@ from kombu.asynchronous import Hub
 
 from be_queue.testing.sqs import client_of
 from be_queue.transport import requests
-from be_queue.transport.http_client import MAX_REQUESTS
 from be_queue.transport.observer import Observer, watch_requests
+from be_queue.transport.requests import MAX_REQUESTS
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs

@@ -129,17 +129,14 @@ class Poller:
             self._receiving.advance_level()
             self.state = State.THROTTLED
 
-    def is_waiting(self) -> bool:
-        """Return whether a receive turns out to wait: the queue is empty, its room is free."""
+    def check(self) -> None:
+        """Notice when a receive turns out to wait: the queue is empty, its room is free."""
         now = time.monotonic()
-        waiting = False
         for serial, (asked_at, expected) in self._in_flight.items():
             if expected and now - asked_at > QUICK_SECONDS:
                 self._in_flight[serial] = asked_at, 0
                 self._receiving.capacity.expect(self.queue, -expected)
                 self._set_backlog(False)
-                waiting = True
-        return waiting
 
     def _deliver(self, messages: list[dict[str, Any]], asked: int, asked_at: float) -> None:
         took = time.monotonic() - asked_at
