@@ -80,23 +80,6 @@ for thread in threads:
     thread.join()
 """
 
-WHILE_LOCKS_ARE_HELD = """
-send(1)
-held = threading.Event()
-
-
-def hold():
-    with vars(Celery)['amqp'].lock, app.pool._resource.mutex, app.producer_pool._resource.mutex:
-        held.set()
-        threading.Event().wait()
-
-
-threading.Thread(target=hold, daemon=True).start()
-held.wait()
-ended(forked(1))
-os._exit(0)
-"""
-
 BY_A_CONNECTION_OF_ITS_OWN = """
 connection = app.connection_for_write()
 app.pool.acquire = lambda *_, **__: 1 / 0  # not from the pool
@@ -111,8 +94,8 @@ ended(pids)
 
 @pytest.mark.parametrize(
     'program',
-    [WHILE_THREADS_SEND, WHILE_LOCKS_ARE_HELD, BY_A_CONNECTION_OF_ITS_OWN],
-    ids=['threads', 'locks', 'connection'],
+    [WHILE_THREADS_SEND, BY_A_CONNECTION_OF_ITS_OWN],
+    ids=['threads', 'connection'],
 )
 def test_a_forked_process_loses_and_doubles_no_task(site: Site, program: str) -> None:
     run = subprocess.run(
