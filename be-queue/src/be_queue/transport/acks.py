@@ -27,11 +27,6 @@ class Acks:
     A delete that fails is retried until it succeeds: by a timer while the event loop runs, and once
     that has ended with the next ack, or when the channel closes. A message that SQS refuses to
     delete, since it was visible again meanwhile, is dropped here: its task runs once more.
-
-    Arguments:
-        channel: the `Channel` that received the messages.
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
     """
 
     def __init__(self, channel: Any, queue: str, url: str) -> None:

@@ -250,12 +250,7 @@ class Channel(SQS.Channel):
     def receive(
         self, queue: str, count: int, wait: bool, on_success: OnSuccess, on_error: OnError
     ) -> None:
-        """Ask SQS for messages of the queue.
-
-        Arguments:
-            count: how many, 10 at most.
-            wait: wait for the first if there is none.
-        """
+        """Ask SQS for ``count`` messages, 10 at most; ``wait`` for the first if there is none."""
         seconds = self.wait_time_seconds if wait else 0
         params = self._receive_params(queue, count, seconds)
         self.requests.call(queue, 'ReceiveMessage', params, on_success, on_error, seconds)
@@ -277,7 +272,9 @@ class Channel(SQS.Channel):
             try:
                 payload = self._message_to_python(message, queue, url)
                 if not queue.endswith(FIFO_SUFFIX) and seconds_left(payload) > HELD_SECONDS:
-                    self._redelivery(queue, url).add(message, payload)
+                    if url not in self.redeliveries:
+                        self.redeliveries[url] = Redelivery(self, queue, url)
+                    self.redeliveries[url].add(message, payload)
                     for_later += 1
                     continue
                 info = payload.get('properties', {}).get('delivery_info', {})
@@ -291,11 +288,6 @@ class Channel(SQS.Channel):
             except Exception as error:  # noqa: BLE001  (any message may provoke any error)
                 self.dead_letters.not_delivered(queue, url, message, error)
         return len(messages) - for_later, oldest
-
-    def _redelivery(self, queue: str, url: str) -> Redelivery:
-        if url not in self.redeliveries:
-            self.redeliveries[url] = Redelivery(self, queue, url)
-        return self.redeliveries[url]
 
     def _receive_message(
         self, queue: str, max_number_of_messages: int = 1, wait_time_seconds: int | None = None

@@ -33,7 +33,7 @@ QUICK_SECONDS = 0.5
 
 
 class State(Enum):
-    """State of a poller."""
+    """States of a poller."""
 
     IDLE = 'idle'
     RECEIVING = 'receiving'
@@ -43,12 +43,9 @@ class State(Enum):
 
 
 class Poller:
-    """Receives from one queue when it is told to.
+    """Receives from one queue when `Receiving` says so.
 
-    Arguments:
-        receiving: the `Receiving` that says when.
-        queue: the queue's name in kombu.
-        weight: the queue's share of the worker's time beside other queues with a backlog.
+    ``weight`` is the queue's share of the worker's time beside other queues with a backlog.
     """
 
     def __init__(self, receiving: Any, queue: str, weight: float = 1.0) -> None:

@@ -55,11 +55,8 @@ class Gate:
 class Receiving:
     """The pollers of a channel, and the room that they share.
 
-    Arguments:
-        channel: the `Channel` that takes the messages. It calls `dispatch` before its event loop
-            sleeps.
-        capacity: how much it holds.
-        weights: share of the worker's time by queue, where it is not 1.
+    The channel calls `dispatch` before its event loop sleeps. ``weights`` are shares of the
+    worker's time by queue, where they are not 1.
     """
 
     def __init__(self, channel: Any, capacity: Capacity, weights: Mapping[str, float]) -> None:

@@ -68,11 +68,8 @@ class HttpClient(CurlClient):
 class Requests:
     """Sends the requests of a channel: from the event loop while it runs, else by boto3.
 
-    Arguments:
-        hub: the event loop.
-        client_for: returns the boto3 client for a queue, with credentials, region and address. It
-            is called for each request: the client of an STS role is replaced when its session ends.
-        observer: is told of each request.
+    ``client_for`` returns the boto3 client for a queue, with credentials, region and address. It is
+    called for each request: the client of an STS role is replaced when its session ends.
     """
 
     def __init__(self, hub: Any, client_for: Callable[[str], Any], observer: Observer) -> None:
@@ -111,9 +108,7 @@ class Requests:
         """Send a request; one of the two functions is called when it has ended.
 
         Arguments:
-            queue: the queue's name in kombu.
             operation, params: as in the SQS API reference.
-            on_success: gets the answer.
             on_error: gets an error of botocore, or of the source of credentials.
             long_poll: seconds for which SQS may wait for a message.
             once: never let SQS do it twice, at the price of a new connection.

@@ -34,11 +34,7 @@ def run_until(hub: Any, condition: Callable[[], bool], timeout: float) -> None:
 
 
 def stop_consuming(channel: Any) -> None:
-    """Do what needs the event loop, which may not run any more.
-
-    Arguments:
-        channel: the `Channel`, which has no consumer left.
-    """
+    """Do what needs the event loop, which may not run any more; no consumer is left."""
     hub, requests = channel.hub, channel.requests
     channel.receiving.stop()
     # An extension of visibility that SQS answers after the release would hide the message again.
