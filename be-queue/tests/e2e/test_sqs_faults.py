@@ -33,51 +33,32 @@ def assert_works(site: Site, server: Server) -> None:
     assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
 
 
-def test_receiving_goes_on_after_every_fault(site: Site, proxy: FaultySqs) -> None:
-    with site.worker(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
-        worker = server.pid_of('celery')
-        queue = f'SQS queue {site.queue("add")}'
-        for nth, (name, fault) in enumerate(FAULTS.items(), 1):
-            proxy.fail('ReceiveMessage', fault)
-            wait_until(
-                lambda nth=nth: server.log.count(f'{queue} is unavailable') == nth,
-                f'the log says once that the queue is unavailable: {name}',
-                timeout=40,
-            )
-            proxy.repair()
-            assert_works(site, server)
-            wait_until(
-                lambda nth=nth: server.log.count(f'{queue} is back') == nth,
-                f'the log says once that it is back: {name}',
-            )
-        assert server.pid_of('celery') == worker
-
-
-def test_finished_tasks_are_deleted_after_every_fault(
+def test_receiving_and_deleting_go_on_after_every_fault(
     site: Site, proxy: FaultySqs, sqs: SqsServer
 ) -> None:
     name = site.queue('add')
+    servers = {
+        'ReceiveMessage': f'SQS queue {name}',
+        'DeleteMessageBatch': f'deleting from SQS queue {name}',
+    }
     with site.worker(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
         worker = server.pid_of('celery')
+
+        def wait_logged(text: str, nth: int) -> None:
+            wait_until(lambda: server.log.count(f'\t{text}') == nth, f'{text}: {nth}', timeout=40)
+
         for nth, fault in enumerate(FAULTS.values(), 1):
-            proxy.fail('DeleteMessageBatch', fault)
-            # More than the worker may hold: deletes that fail keep no room.
-            assert_works(site, server)
-            wait_until(
-                lambda nth=nth: (
-                    server.log.count(f'deleting from SQS queue {name} is unavailable') == nth
-                ),
-                'the log says so once',
-                timeout=40,
-            )
-            proxy.repair()
-            wait_until(
-                lambda nth=nth: server.log.count(f'deleting from SQS queue {name} is back') == nth,
-                'the log says that it is over',
-                timeout=40,
-            )
-            wait_until(lambda: sqs.in_flight(name) == 0, 'every message is deleted')
+            for operation, what in servers.items():
+                proxy.fail(operation, fault)
+                if operation == 'DeleteMessageBatch':
+                    # More than the worker may hold: deletes that fail keep no room.
+                    assert_works(site, server)
+                wait_logged(f'{what} is unavailable', nth)
+                proxy.repair()
+                assert_works(site, server)
+                wait_logged(f'{what} is back', nth)
+                wait_until(lambda: sqs.in_flight(name) == 0, 'every message is deleted')
         assert sqs.visible(name) == 0
-        count = 20 * len(FAULTS)
+        count = 60 * len(FAULTS)
         assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == count
         assert server.pid_of('celery') == worker
