@@ -17,7 +17,7 @@ from celery import Task, signals
 from celery.exceptions import Reject, TaskRevokedError
 from celery.worker import consumer, request, state
 
-from be_queue.transport.event_loop import run_until
+from be_queue.transport.shutdown import run_until
 
 __all__ = ['Consumer', 'Request', 'raised']
 
@@ -104,7 +104,8 @@ class Consumer(consumer.Consumer):
         self._waiting.append((time.monotonic(), request))
 
     def _on_tick(self) -> None:
-        self._start_waiting()
+        if self._waiting:
+            self._start_waiting()
         self.pool._pool.on_poll_start()
 
     def _start_waiting(self) -> None:
@@ -113,11 +114,10 @@ class Consumer(consumer.Consumer):
         Not by Celery's semaphore: that lets one more task into the pool for each child that is
         replaced, and from there nothing returns.
         """
-        if self._waiting:
-            given = len(state.reserved_requests) - len(self._waiting)
-            for _ in range(min(self.pool.num_processes - given, len(self._waiting))):
-                with suppress(TaskRevokedError):
-                    self._waiting.popleft()[1].execute_using_pool(self.pool)
+        given = len(state.reserved_requests) - len(self._waiting)
+        for _ in range(min(self.pool.num_processes - given, len(self._waiting))):
+            with suppress(TaskRevokedError):
+                self._waiting.popleft()[1].execute_using_pool(self.pool)
 
     def _hand_back_overdue(self) -> None:
         receiving = self._receiving

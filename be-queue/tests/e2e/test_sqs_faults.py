@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.worker import Server, Site
 
-#: One of each kind: refused, unreadable, lost. `make soak` has them all, for every call.
-FAULTS = {
-    '503': faulty.status(503, 'ServiceUnavailable'),
-    'not JSON': faulty.not_json,
-    'reset': faulty.reset,
-}
+#: `make soak` has all kinds, for every call.
+FAULTS = [
+    ('ReceiveMessage', faulty.status(503, 'ServiceUnavailable')),
+    ('DeleteMessageBatch', faulty.not_json),
+    ('ReceiveMessage', faulty.reset),
+    ('DeleteMessageBatch', faulty.status(503, 'ServiceUnavailable')),
+]
 OPTIONS = {'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1}, 'PLATFORM_QUEUE_NAME': ''}
 
 
@@ -33,51 +35,32 @@ def assert_works(site: Site, server: Server) -> None:
     assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
 
 
-def test_receiving_goes_on_after_every_fault(site: Site, proxy: FaultySqs) -> None:
-    with site.worker(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
-        worker = server.pid_of('celery')
-        queue = f'SQS queue {site.queue("add")}'
-        for nth, (name, fault) in enumerate(FAULTS.items(), 1):
-            proxy.fail('ReceiveMessage', fault)
-            wait_until(
-                lambda nth=nth: server.log.count(f'{queue} is unavailable') == nth,
-                f'the log says once that the queue is unavailable: {name}',
-                timeout=40,
-            )
-            proxy.repair()
-            assert_works(site, server)
-            wait_until(
-                lambda nth=nth: server.log.count(f'{queue} is back') == nth,
-                f'the log says once that it is back: {name}',
-            )
-        assert server.pid_of('celery') == worker
-
-
-def test_finished_tasks_are_deleted_after_every_fault(
+def test_receiving_and_deleting_go_on_after_every_fault(
     site: Site, proxy: FaultySqs, sqs: SqsServer
 ) -> None:
     name = site.queue('add')
+    servers = {
+        'ReceiveMessage': f'(?<!from )SQS queue {name}',
+        'DeleteMessageBatch': f'deleting from SQS queue {name}',
+    }
     with site.worker(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
         worker = server.pid_of('celery')
-        for nth, fault in enumerate(FAULTS.values(), 1):
-            proxy.fail('DeleteMessageBatch', fault)
-            # More than the worker may hold: deletes that fail keep no room.
-            assert_works(site, server)
-            wait_until(
-                lambda nth=nth: (
-                    server.log.count(f'deleting from SQS queue {name} is unavailable') == nth
-                ),
-                'the log says so once',
-                timeout=40,
-            )
+
+        def wait_logged(text: str, nth: int) -> None:
+            lines = re.compile(text)
+            wait_until(lambda: len(lines.findall(server.log)) == nth, f'{text}: {nth}', timeout=40)
+
+        for number, (operation, fault) in enumerate(FAULTS):
+            nth = 1 + number // 2
+            proxy.fail(operation, fault)
+            if operation == 'DeleteMessageBatch':
+                # More than the worker may hold: deletes that fail keep no room.
+                assert_works(site, server)
+            wait_logged(f'{servers[operation]} is unavailable', nth)
             proxy.repair()
-            wait_until(
-                lambda nth=nth: server.log.count(f'deleting from SQS queue {name} is back') == nth,
-                'the log says that it is over',
-                timeout=40,
-            )
+            assert_works(site, server)
+            wait_logged(f'{servers[operation]} is back', nth)
             wait_until(lambda: sqs.in_flight(name) == 0, 'every message is deleted')
         assert sqs.visible(name) == 0
-        count = 20 * len(FAULTS)
-        assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == count
+        assert server.metric('worker_tasks_count_total', state='SUCCESS', name='add') == 120
         assert server.pid_of('celery') == worker

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kombu
 import pytest
 from celery import Celery
-from celery.result import AsyncResult
 from kombu.asynchronous import Hub
 
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
+from tests.integration.consuming import consuming
 from tests.support import faulty
-from tests.support.faulty import FaultySqs, faulty_sqs
-from tests.support.loop import turn_until
+from tests.support.faulty import FaultySqs
 from tests.support.own_tasks import FIFO_QUEUE, QUEUES, build, predefined
 from tests.support.own_worker import own_worker
 from tests.support.worker import Site
@@ -74,40 +72,27 @@ def receive(app: Celery, queue: str) -> kombu.Message:
 def test_what_one_sends_the_other_reads(
     site: Site, sqs: SqsServer, sender: str, receiver: str, queue: str, base64: bool | None
 ) -> None:
-    options = {} if base64 is None else {'sqs_base64_encoding': base64}
+    encoding = {} if base64 is None else {'sqs_base64_encoding': base64}
     task = next(q.task for q in QUEUES if q.queue_name == queue)
     name = f'{site.username}-local-{queue}'
 
-    sent = send(app_with(site, sender, **options), task, *ARGUMENTS)
-    message = receive(app_with(site, receiver), name)
+    app = app_with(site, sender, **encoding)
+    sent = send(app, task, *ARGUMENTS)
+    reader = app_with(site, receiver)
+    message = receive(reader, name)
 
     assert message.headers['task'] == task
     assert message.headers['id'] == message.properties['correlation_id'] == sent
     args, kwargs, embedded = message.decode()
     assert (args, kwargs, embedded['chain']) == (ARGUMENTS, {}, None)
     assert message.delivery_info['routing_key'] == name
+    if queue == 'tests-add':
+        for options in ({'compression': 'gzip'}, {'serializer': 'pickle'}):
+            send(app, task, 'é', 2, **options)
+            message = receive(reader, name)
+            message.accept = {'application/json', 'application/x-python-serialize'}
+            assert list(message.decode()[0]) == ['é', 2]
     wait_until(lambda: sqs.visible(name) == sqs.in_flight(name) == 0, 'it is deleted')
-
-
-@PAIRS
-@pytest.mark.parametrize(
-    ('serializer', 'compression', 'content_type'),
-    [('json', 'gzip', 'application/json'), ('pickle', None, 'application/x-python-serialize')],
-    ids=['compressed', 'pickled'],
-)
-def test_bytes_are_understood(
-    site: Site,
-    sender: str,
-    receiver: str,
-    serializer: str,
-    compression: str | None,
-    content_type: str,
-) -> None:
-    app = app_with(site, sender)
-    send(app, 'tests.add', 'é', 2, serializer=serializer, compression=compression)
-    message = receive(app_with(site, receiver), f'{site.username}-local-tests-add')
-    message.accept = {content_type}
-    assert list(message.decode()[0]) == ['é', 2]
 
 
 @PAIRS
@@ -126,19 +111,12 @@ def test_a_worker_of_one_runs_the_tasks_of_the_other(
         assert steps.apply_async().get(timeout=30) == 3
 
 
-@pytest.fixture
-def locked(sqs: SqsServer) -> Iterator[FaultySqs]:
-    """SQS for one who may neither list nor create queues."""
-    with faulty_sqs(sqs.port) as proxy:
-        for operation in ('ListQueues', 'CreateQueue'):
-            proxy.fail(operation, faulty.status(403, 'AccessDeniedException'))
-        yield proxy
-
-
 def test_predefined_queues_need_no_permission_to_list_or_create(
-    tmp_path: Path, locked: FaultySqs, sqs: SqsServer, postgres: PostgresServer
+    tmp_path: Path, proxy: FaultySqs, sqs: SqsServer, postgres: PostgresServer
 ) -> None:
-    site = Site(tmp_path, locked.url, postgres.environment)
+    for operation in ('ListQueues', 'CreateQueue'):
+        proxy.fail(operation, faulty.status(403, 'AccessDeniedException'))
+    site = Site(tmp_path, proxy.url, postgres.environment)
     options = {'predefined_queues': predefined(site.username, sqs), 'wait_time_seconds': 1}
     app = app_with(site, OURS, **options)
     with own_worker(
@@ -149,57 +127,30 @@ def test_predefined_queues_need_no_permission_to_list_or_create(
         name = f'{site.username}-local-tests-add'
         wait_until(lambda: sqs.visible(name) == sqs.in_flight(name) == 0, 'all are deleted')
     assert 'Traceback' not in worker.log
-    assert (locked.requests['ListQueues'], locked.requests['CreateQueue']) == (0, 0)
+    assert (proxy.requests['ListQueues'], proxy.requests['CreateQueue']) == (0, 0)
 
 
-@pytest.fixture
-def strange(site: Site, sqs: SqsServer) -> Strange:
-    return Strange(site, sqs)
-
-
-class Strange:
-    """Predefined queues, one of which another app sends to by an exchange and key of its own."""
-
-    def __init__(self, site: Site, sqs: SqsServer) -> None:
-        self.options = {
-            'predefined_queues': predefined(site.username, sqs),
-            'wait_time_seconds': 1,
-            'visibility_timeout': 6,
-        }
-        self.name = f'{site.username}-local-tests-add'
-        self.app = app_with(site, OURS, **self.options)
-
-    def send(self) -> AsyncResult[int]:
-        with self.app.connection_for_write() as connection:
-            exchange = kombu.Exchange('shop', 'topic')
-            kombu.Queue(self.name, exchange, routing_key='shop.add')(connection.channel()).declare()
-            return self.app.send_task(
-                'tests.add',
-                (1, 1),
-                exchange='shop',
-                routing_key='shop.add',
-                producer=self.app.amqp.Producer(connection),
-            )
-
-
-def test_a_foreign_routing_key_is_no_queue_without_an_event_loop(
-    sqs: SqsServer, strange: Strange
+def test_what_is_held_counts_for_the_queue_that_it_came_from(
+    site: Site, sqs: SqsServer, hub: Hub
 ) -> None:
-    strange.send()
-    message = receive(strange.app, strange.name)
-    assert message.delivery_info['routing_key'] == 'shop.add'
-    assert sqs.visible(strange.name) == sqs.in_flight(strange.name) == 0
-
-
-def test_what_is_held_counts_for_the_queue_that_it_came_from(strange: Strange, hub: Hub) -> None:
-    strange.send()
-    held: list[kombu.Message] = []
-    with strange.app.connection_for_read() as connection:
-        channel = connection.channel()
-        queue = strange.app.amqp.queues[strange.name]
-        with kombu.Consumer(channel, [queue], on_message=held.append):
-            connection.transport.register_with_event_loop(connection.connection, hub)
-            turn_until(hub, lambda: held, 'it is received')
-            ((_, message),) = channel.held()
-            assert message.delivery_info['received_from'] == strange.name
-            held[0].ack()
+    """Another app sends to a predefined queue by an exchange and key of its own."""
+    name = f'{site.username}-local-tests-add'
+    options = {'predefined_queues': predefined(site.username, sqs), 'visibility_timeout': 6}
+    app = app_with(site, OURS, **options)
+    with app.connection_for_write() as connection:
+        exchange = kombu.Exchange('shop', 'topic')
+        kombu.Queue(name, exchange, routing_key='shop.add')(connection.channel()).declare()
+        app.send_task(
+            'tests.add',
+            (1, 1),
+            exchange='shop',
+            routing_key='shop.add',
+            producer=app.amqp.Producer(connection),
+        )
+    with consuming(app, hub, name) as consumer:
+        consumer.wait_for(1)
+        ((_, message),) = consumer.channel.held()
+        info = message.delivery_info
+        assert (info['received_from'], info['routing_key']) == (name, 'shop.add')
+        consumer.acknowledge()
+    assert sqs.visible(name) == sqs.in_flight(name) == 0

@@ -4,75 +4,26 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
-from typing import Any
 
-import kombu
 import pytest
-from celery import Celery
 from kombu.asynchronous import Hub
 
-from be_queue import transport
+from tests.integration.consuming import consuming
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
-from tests.support.noting import Noting
 
-
-class Channel(transport.Channel):
-    @cached_property
-    def observer(self) -> Noting:
-        return Noting()
-
-
-class Transport(transport.Transport):
-    Channel = Channel
-
-
-class Consumer:
-    """Takes messages, and leaves them to the test."""
-
-    def __init__(self, app: Celery, channel: Any, hub: Hub) -> None:
-        self.held: list[kombu.Message] = []
-        self.hub = hub
-        self.channel = channel
-        self.noted: Noting = channel.observer
-
-    def acknowledge(self) -> None:
-        for message in self.held:
-            message.ack()
-        self.held.clear()
-
-
-@contextmanager
-def consuming(scene: Scene, hub: Hub, url: str = '', **options: Any) -> Iterator[Consumer]:
-    app = scene.app(url, **options)
-    app.conf.broker_transport = f'{__name__}:Transport'
-    connection = app.connection_for_read()
-    channel = connection.channel()
-    channel.basic_qos(0, 20, False)
-    consumer = Consumer(app, channel, hub)
-    queue = app.amqp.queues[scene.work]
-    with kombu.Consumer(channel, [queue], on_message=consumer.held.append):
-        connection.transport.register_with_event_loop(connection.connection, hub)
-        yield consumer
-    connection.close()
-
-
-def send(scene: Scene, count: int) -> None:
-    app = scene.app()
-    for number in range(count):
-        app.send_task('work', (number,))
+CHANGE = 'ChangeMessageVisibilityBatch'
 
 
 def test_receives_and_deletes(scene: Scene, hub: Hub) -> None:
-    send(scene, 12)
-    with consuming(scene, hub) as consumer:
+    app = scene.app()
+    for number in range(12):
+        app.send_task('work', (number,))
+    with consuming(app, hub, scene.work) as consumer:
         noted = consumer.noted
-        turn_until(hub, lambda: len(consumer.held) == 12, 'all are received')
+        consumer.wait_for(12)
         turn_until(hub, lambda: noted.receives[-1] == 0, 'none is left')
         assert sum(noted.receives) == 12
         consumer.acknowledge()
@@ -90,10 +41,11 @@ def test_receives_and_deletes(scene: Scene, hub: Hub) -> None:
 
 
 def test_each_message_says_when_it_could_run(scene: Scene, hub: Hub) -> None:
-    send(scene, 1)
-    scene.app().send_task('work', countdown=1)  # which a worker holds: it is due so soon
-    with consuming(scene, hub) as consumer:
-        turn_until(hub, lambda: len(consumer.held) == 2, 'both are received')
+    app = scene.app()
+    app.send_task('work')
+    app.send_task('work', countdown=1)  # which a worker holds: it is due so soon
+    with consuming(app, hub, scene.work) as consumer:
+        consumer.wait_for(2)
         infos = [message.properties['delivery_info'] for message in consumer.held]
         due = sorted(info['due_at'] for info in infos)
         sent = sorted(
@@ -104,16 +56,16 @@ def test_each_message_says_when_it_could_run(scene: Scene, hub: Hub) -> None:
         consumer.acknowledge()
 
 
-@pytest.mark.parametrize('fault', [None, faulty.status(500, 'Internal')], ids=['works', 'fails'])
-def test_extensions(scene: Scene, hub: Hub, proxy: FaultySqs, fault: faulty.Fault | None) -> None:
-    send(scene, 2)
-    with consuming(scene, hub, proxy.url) as consumer:
-        turn_until(hub, lambda: len(consumer.held) == 2, 'both are received')
-        if fault:
-            proxy.fail('ChangeMessageVisibilityBatch', fault)
-        consumer.channel.visibility.extend()
-        turn_until(hub, lambda: consumer.noted.extensions, 'they are extended')
-        assert consumer.noted.extensions == [(0, 2) if fault else (2, 0)]
+def test_extensions(scene: Scene, hub: Hub, proxy: FaultySqs) -> None:
+    app = scene.app(proxy.url)
+    for _ in range(2):
+        app.send_task('work')
+    with consuming(app, hub, scene.work) as consumer:
+        consumer.wait_for(2)
+        for noted in ([(2, 0)], [(2, 0), (0, 2)]):
+            consumer.channel.visibility.extend()
+            turn_until(hub, lambda noted=noted: consumer.noted.extensions == noted, 'as noted')
+            proxy.fail(CHANGE, faulty.status(500, 'Internal'))
         proxy.repair()
         consumer.acknowledge()
 
@@ -122,7 +74,6 @@ def test_extensions(scene: Scene, hub: Hub, proxy: FaultySqs, fault: faulty.Faul
 def test_only_a_message_that_is_still_held_can_fail_to_be_extended(
     scene: Scene, hub: Hub, proxy: FaultySqs, is_acked: bool
 ) -> None:
-    send(scene, 1)
     may_answer = threading.Event()
 
     def expired(handler: faulty.Handler) -> None:
@@ -133,32 +84,19 @@ def test_only_a_message_that_is_still_held_can_fail_to_be_extended(
         ]
         handler.answer(200, json.dumps({'Successful': [], 'Failed': failed}).encode())
 
-    proxy.fail('ChangeMessageVisibilityBatch', expired)
+    proxy.fail(CHANGE, expired)
+    app = scene.app(proxy.url, visibility_timeout=6)
+    app.send_task('work')
     try:
-        with consuming(scene, hub, proxy.url, visibility_timeout=6) as consumer:
-            turn_until(hub, lambda: consumer.held, 'it is received')
-            asked = proxy.requests
-            turn_until(hub, lambda: asked['ChangeMessageVisibilityBatch'], 'an extension is asked')
+        with consuming(app, hub, scene.work) as consumer:
+            consumer.wait_for(1)
+            turn_until(hub, lambda: proxy.requests[CHANGE], 'an extension is asked')
             if is_acked:
                 consumer.acknowledge()
                 turn_until(hub, lambda: consumer.noted.deletes, 'it is deleted')
             may_answer.set()
             turn_until(hub, lambda: consumer.noted.extensions, 'the extension is answered')
-            first = consumer.noted.extensions[0]
+            assert consumer.noted.extensions[0] == ((0, 0) if is_acked else (0, 1))
             consumer.acknowledge()
     finally:
         may_answer.set()
-    assert first == ((0, 0) if is_acked else (0, 1))
-
-
-def waits(consumer: Consumer) -> bool:
-    receiving = consumer.channel.receiving
-    return receiving is not None and receiving.in_flight > 0
-
-
-def test_what_is_handed_back_at_the_end(scene: Scene, hub: Hub) -> None:
-    with consuming(scene, hub, wait_time_seconds=20) as consumer:
-        turn_until(hub, lambda: waits(consumer), 'a receive waits')
-        send(scene, 1)
-    assert consumer.noted.releases == [(scene.work, 1)]
-    assert scene.sqs.in_flight(scene.work) == 0

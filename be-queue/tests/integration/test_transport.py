@@ -1,4 +1,4 @@
-"""Messages that are handed back, on a real SQS server."""
+"""Messages that are requeued, and threads beside the event loop, on a real SQS server."""
 
 from __future__ import annotations
 
@@ -15,60 +15,40 @@ from celery import Celery
 from kombu.asynchronous import Hub
 from kombu.asynchronous.http.curl import CurlClient
 
-from be_queue import Config, Queue, Queues
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
+from tests.integration.consuming import consuming
+from tests.integration.scene import Scene
 from tests.support.loop import turn_until
 
 
 @pytest.fixture
-def app(sqs: SqsServer) -> Celery:
-    queues = Queues([Queue(queue_name='work', task='work')])
-    queues.build_celery('local', username=f't{uuid.uuid4().hex[:10]}')
-    app = Celery(set_as_current=False)
-    app.config_from_object(
-        Config(
-            queues,
-            SQS_ENDPOINT_URL=sqs.url,
-            result_backend='cache+memory://',
-            broker_transport='be_queue.transport:Transport',
-            broker_transport_options={'wait_time_seconds': 1},
-        )
-    )
-    return app
+def app(scene: Scene) -> Celery:
+    return scene.app()
 
 
-def receive(app: Celery, connection: kombu.Connection) -> kombu.Message:
+def receive(app: Celery, connection: kombu.Connection, queue: str) -> kombu.Message:
     received: list[kombu.Message] = []
-    queue = app.amqp.queues[app.conf.QUEUES.celery_task_queues()[-1].name]
-    with kombu.Consumer(connection.channel(), [queue], on_message=received.append):
+    queues = [app.amqp.queues[queue]]
+    with kombu.Consumer(connection.channel(), queues, on_message=received.append):
         connection.drain_events(timeout=10)
     (message,) = received
     return message
 
 
 def test_a_requeued_message_comes_back_to_its_queue_and_to_no_other(
-    app: Celery, sqs: SqsServer
+    scene: Scene, app: Celery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    work, platform = app.conf.QUEUES.topology().work[0], app.conf.QUEUES.topology().platform
+    sqs, work = scene.sqs, scene.work
     app.send_task('work')
     with app.connection_for_read() as connection:
-        receive(app, connection).requeue()
+        receive(app, connection, work).requeue()
         wait_until(lambda: sqs.visible(work) == 1, 'the message is visible again')
         assert sqs.in_flight(work) == 0
-        assert (sqs.visible(platform), sqs.in_flight(platform)) == (1, 0)
+        assert (sqs.visible(scene.platform), sqs.in_flight(scene.platform)) == (1, 0)
 
-
-def test_a_message_that_cannot_be_handed_back_is_a_warning(
-    app: Celery, sqs: SqsServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    work = app.conf.QUEUES.topology().work[0]
-    app.send_task('work')
-    with app.connection_for_read() as connection:
-        message = receive(app, connection)
-        client = sqs.client()
-        url = client.get_queue_url(QueueName=work)['QueueUrl']
-        client.delete_queue(QueueUrl=url)
+        message = receive(app, connection, work)
+        scene.client.delete_queue(QueueUrl=scene.url(work))
         message.requeue()
         assert 'messages were not handed back' in caplog.text
 
@@ -81,7 +61,6 @@ def test_a_message_that_cannot_be_handed_back_is_a_warning(
 def test_without_an_event_loop_a_requeued_message_is_back_at_once(
     app: Celery, hand_back: Callable[[kombu.Message], None]
 ) -> None:
-    app.conf.broker_transport_options['wait_time_seconds'] = 0
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(f'simple-{uuid.uuid4().hex}')
         queue.put('work')
@@ -90,20 +69,6 @@ def test_without_an_event_loop_a_requeued_message_is_back_at_once(
             message = queue.get_nowait()
             assert message.payload == 'work'
             hand_back(message)
-
-
-@pytest.fixture
-def asking(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """The threads that have used an HTTP client of the event loop."""
-    threads: set[int] = set()
-
-    def noted(client: CurlClient, request: object) -> object:
-        threads.add(threading.get_ident())
-        return add_request(client, request)
-
-    add_request = CurlClient.add_request
-    monkeypatch.setattr(CurlClient, 'add_request', noted)
-    return threads
 
 
 WORKER_BESIDE_A_THREAD = """
@@ -163,32 +128,37 @@ def test_a_worker_lives_on_while_another_thread_of_its_process_uses_the_broker(
 
 
 def test_what_a_thread_acknowledges_or_rejects_the_event_loop_does(
-    app: Celery, sqs: SqsServer, hub: Hub, asking: set[int]
+    scene: Scene, app: Celery, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = app.conf.QUEUES.topology().work[0]
+    asking: set[int] = set()
+
+    def noted(client: CurlClient, request: object) -> object:
+        asking.add(threading.get_ident())
+        return add_request(client, request)
+
+    add_request = CurlClient.add_request
+    monkeypatch.setattr(CurlClient, 'add_request', noted)
     for number in range(30):
         app.send_task('work', (number,))
-    received: list[kombu.Message] = []
-    with app.connection_for_read() as connection:
-        channel = connection.channel()
-        consumer = kombu.Consumer(channel, [app.amqp.queues[work]], on_message=received.append)
-        consumer.consume()
-        connection.transport.register_with_event_loop(connection.connection, hub)
-        turn_until(hub, lambda: len(received) == 30, 'all are received')
+    with consuming(app, hub, scene.work, children=30) as consumer:
+        consumer.wait_for(30)
 
         def settle() -> None:
-            for message in received[:20]:
+            for message in consumer.held[:20]:
                 message.ack()
-            for message in received[20:]:
+            for message in consumer.held[20:]:
                 message.reject()
 
         thread = threading.Thread(target=settle)
         thread.start()
         turn_until(
             hub,
-            lambda: not thread.is_alive() and not channel.held() and sqs.in_flight(work) == 0,
+            lambda: (
+                not thread.is_alive()
+                and not consumer.channel.held()
+                and scene.sqs.in_flight(scene.work) == 0
+            ),
             'all are deleted, or in the dead-letter queue',
         )
-        consumer.cancel()
     assert asking == {threading.get_ident()}
-    assert (sqs.visible(work), sqs.visible(f'err-{work}')) == (0, 10)
+    assert (scene.sqs.visible(scene.work), scene.sqs.visible(f'err-{scene.work}')) == (0, 10)

@@ -32,4 +32,5 @@ def requests_in_loop(hub: Hub, client: Any, observer: Observer) -> Requests:
     """Return what sends requests with a boto3 client's credentials, as where the loop runs."""
     requests = Requests(hub, lambda _queue: client, observer)
     requests.in_loop = True
+    hub.on_tick.add(requests.check)
     return requests

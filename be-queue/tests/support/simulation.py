@@ -33,6 +33,8 @@ class SimulatedHub:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
+        #: Called before the clock jumps.
+        self.on_tick: set[Callable[[], object]] = set()
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = itertools.count()
         monkeypatch.setattr(time, 'monotonic', lambda: self.now)
@@ -47,9 +49,6 @@ class SimulatedHub:
 
         heapq.heappush(self._timers, (self.now + delay, next(self._serial), fire))
         return timer
-
-    def call_soon(self, callback: Callable[..., object], *args: Any) -> Any:
-        return self.call_later(0, callback, *args)
 
     def call_repeatedly(self, interval: float, callback: Callable[[], object]) -> Any:
         timer = SimpleNamespace(cancelled=False)
@@ -67,6 +66,8 @@ class SimulatedHub:
         for _ in range(MAX_EVENTS):
             if condition():
                 return
+            for tick in self.on_tick:
+                tick()
             self.now, _, fire = heapq.heappop(self._timers)
             fire()
         raise AssertionError('the condition never holds')
@@ -142,6 +143,7 @@ class SimulatedWorker:
         self._running = 0
         self._tags = itertools.count()
         self.receiving = Receiving(self, self.capacity, weights or {})
+        hub.on_tick.add(self.receiving.dispatch)
         for queue in run_times:
             self.receiving.start(queue)
 
@@ -191,5 +193,5 @@ class SimulatedWorker:
         self.done[queue] += 1
         self.busy_seconds[queue] += self._run_times[queue]
         self.capacity.settled(tag)
-        self.receiving.wake()
+        self.receiving.settled()
         self._fill()

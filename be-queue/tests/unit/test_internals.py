@@ -68,7 +68,7 @@ UNDOCUMENTED: dict[Any, str] = {
     Celery: 'backend_cls',
     Consumer: 'create_task_handler on_close update_strategies',
     DatabaseBackend: 'exception_safe_to_retry task_cls',
-    Hub: 'call_repeatedly create_loop',
+    Hub: 'call_repeatedly',
     Queues: 'deselect',
     SQS.QoS: 'is_backoff_task',
     SessionManager: 'prepare_models',

@@ -11,7 +11,7 @@ Producers and workers on kombu's own transport read its messages, and it reads t
 * receiving: `receiving`, `poller`, `capacity`, `message_check`
 * holding: `qos`, `acks`, `visibility`, `hand_back`, `delays`, `shutdown`
 * queues: `redrive`, `dead_letters`
-* requests to SQS: `requests`, `http_client`, `credentials`, `forks`, `observer`, `sqs_errors`
+* requests to SQS: `requests`, `credentials`, `forks`, `observer`, `sqs_errors`
 """
 
 from be_queue.transport.channel import Channel, Transport

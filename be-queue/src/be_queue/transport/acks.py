@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from itertools import islice
 from typing import Any
 
 from be_queue.outage import CHECK_SQS, Outage
@@ -26,23 +27,16 @@ class Acks:
     A delete that fails is retried until it succeeds: by a timer while the event loop runs, and once
     that has ended with the next ack, or when the channel closes. A message that SQS refuses to
     delete, since it was visible again meanwhile, is dropped here: its task runs once more.
-
-    Arguments:
-        channel: the `Channel` that received the messages.
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
     """
 
     def __init__(self, channel: Any, queue: str, url: str) -> None:
-        self._requests = channel.requests
         self._channel = channel
         self.queue = queue
         self._url = url
-        self._waiting: list[str] = []
-        #: Handles of requests without an answer yet.
-        self._sent: list[str] = []
         #: When each was acknowledged, by the monotonic clock.
         self._acked_at: dict[str, float] = {}
+        #: Handles of requests without an answer yet.
+        self._sent: set[str] = set()
         self._is_planned = False
         #: Once the event loop has ended, any thread may acknowledge.
         self._lock = threading.RLock()
@@ -51,8 +45,7 @@ class Acks:
     @property
     def pending(self) -> list[str]:
         """The receipt handles that SQS has not confirmed."""
-        # In this order: a thread reads it while others move from the one to the other.
-        return self._waiting + self._sent
+        return list(self._acked_at)  # at once: a thread reads it while others acknowledge
 
     @property
     def is_failing(self) -> bool:
@@ -61,14 +54,12 @@ class Acks:
 
     def add(self, handle: str) -> None:
         """Delete a message soon; at once when no event loop runs."""
-        with self._lock:
-            self._waiting.append(handle)
-            self._acked_at[handle] = time.monotonic()
-        if not self._requests.in_loop:
+        self._acked_at[handle] = time.monotonic()
+        if not self._channel.requests.in_loop:
             self.flush()
         elif self._outage.lasts:
             pass  # until the next retry
-        elif len(self._waiting) >= BATCH_SIZE:
+        elif len(self._acked_at) - len(self._sent) >= BATCH_SIZE:
             self._send()
         else:
             self._plan(BATCH_SECONDS)
@@ -76,73 +67,65 @@ class Acks:
     def flush(self) -> None:
         """Delete at once and wait for the answers: no event loop runs. A failed delete is kept."""
         with self._lock:
-            self._waiting, self._sent = self._sent + self._waiting, []
+            self._sent.clear()
             self._send_all()
 
     def give_up(self) -> None:
         """Retry no more, and warn of what is left."""
-        left, self._waiting, self._sent = self.pending, [], []
-        if left:
+        if self._acked_at:
             logger.warning(
                 'finished tasks were not deleted and will run again: queue=%s messages=%d',
                 self.queue,
-                len(left),
+                len(self._acked_at),
             )
+            self._acked_at.clear()
 
     def _plan(self, delay: float) -> None:
-        if self._requests.in_loop and not self._is_planned:
+        if self._channel.requests.in_loop and not self._is_planned:
             self._is_planned = True
             self._channel.hub.call_later(delay, self._send_all)
 
     def _send_all(self) -> None:
         self._is_planned = False
-        for _ in range(0, len(self._waiting), BATCH_SIZE):
+        for _ in range(len(self._sent), len(self._acked_at), BATCH_SIZE):
             self._send()
             if self._outage.lasts:
                 return  # one shows whether the outage is over
 
     def _send(self) -> None:
-        part = self._waiting[:BATCH_SIZE]
-        self._sent += part
-        del self._waiting[:BATCH_SIZE]
+        waiting = (handle for handle in self.pending if handle not in self._sent)
+        part = list(islice(waiting, BATCH_SIZE))
+        self._sent.update(part)
         asked_at = time.monotonic()
 
         def answered(answer: dict[str, Any]) -> None:
+            self._sent.difference_update(part)
             self._outage.ended()
-            self._ended(part, self._failed(part, answer), RETRY_SECONDS)
-            if self._waiting:
-                self._plan(BATCH_SECONDS)
+            self._deleted(part, answer)
 
         def failed(error: Exception) -> None:
-            self._ended(part, part, self._outage.failed(error, asked_at))
+            self._sent.difference_update(part)
+            self._plan(self._outage.failed(error, asked_at))
 
         entries = [{'Id': str(i), 'ReceiptHandle': handle} for i, handle in enumerate(part)]
-        self._requests.call(
-            self.queue,
-            'DeleteMessageBatch',
-            {'QueueUrl': self._url, 'Entries': entries},
-            answered,
-            failed,
-        )
+        params = {'QueueUrl': self._url, 'Entries': entries}
+        self._channel.requests.call(self.queue, 'DeleteMessageBatch', params, answered, failed)
 
-    def _ended(self, part: list[str], failed: list[str], retry_in: float) -> None:
-        self._waiting += failed
-        self._sent = [handle for handle in self._sent if handle not in part]
-        if failed:
-            self._plan(retry_in)
-
-    def _failed(self, part: list[str], answer: dict[str, Any]) -> list[str]:
-        """Return the handles to retry."""
+    def _deleted(self, part: list[str], answer: dict[str, Any]) -> None:
         deleted = {entry['Id'] for entry in answer.get('Successful') or []}
         refused = {entry['Id'] for entry in answer.get('Failed') or [] if entry.get('SenderFault')}
         now = time.monotonic()
-        failed, delays = [], []
+        delays, is_left = [], False
         for i, handle in enumerate(part):
             if str(i) in deleted:
                 delays.append(now - self._acked_at.pop(handle, now))
             elif str(i) in refused:
                 self._acked_at.pop(handle, None)
             else:
-                failed.append(handle)
+                self._acked_at[handle] = self._acked_at.pop(handle)  # after the others
+                is_left = True
         self._channel.observer.deleted(self.queue, len(part), delays)
-        return failed
+        if is_left:
+            self._plan(RETRY_SECONDS)
+        elif len(self._acked_at) > len(self._sent):
+            self._plan(BATCH_SECONDS)

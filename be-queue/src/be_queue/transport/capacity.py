@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 
 __all__ = ['DEFAULT_SECONDS', 'MAX_PER_CHILD', 'MIN_RUN_TIME', 'Capacity']
 
@@ -39,10 +38,10 @@ class Capacity:
         self.seconds = seconds
         #: Queue and start of each message that runs, as far as can be seen from here.
         self._running: dict[str, tuple[str, float]] = {}
+        #: Queue of each message that waits for a child, the oldest first.
         self._waiting: dict[str, str] = {}
-        self._waiting_of: Counter[str] = Counter()
-        #: Messages that receives in flight are expected to return.
-        self._expected: Counter[str] = Counter()
+        #: Messages by queue: held, or expected from receives in flight.
+        self._counts: Counter[str] = Counter()
         self._run_times: dict[str, float] = {}
         #: A message had to be handed back, and no child has become free since.
         self._is_stalled = False
@@ -50,26 +49,31 @@ class Capacity:
     @property
     def held(self) -> int:
         """Messages held or expected."""
-        return len(self._running) + len(self._waiting) + self._expected.total()
+        return self._counts.total()
+
+    @property
+    def has_idle_children(self) -> bool:
+        """Whether there is a child without a message."""
+        return self.held < self.children
 
     def run_time(self, queue: str) -> float:
         """Return the run time of the queue's tasks in seconds, 0 while it is unknown."""
-        return max(self._run_times.get(queue, 0.0), self._oldest().get(queue, 0.0))
+        return max(self._run_times.get(queue, 0.0), self._longest_so_far(queue))
 
     def received(self, tag: str, queue: str, due_in: float = 0.0) -> None:
         """Count a message that is held from now on; its task starts in ``due_in`` seconds."""
+        self._counts[queue] += 1
         if len(self._running) < self.children:
             self._running[tag] = queue, time.monotonic() + due_in
         else:
             self._waiting[tag] = queue
-            self._waiting_of[queue] += 1
 
     def settled(self, tag: str) -> None:
         """Drop a message that was acknowledged or rejected."""
         self._is_stalled = False
-        started = self._running.pop(tag, None)
+        started = self._running.get(tag)
+        self._drop(tag)
         if started is None:
-            self._drop_waiting(tag)
             return
         queue, since = started
         now = time.monotonic()
@@ -78,20 +82,17 @@ class Capacity:
         self._run_times[queue] = mean + NEW_WEIGHT * (took - mean)
         if self._waiting:
             tag = next(iter(self._waiting))
-            queue = self._waiting.pop(tag)
-            self._waiting_of[queue] -= 1
-            self._running[tag] = queue, now
+            self._running[tag] = self._waiting.pop(tag), now
 
     def returned(self, tag: str) -> None:
         """Drop a message that no child could take; there is no room until one is free."""
-        self._running.pop(tag, None)
-        self._drop_waiting(tag)
+        self._drop(tag)
         # When nothing runs there is nothing whose end would make room again.
         self._is_stalled = bool(self._running)
 
     def expect(self, queue: str, count: int) -> None:
         """Count messages that were asked for; a negative number takes that back."""
-        self._expected[queue] += count
+        self._counts[queue] += count
 
     def room(self, queue: str) -> int:
         """Return how many more messages of the queue may be asked for."""
@@ -99,43 +100,34 @@ class Capacity:
             return 0
         if not self.children:
             return MAX_PER_CHILD
-        oldest, held = self._oldest(), self.held
-        work_left = self.children * self.seconds - self._work(oldest)
+        held = self.held
+        work = sum(count * self._cost(other) for other, count in self._counts.items() if count)
+        work_left = self.children * self.seconds - work
         # The rest of the second takes one message more, however long its task.
-        by_work = max(int(work_left / self._cost(queue, oldest)), int(work_left > 0))
+        by_work = max(int(work_left / self._cost(queue)), 1) if work_left > 0 else 0
         wanted = max(self.children - held, by_work)
         return max(0, min(wanted, self.children * MAX_PER_CHILD - held))
 
     def worth_asking(self, queue: str) -> int:
         """Return the room from which on a receive comes back well filled."""
-        return max(1, int(self.children * self.seconds / self._cost(queue, self._oldest()) / 2))
+        return max(1, int(self.children * self.seconds / self._cost(queue) / 2))
 
-    def _drop_waiting(self, tag: str) -> None:
-        queue = self._waiting.pop(tag, None)
-        if queue is not None:
-            self._waiting_of[queue] -= 1
+    def _drop(self, tag: str) -> None:
+        queue, _ = self._running.pop(tag, ('', 0.0))
+        queue = queue or self._waiting.pop(tag, '')
+        if queue:
+            self._counts[queue] -= 1
 
-    def _work(self, oldest: Mapping[str, float]) -> float:
-        """Return the seconds of work that are held or expected."""
-        work = 0.0
-        for queue, _ in self._running.values():
-            # However long it runs, it occupies one child and leaves the others.
-            work += min(self._cost(queue, oldest), self.seconds)
-        for counts in (self._waiting_of, self._expected):
-            for queue, count in counts.items():
-                work += count * self._cost(queue, oldest)
-        return work
+    def _cost(self, queue: str) -> float:
+        """Return the seconds of work that a message of the queue is.
 
-    def _cost(self, queue: str, oldest: Mapping[str, float]) -> float:
-        # A task that runs for longer than the others has shown that they all may; one of which
-        # nothing is known may be long.
+        However long it runs, it occupies one child and leaves the others. One of which nothing is
+        known may be long.
+        """
         mean = self._run_times.get(queue, self.seconds)
-        return max(mean, oldest.get(queue, 0.0), MIN_RUN_TIME)
+        return max(min(max(mean, self._longest_so_far(queue)), self.seconds), MIN_RUN_TIME)
 
-    def _oldest(self) -> dict[str, float]:
-        """Return by queue the seconds for which its oldest task has been running."""
-        now = time.monotonic()
-        oldest: dict[str, float] = {}
-        for queue, since in self._running.values():
-            oldest[queue] = max(oldest.get(queue, 0.0), now - since)
-        return oldest
+    def _longest_so_far(self, queue: str) -> float:
+        """Return the seconds for which the queue's oldest task runs: the others may be as long."""
+        starts = [since for other, since in self._running.values() if other == queue]
+        return time.monotonic() - min(starts) if starts else 0.0

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timezone
-from functools import cached_property, partial
+from functools import cached_property
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -39,14 +38,13 @@ __all__ = ['Channel', 'Transport']
 
 logger = logging.getLogger(__name__)
 
-#: Defaults that differ from kombu's. Seconds; botocore retries requests that SQS throttles or fails
-#: with 5xx.
+#: ``client-config`` where none is given; botocore retries requests that SQS throttles or fails with
+#: 5xx.
 CLIENT_CONFIG: dict[str, Any] = {
-    'connect_timeout': 5,
+    'connect_timeout': 5,  # seconds
     'read_timeout': 10,
     'retries': {'mode': 'standard', 'total_max_attempts': 5},
 }
-DEFAULTS: dict[str, Any] = {'client-config': CLIENT_CONFIG, 'sqs_base64_encoding': False}
 
 
 class Consumer(NamedTuple):
@@ -76,8 +74,6 @@ class Channel(SQS.Channel):
         #: By queue.
         self._consumed: dict[str, Consumer] = {}
         self._checks: dict[str, MessageCheck] = {}
-        #: Calls that other threads have handed over to the event loop.
-        self._handed_over: deque[Callable[[], object]] = deque()
         #: The thread that consumes, which is that of the event loop if there is one.
         self._thread = 0
         self._is_closing = False
@@ -110,10 +106,9 @@ class Channel(SQS.Channel):
     @cached_property
     def transport_options(self) -> dict[str, Any]:
         """kombu's, with defaults of our own."""
-        defaults = copy.deepcopy(DEFAULTS)
         given: dict[str, Any] = super().transport_options
-        client = defaults['client-config'] | (given.get('client-config') or {})
-        return defaults | given | {'client-config': client}
+        client = copy.deepcopy(CLIENT_CONFIG) | (given.get('client-config') or {})
+        return {'sqs_base64_encoding': False} | given | {'client-config': client}
 
     def blocking_sqs(self, queue: str) -> Any:
         """Return the boto3 client for the queue."""
@@ -238,8 +233,15 @@ class Channel(SQS.Channel):
             weights = self.transport_options.get('weights') or {}
             self.receiving = Receiving(self, self.capacity, weights)
         self.requests.in_loop = True
+        self.hub.on_tick.add(self._on_tick)
         self.visibility.start()
         self.receiving.start(queue)
+
+    def _on_tick(self) -> None:
+        """Begin what is to be done before the event loop sleeps."""
+        if self.receiving is not None:
+            self.receiving.dispatch()
+        self.requests.check()
 
     def consumes(self, queue: str) -> bool:
         """Return whether there is a consumer of the queue."""
@@ -248,12 +250,7 @@ class Channel(SQS.Channel):
     def receive(
         self, queue: str, count: int, wait: bool, on_success: OnSuccess, on_error: OnError
     ) -> None:
-        """Ask SQS for messages of the queue.
-
-        Arguments:
-            count: how many, 10 at most.
-            wait: wait for the first if there is none.
-        """
+        """Ask SQS for ``count`` messages, 10 at most; ``wait`` for the first if there is none."""
         seconds = self.wait_time_seconds if wait else 0
         params = self._receive_params(queue, count, seconds)
         self.requests.call(queue, 'ReceiveMessage', params, on_success, on_error, seconds)
@@ -275,7 +272,9 @@ class Channel(SQS.Channel):
             try:
                 payload = self._message_to_python(message, queue, url)
                 if not queue.endswith(FIFO_SUFFIX) and seconds_left(payload) > HELD_SECONDS:
-                    self._redelivery(queue, url).add(message, payload)
+                    if url not in self.redeliveries:
+                        self.redeliveries[url] = Redelivery(self, queue, url)
+                    self.redeliveries[url].add(message, payload)
                     for_later += 1
                     continue
                 info = payload.get('properties', {}).get('delivery_info', {})
@@ -289,11 +288,6 @@ class Channel(SQS.Channel):
             except Exception as error:  # noqa: BLE001  (any message may provoke any error)
                 self.dead_letters.not_delivered(queue, url, message, error)
         return len(messages) - for_later, oldest
-
-    def _redelivery(self, queue: str, url: str) -> Redelivery:
-        if url not in self.redeliveries:
-            self.redeliveries[url] = Redelivery(self, queue, url)
-        return self.redeliveries[url]
 
     def _receive_message(
         self, queue: str, max_number_of_messages: int = 1, wait_time_seconds: int | None = None
@@ -354,7 +348,8 @@ class Channel(SQS.Channel):
     def let_go(self, delivery_tag: str) -> None:
         """Hold a message no longer: unless it is deleted, it comes back when it is visible."""
         self.qos.ack(delivery_tag)
-        self._wake()
+        if self.receiving is not None:
+            self.receiving.settled()
 
     def acks(self, queue: str, url: str) -> Acks:
         """Return what deletes messages of the queue."""
@@ -404,27 +399,15 @@ class Channel(SQS.Channel):
             pause = max(self.wait_time_seconds, 1) * 2 ** min(receives - 1, 10)
         self.hand_back.restore(message, int(min(pause, self.visibility_timeout)))
 
-    # Threads: neither the event loop nor its HTTP client may be used by two.
-
     def _hand_over(self, function: Callable[..., object], *args: Any) -> bool:
-        """Have the event loop's thread call a function if this is another; return whether it is."""
+        """Have the event loop's thread call a function if this is another; return whether it is.
+
+        Neither the event loop nor its HTTP client may be used by two threads.
+        """
         if not self.requests.in_loop or threading.get_ident() == self._thread:
             return False
-        self._handed_over.append(partial(function, *args))
-        if self.requests.in_loop:
-            self.hub.call_soon(self.take_over)
-        else:  # it has ended in between, and may have looked for the last time
-            self.take_over()
+        self.hub.call_soon(function, *args)
         return True
-
-    def take_over(self) -> None:
-        """Call what other threads have handed over."""
-        while True:
-            try:
-                call = self._handed_over.popleft()
-            except IndexError:
-                return
-            call()
 
     # The end.
 
@@ -444,6 +427,8 @@ class Channel(SQS.Channel):
 
     def close(self) -> None:
         self._is_closing = True
+        if self.hub is not None:
+            self.hub.on_tick.discard(self._on_tick)
         self.requests.in_loop = False
         self.visibility.stop()
         if self.receiving is not None:

@@ -13,8 +13,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from botocore.config import Config
-from botocore.exceptions import CredentialRetrievalError
-from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from be_queue.transport.sqs_errors import EXPIRED
@@ -52,9 +50,8 @@ def renew(client: Any) -> bool:
     signer = client._request_signer
     old = signer._credentials
     now = time.monotonic()
-    if old is None or old.method == 'explicit':
-        return False
-    if now - _looked_up_at.get(client, float('-inf')) < INTERVAL_SECONDS:
+    is_early = now - _looked_up_at.get(client, float('-inf')) < INTERVAL_SECONDS
+    if old is None or old.method == 'explicit' or is_early:
         return False
     _looked_up_at[client] = now
     try:
@@ -70,18 +67,8 @@ def renew(client: Any) -> bool:
 
 
 def assume_role(role_arn: str, seconds: int) -> Any:
-    """Return the credentials that STS gives for a role.
-
-    Arguments:
-        seconds: the session's length, 900 at least, a limit of STS.
-
-    Raises botocore's `ClientError` or `BotoCoreError`.
-    """
+    """Return the credentials that STS gives for a role, for 900 seconds at least."""
     sts = Session().create_client('sts', config=STS_CONFIG)
-    try:
-        session = sts.assume_role(
-            RoleArn=role_arn, RoleSessionName='Celery', DurationSeconds=seconds
-        )
-    except ResponseParserError as error:  # the answer of a load balancer, say
-        raise CredentialRetrievalError(provider='sts', error_msg=error) from error
-    return session['Credentials']
+    return sts.assume_role(RoleArn=role_arn, RoleSessionName='Celery', DurationSeconds=seconds)[
+        'Credentials'
+    ]

@@ -30,7 +30,7 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from be_queue.outage import CHECK_SQS, Outage
 from be_queue.transport.messages import BATCH_BYTES, copy_of
 from be_queue.transport.requests import BATCH_SIZE
-from be_queue.transport.sqs_errors import RequestError
+from be_queue.transport.sqs_errors import may_be_done
 from be_queue.transport.visibility import MAX_SECONDS, change_visibility
 
 __all__ = [
@@ -186,7 +186,7 @@ class Redelivery:
 
         def failed(error: Exception) -> None:
             wait = self._outage.failed(error, asked_at)
-            if isinstance(error, RequestError) and error.maybe_done and not self._is_stopped:
+            if may_be_done(error) and not self._is_stopped:
                 self._hide(batch)  # a retry could be another copy
                 self._sent(batch, [], wait)
             else:

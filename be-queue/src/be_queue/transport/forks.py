@@ -7,13 +7,10 @@ Celery and kombu do so for children of multiprocessing only. After a bare ``os.f
 from __future__ import annotations
 
 import os
-from functools import cached_property
-from threading import RLock
 from typing import Any
 from weakref import WeakSet
 
-from celery import Celery, _state
-from celery.app.amqp import AMQP
+from celery import _state
 from kombu import pools
 
 __all__ = ['channels']
@@ -27,7 +24,6 @@ _of_parent: list[Any] = []
 
 
 def _start_anew() -> None:
-    _unlock_properties()
     for group in (pools.producers, pools.connections):
         _of_parent.extend(group.values())
         group.clear()
@@ -41,16 +37,6 @@ def _start_anew() -> None:
         if channel.connection is not None:
             _of_parent.extend(channel._predefined_queue_clients.values())
             channel._predefined_queue_clients.clear()
-
-
-def _unlock_properties() -> None:
-    """Free the cached properties that a thread of the parent was reading."""
-    from be_queue.transport.channel import Channel  # which imports this
-
-    for owner in {*Celery.__mro__, *AMQP.__mro__, *Channel.__mro__}:
-        for found in vars(owner).values():
-            if isinstance(found, cached_property) and hasattr(found, 'lock'):  # kombu's have one
-                found.lock = RLock()
 
 
 os.register_at_fork(after_in_child=_start_anew)

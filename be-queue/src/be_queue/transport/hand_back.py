@@ -34,9 +34,6 @@ class HandBack:
     """Makes messages visible to other workers.
 
     A message for which that fails comes back after its visibility timeout.
-
-    Arguments:
-        channel: the `Channel` that holds them.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -74,15 +71,14 @@ class HandBack:
     def restore(self, message: Any, pause: int) -> None:
         """Hand back a message that its consumer gives back, to be visible in ``pause`` seconds."""
         info = message.delivery_info
+        queue = info['received_from']
 
         def restored(_handles: list[str], _failed: list[str], error: Exception | None) -> None:
             if error is not None:
-                self._warn(info['received_from'], 1, error)
+                self._warn(queue, 1, error)
 
-        handle = info['sqs_message']['ReceiptHandle']
-        change_visibility(
-            self._channel, info['received_from'], info['sqs_queue'], {handle: pause}, restored
-        )
+        seconds = {info['sqs_message']['ReceiptHandle']: pause}
+        change_visibility(self._channel, queue, info['sqs_queue'], seconds, restored)
 
     def _released(
         self, queue: str, handles: list[str], failed: list[str], error: Exception | None
@@ -105,19 +101,15 @@ class HandBack:
         )
 
     def _that_may_go(self, messages: Iterable[Any]) -> list[Any]:
-        max_receives = self._channel.redrive.max_receives
-        going = {
-            message.delivery_tag: message
-            for message in messages
-            if 2 * receive_count(message.delivery_info)
-            <= max_receives(message.delivery_info['received_from'])
-        }
-        staying = {
-            _group(message.delivery_info)
-            for tag, message in self._channel.held()
-            if tag not in going
-        } - {None}
+        going = {m.delivery_tag: m for m in messages if self._has_receives_left(m.delivery_info)}
+        held = self._channel.held()
+        staying = {_group(message.delivery_info) for tag, message in held if tag not in going}
+        staying.discard(None)
         return [m for m in going.values() if _group(m.delivery_info) not in staying]
+
+    def _has_receives_left(self, info: dict[str, Any]) -> bool:
+        most: int = self._channel.redrive.max_receives(info['received_from'])
+        return 2 * receive_count(info) <= most
 
 
 def receive_count(info: dict[str, Any]) -> int:

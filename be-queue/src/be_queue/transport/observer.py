@@ -47,9 +47,8 @@ class Observer:
         """Messages were handed back: they are visible at once."""
 
 
-#: Keys of a request's context in botocore: when it began, and the error of its last attempt.
+#: Key of a request's context in botocore: when it began.
 BEGAN_AT = 'be_queue_began_at'
-LAST_ERROR = 'be_queue_last_error'
 
 
 def watch_requests(client: Any, observer: Observer) -> None:
@@ -58,28 +57,24 @@ def watch_requests(client: Any, observer: Observer) -> None:
     def created(request: Any, **_: Any) -> None:
         request.context[BEGAN_AT] = time.monotonic()
 
-    def ended(event: str, context: Any, status: str) -> None:
-        now = time.monotonic()
-        observer.requested(event.rpartition('.')[2], status, now - context.pop(BEGAN_AT, now))
-
-    def received(
-        event_name: str, context: Any, exception: Any, parsed_response: Any, **_: Any
-    ) -> None:
-        context[LAST_ERROR] = exception
+    def ended(event_name: str, context: Any, exception: Any, **given: Any) -> None:
         if exception is not None:
             status = status_of(exception)
         else:
-            code = parsed_response.get('Error', {}).get('Code', '')
-            http_status = parsed_response.get('ResponseMetadata', {}).get('HTTPStatusCode', 200)
+            answer = given['parsed_response']
+            code = answer.get('Error', {}).get('Code', '')
+            http_status = answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 200)
             status = status_of_answer(http_status, code)
-        ended(event_name, context, status)
+        now = time.monotonic()
+        operation = event_name.rpartition('.')[2]
+        observer.requested(operation, status, now - context.pop(BEGAN_AT, now))
 
-    def failed(event_name: str, context: Any, exception: Any, **_: Any) -> None:
-        # Not seen above: without credentials a request is not signed, and not sent.
-        if context.pop(LAST_ERROR, None) is not exception:
-            ended(event_name, context, status_of(exception))
+    def failed(event_name: str, exception: Any, **_: Any) -> None:
+        # Without credentials a request is not sent, and `ended` is not told.
+        if status_of(exception) == 'denied':
+            observer.requested(event_name.rpartition('.')[2], 'denied', 0.0)
 
     service = client.meta.service_model.service_id.hyphenize()
     client.meta.events.register(f'request-created.{service}', created)
-    client.meta.events.register(f'response-received.{service}', received)
+    client.meta.events.register(f'response-received.{service}', ended)
     client.meta.events.register(f'after-call-error.{service}', failed)

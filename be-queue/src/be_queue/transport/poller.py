@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -33,7 +34,7 @@ QUICK_SECONDS = 0.5
 
 
 class State(Enum):
-    """State of a poller."""
+    """States of a poller."""
 
     IDLE = 'idle'
     RECEIVING = 'receiving'
@@ -42,13 +43,18 @@ class State(Enum):
     BACKING_OFF = 'backing off'
 
 
-class Poller:
-    """Receives from one queue when it is told to.
+@dataclass(eq=False)
+class Receive:
+    """A receive in flight: when it began, and how many messages it is expected to return."""
 
-    Arguments:
-        receiving: the `Receiving` that says when.
-        queue: the queue's name in kombu.
-        weight: the queue's share of the worker's time beside other queues with a backlog.
+    asked_at: float
+    expected: int
+
+
+class Poller:
+    """Receives from one queue when `Receiving` says so.
+
+    ``weight`` is the queue's share of the worker's time beside other queues with a backlog.
     """
 
     def __init__(self, receiving: Any, queue: str, weight: float = 1.0) -> None:
@@ -65,9 +71,7 @@ class Poller:
         self.used = 0.0
         self._weight = weight
         self._receiving = receiving
-        #: Start of each receive in flight, and how many messages it is expected to return.
-        self._in_flight: dict[int, tuple[float, int]] = {}
-        self._serial = 0
+        self._in_flight: list[Receive] = []
         #: Receives that may be in flight at a time.
         self._at_once = 1
         self._outage = Outage(f'SQS queue {queue}', max_wait=MAX_WAIT_SECONDS, hint=CHECK_SQS)
@@ -88,23 +92,22 @@ class Poller:
         if self.state is State.THROTTLED:
             self._catch_up()
         self.state = State.RECEIVING
-        self._serial += 1
-        serial, asked_at = self._serial, time.monotonic()
-        expected = count if self.backlog else 0
+        asked_at = time.monotonic()
+        receive = Receive(asked_at, count if self.backlog else 0)
         # Beside another receive it only fetches what is there, and does not wait.
         waits = not self._in_flight
-        self._in_flight[serial] = asked_at, expected
-        self._receiving.capacity.expect(self.queue, expected)
+        self._in_flight.append(receive)
+        self._receiving.capacity.expect(self.queue, receive.expected)
 
         def received(answer: dict[str, Any]) -> None:
-            self._ended(serial)
+            self._ended(receive)
             messages = answer.get('Messages') or []
             self._receiving.channel.observer.received(self.queue, len(messages))
             self._outage.ended()
             self._deliver(messages, count, asked_at)
 
         def failed(error: Exception) -> None:
-            self._ended(serial)
+            self._ended(receive)
             self._receiving.channel.observer.receive_failed(self.queue)
             self._receiving.channel.gate.settle(self.queue, count, 0, asked_at)
             if self.state is not State.BACKING_OFF:
@@ -129,17 +132,14 @@ class Poller:
             self._receiving.advance_level()
             self.state = State.THROTTLED
 
-    def is_waiting(self) -> bool:
-        """Return whether a receive turns out to wait: the queue is empty, its room is free."""
+    def check(self) -> None:
+        """Notice when a receive turns out to wait: the queue is empty, its room is free."""
         now = time.monotonic()
-        waiting = False
-        for serial, (asked_at, expected) in self._in_flight.items():
-            if expected and now - asked_at > QUICK_SECONDS:
-                self._in_flight[serial] = asked_at, 0
-                self._receiving.capacity.expect(self.queue, -expected)
+        for receive in self._in_flight:
+            if receive.expected and now - receive.asked_at > QUICK_SECONDS:
+                self._receiving.capacity.expect(self.queue, -receive.expected)
+                receive.expected = 0
                 self._set_backlog(False)
-                waiting = True
-        return waiting
 
     def _deliver(self, messages: list[dict[str, Any]], asked: int, asked_at: float) -> None:
         took = time.monotonic() - asked_at
@@ -177,9 +177,9 @@ class Poller:
         self.state = State.IDLE if not self._in_flight else State.RECEIVING
         self._receiving.wake()
 
-    def _ended(self, serial: int) -> None:
-        _, expected = self._in_flight.pop(serial)
-        self._receiving.capacity.expect(self.queue, -expected)
+    def _ended(self, receive: Receive) -> None:
+        self._in_flight.remove(receive)
+        self._receiving.capacity.expect(self.queue, -receive.expected)
         self.last_receive = time.monotonic()
         if self.state is State.RECEIVING and not self._in_flight:
             self.state = State.IDLE

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from be_queue.transport.capacity import MIN_RUN_TIME, Capacity
-from be_queue.transport.event_loop import Soon
 from be_queue.transport.poller import Poller, State
 from be_queue.transport.requests import BATCH_SIZE
 
@@ -56,10 +55,8 @@ class Gate:
 class Receiving:
     """The pollers of a channel, and the room that they share.
 
-    Arguments:
-        channel: the `Channel` that takes the messages.
-        capacity: how much it holds.
-        weights: share of the worker's time by queue, where it is not 1.
+    The channel calls `dispatch` before its event loop sleeps. ``weights`` are shares of the
+    worker's time by queue, where they are not 1.
     """
 
     def __init__(self, channel: Any, capacity: Capacity, weights: Mapping[str, float]) -> None:
@@ -69,7 +66,9 @@ class Receiving:
         self.pollers: dict[str, Poller] = {}
         self.stopped = False
         self._weights = weights
-        self._dispatch_soon = Soon(self.hub, self._dispatch)
+        self._is_due = False
+        #: Messages to be settled before another receive is worth it.
+        self._missing = 0
         self._level = 0.0
         self._timer = self.hub.call_repeatedly(CHECK_INTERVAL, self._check)
 
@@ -92,8 +91,13 @@ class Receiving:
 
     def wake(self) -> None:
         """Receive soon: there is room, or a receive has ended."""
-        if not self.stopped:
-            self._dispatch_soon()
+        self._is_due = True
+
+    def settled(self) -> None:
+        """A message was settled: receive soon, if that makes enough room."""
+        self._missing -= 1
+        if self._missing <= 0 or self.capacity.has_idle_children:
+            self._is_due = True
 
     def cost(self, queue: str) -> float:
         """Return the seconds of work that a message of the queue is assumed to be."""
@@ -109,44 +113,49 @@ class Receiving:
         self._level = max(self._level, min((poller.used for poller in busy), default=0.0))
         return self._level
 
-    def _dispatch(self) -> None:
-        if self.stopped:
+    def dispatch(self) -> None:
+        """Start the receives that there is room for, if anything has changed."""
+        if self.stopped or not self._is_due:
             return
+        self._is_due = False
+        self._missing = BATCH_SIZE
         self.capacity.children = self.channel.qos.prefetch_count
-        gate = self.channel.gate
         for poller in sorted(self.pollers.values(), key=lambda poller: poller.used):
-            if not self.channel.consumes(poller.queue):
-                continue
-            while poller.wants():
-                if not gate.is_open(poller.queue):
-                    poller.throttled()
-                    break
-                room = self.capacity.room(poller.queue)
-                count = self._may_ask(poller, room)
-                if count:
-                    admitted = gate.admit(poller.queue, count, room)
-                    if not admitted:
-                        poller.throttled()
-                        break
-                    poller.receive(admitted)
-                    continue
-                poller.full()
-                if poller.backlog:
-                    # It is its turn: the others would take the room that it waits for.
-                    return
-                break
+            if self.channel.consumes(poller.queue) and not self._served(poller):
+                return
 
-    def _may_ask(self, poller: Poller, room: int) -> int:
+    def _served(self, poller: Poller) -> bool:
+        """Start the receives of a queue; return False to leave the room that is left to it."""
+        gate = self.channel.gate
+        while poller.wants():
+            admitted = 0
+            if gate.is_open(poller.queue):
+                room = self.capacity.room(poller.queue)
+                count = self._count(poller, room)
+                if not count:
+                    poller.full()
+                    # It is its turn: the others would take the room that it waits for.
+                    return not poller.backlog
+                admitted = gate.admit(poller.queue, count, room)
+            if not admitted:
+                poller.throttled()
+                break
+            poller.receive(admitted)
+        return True
+
+    def _count(self, poller: Poller, room: int) -> int:
+        """Return how many messages to ask for."""
         if not poller.backlog:
             # It will most likely return nothing, or the first of many.
             idle = sum(not p.backlog and not p.in_flight for p in self.pollers.values())
             return min(BATCH_SIZE, max(room // max(idle, 1), int(room > 0)))
-        if self.capacity.held < self.capacity.children:
+        missing = min(BATCH_SIZE, self.capacity.worth_asking(poller.queue)) - room
+        if missing <= 0 or self.capacity.has_idle_children:
             return min(BATCH_SIZE, room)
-        enough = min(BATCH_SIZE, self.capacity.worth_asking(poller.queue))
-        return min(BATCH_SIZE, room) if room >= enough else 0
+        self._missing = min(missing, self._missing)
+        return 0
 
     def _check(self) -> None:
-        waiting = [poller for poller in self.pollers.values() if poller.is_waiting()]
-        if waiting:
-            self.wake()
+        for poller in self.pollers.values():
+            poller.check()
+        self.wake()

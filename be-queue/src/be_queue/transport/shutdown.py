@@ -6,26 +6,35 @@ messages would stay hidden for the visibility timeout with nobody to run them.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker import state
 
-from be_queue.transport.event_loop import run_until
 from be_queue.transport.requests import ANSWER_TIMEOUT
 from be_queue.transport.visibility import CHANGE
 
-__all__ = ['stop_consuming']
+__all__ = ['run_until', 'stop_consuming']
 
 #: Seconds within which an event that has happened reaches its callback.
 CALLBACK_SECONDS = 2.0
+#: Seconds between two looks at the condition that the loop runs for.
+PULSE_SECONDS = 0.05
+
+
+def run_until(hub: Any, condition: Callable[[], bool], timeout: float) -> None:
+    """Run an event loop that nobody else runs any more, for ``timeout`` seconds at most."""
+    deadline = time.monotonic() + timeout
+    # The loop sleeps until its next timer.
+    pulse = hub.call_repeatedly(PULSE_SECONDS, lambda: None)
+    while not condition() and time.monotonic() < deadline:
+        hub.run_once()
+    pulse.cancel()
 
 
 def stop_consuming(channel: Any) -> None:
-    """Do what needs the event loop, which may not run any more.
-
-    Arguments:
-        channel: the `Channel`, which has no consumer left.
-    """
+    """Do what needs the event loop, which may not run any more; no consumer is left."""
     hub, requests = channel.hub, channel.requests
     channel.receiving.stop()
     # An extension of visibility that SQS answers after the release would hide the message again.
@@ -42,8 +51,9 @@ def stop_consuming(channel: Any) -> None:
     channel.visibility.pause()
     run_until(hub, lambda: not requests.in_flight[CHANGE], ANSWER_TIMEOUT)
     requests.in_loop = False
+    # Acks that other threads have handed over meanwhile.
+    run_until(hub, lambda: not hub._ready, CALLBACK_SECONDS)
     channel.visibility.continue_in_thread()
-    channel.take_over()
     channel.flush_acks()
 
 

@@ -1,10 +1,11 @@
-"""Classifies errors of SQS, from boto3 and from requests of the event loop."""
+"""Classifies errors of SQS."""
 
 from __future__ import annotations
 
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     CredentialRetrievalError,
     HTTPClientError,
@@ -14,18 +15,15 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
-from be_queue.errors import BeQueueError
-
 __all__ = [
     'ERRORS',
     'EXPIRED',
-    'NO_ANSWER',
     'STATUSES',
-    'RequestError',
     'code_of',
     'exists_already',
     'is_denied',
     'is_missing',
+    'may_be_done',
     'status_of',
     'status_of_answer',
 ]
@@ -37,81 +35,30 @@ MISSING = ('AWS.SimpleQueueService.NonExistentQueue', 'QueueDoesNotExist')
 DENIED = ('AccessDenied', 'AccessDeniedException')
 EXISTS = ('QueueAlreadyExists', 'QueueNameExists')
 #: AWS's names for credentials that have expired, or that it does not know yet.
-EXPIRED = frozenset(
-    {
-        'ExpiredToken',
-        'ExpiredTokenException',
-        'InvalidAccessKeyId',
-        'InvalidClientTokenId',
-        'UnrecognizedClientException',
-    }
+EXPIRED = (
+    *('ExpiredToken', 'ExpiredTokenException'),
+    *('InvalidAccessKeyId', 'InvalidClientTokenId', 'UnrecognizedClientException'),
 )
 #: AWS's names for credentials that are wrong, or have no right to do it.
-NO_RIGHT = EXPIRED.union(
-    DENIED,
-    (
-        'IDPRejectedClaim',
-        'IncompleteSignature',
-        'InvalidIdentityToken',
-        'InvalidSecurity',
-        'KmsAccessDenied',
-        'MissingAuthenticationToken',
-        'NotAuthorized',
-        'OptInRequired',
-        'SignatureDoesNotMatch',
-    ),
+NO_RIGHT = (
+    *EXPIRED,
+    *DENIED,
+    *('IncompleteSignature', 'MissingAuthenticationToken', 'SignatureDoesNotMatch'),
+    *('IDPRejectedClaim', 'InvalidIdentityToken', 'InvalidSecurity'),
+    *('KmsAccessDenied', 'NotAuthorized', 'OptInRequired'),
 )
 #: Parts of AWS's names for too many requests.
 THROTTLED = ('Throttl', 'TooManyRequests', 'RequestLimitExceeded', 'SlowDown')
 
-#: HTTP status of a `RequestError` without an answer, as in kombu.
-NO_ANSWER = 599
-
 #: How a request ends.
-STATUSES = (
-    'ok',
-    'throttled',
-    'denied',
-    'timeout',
-    'unreachable',
-    'client error',
-    'server error',
-)
-
-
-class RequestError(BeQueueError):
-    """A request from the event loop failed.
-
-    Arguments:
-        operation: SQS's name for it.
-        status: HTTP status; `NO_ANSWER` when no answer came.
-        code: SQS's name for the error, '' when no answer came.
-        message: SQS's message, or curl's.
-        maybe_done: SQS may have done it all the same.
-        timed_out: no answer came in time.
-    """
-
-    def __init__(
-        self,
-        operation: str,
-        status: int,
-        code: str,
-        message: str,
-        maybe_done: bool = False,
-        timed_out: bool = False,
-    ) -> None:
-        super().__init__(f'{operation}: status={status} code={code or None} {message}')
-        self.status = status
-        self.code = code
-        self.maybe_done = maybe_done
-        self.timed_out = timed_out
+STATUSES = ('ok', 'throttled', 'denied', 'timeout', 'unreachable', 'client error', 'server error')
 
 
 def code_of(error: Exception) -> str:
     """Return SQS's name for an error, '' when it has none."""
     if isinstance(error, ClientError):
         return str(error.response.get('Error', {}).get('Code', ''))
-    return error.code if isinstance(error, RequestError) else ''
+    return ''
 
 
 def is_missing(error: Exception) -> bool:
@@ -129,16 +76,19 @@ def is_denied(error: Exception) -> bool:
     return code_of(error) in DENIED
 
 
+def may_be_done(error: Exception) -> bool:
+    """Return whether SQS may have done what it was asked for, though its answer does not say so."""
+    if isinstance(error, ClientError):
+        return _http_status(error) < 300
+    return isinstance(error, (ReadTimeoutError, ConnectionClosedError))
+
+
 def status_of(error: Exception) -> str:
     """Return the one of `STATUSES` that an error stands for."""
     if isinstance(error, ClientError):
-        metadata = error.response.get('ResponseMetadata', {})
-        return status_of_answer(metadata.get('HTTPStatusCode', 400), code_of(error))
-    if isinstance(error, RequestError):
-        if error.status == NO_ANSWER:
-            return 'timeout' if error.timed_out else 'unreachable'
-        # Status 200 with something else than JSON, such as the login page of a proxy.
-        return 'server error' if error.status == 200 else status_of_answer(error.status, error.code)
+        status = status_of_answer(_http_status(error), code_of(error))
+        # Success with something else than JSON, such as the login page of a proxy.
+        return 'server error' if status == 'ok' else status
     if isinstance(error, (ConnectTimeoutError, ReadTimeoutError)):
         return 'timeout'
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)):
@@ -158,3 +108,7 @@ def status_of_answer(http_status: int, code: str) -> str:
     if http_status == 401 or code.rpartition('.')[2] in NO_RIGHT:
         return 'denied'
     return 'server error' if http_status >= 500 else 'client error'
+
+
+def _http_status(error: ClientError) -> int:
+    return int(error.response.get('ResponseMetadata', {}).get('HTTPStatusCode', 400))

@@ -34,14 +34,9 @@ OnChanged = Callable[[list[str], list[str], 'Exception | None'], object]
 def change_visibility(
     channel: Any, queue: str, url: str, seconds: Mapping[str, int], on_changed: OnChanged
 ) -> None:
-    """Hide messages for so many seconds from now; 0 makes them visible at once.
+    """Hide messages for so many seconds from now, by receipt handle; 0 makes them visible at once.
 
-    Arguments:
-        channel: the `Channel` that holds the messages.
-        queue: the queue's name in kombu.
-        url: its URL on SQS.
-        seconds: by receipt handle.
-        on_changed: called for each request, that is for ten messages at a time.
+    ``on_changed`` is called for each request, that is for ten messages at a time.
     """
     handles = list(seconds)
     for start in range(0, len(handles), BATCH_SIZE):
@@ -67,9 +62,6 @@ class Visibility:
 
     While the event loop runs, by its timer; once it has ended and running tasks are waited for, by
     a thread.
-
-    Arguments:
-        channel: the `Channel` that holds the messages.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -109,15 +101,10 @@ class Visibility:
         # Visible again before it is deleted, a message would run once more.
         for queue, url, handles in self._channel.pending_acks():
             held[queue, url] += handles
-        timeout, asked_at = self._channel.visibility_timeout, time.monotonic()
+        extended = partial(self._extended, time.monotonic())
         for (queue, url), handles in held.items():
-            change_visibility(
-                self._channel,
-                queue,
-                url,
-                dict.fromkeys(handles, timeout),
-                partial(self._extended, queue, asked_at),
-            )
+            seconds = dict.fromkeys(handles, self._channel.visibility_timeout)
+            change_visibility(self._channel, queue, url, seconds, partial(extended, queue))
 
     def _extend_in_thread(self) -> None:
         while not self._stopped.wait(self._interval):
@@ -125,8 +112,8 @@ class Visibility:
 
     def _extended(
         self,
-        queue: str,
         asked_at: float,
+        queue: str,
         handles: list[str],
         failed: list[str],
         error: Exception | None,

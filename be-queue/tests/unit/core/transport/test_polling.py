@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from be_queue.transport.poller import State
@@ -54,53 +52,40 @@ def test_an_empty_queue_beside_a_busy_one_is_served_at_once_when_it_gets_work(
     assert worker.done['busy'] - before <= 210
 
 
-def hold_back(worker: SimulatedWorker) -> None:
-    worker.gate.permits['behind'] = 0
+class Behind:
+    """Ways in which the queue ``behind`` is not served for a while."""
 
+    def __init__(self, worker: SimulatedWorker, way: State) -> None:
+        self._worker = worker
+        self._way = way
 
-def let_through(worker: SimulatedWorker) -> None:
-    worker.gate.permits.clear()
-    worker.receiving.wake()
+    def begin(self) -> None:
+        if self._way is State.THROTTLED:
+            self._worker.gate.permits['behind'] = 0
+        elif self._way is State.BACKING_OFF:
+            self._worker.failing.add('behind')
+        else:
+            self._worker.backlog['behind'] = 0
+        poller = self._worker.receiving.pollers['behind']
+        self._worker.hub.run_until(lambda: poller.state is self._way)
 
-
-def fail(worker: SimulatedWorker) -> None:
-    worker.failing.add('behind')
-
-
-def recover(worker: SimulatedWorker) -> None:
-    worker.failing.clear()
-
-
-def leave_empty(worker: SimulatedWorker) -> None:
-    worker.backlog['behind'] = 0
-
-
-def refill(worker: SimulatedWorker) -> None:
-    worker.backlog['behind'] = MANY
+    def end(self) -> None:
+        self._worker.gate.permits.clear()
+        self._worker.failing.clear()
+        self._worker.backlog['behind'] = MANY
+        self._worker.receiving.wake()
 
 
 @pytest.mark.parametrize('others', ['have more', 'are empty when it is served again'])
-@pytest.mark.parametrize(
-    ('stop', 'resume', 'state'),
-    [
-        (hold_back, let_through, State.THROTTLED),
-        (fail, recover, State.BACKING_OFF),
-        (leave_empty, refill, State.RECEIVING),
-    ],
-    ids=['held back by the gate', 'fails', 'empty'],
-)
+@pytest.mark.parametrize('way', [State.THROTTLED, State.BACKING_OFF, State.RECEIVING])
 def test_a_queue_saves_up_no_time_while_it_is_not_served(
-    simulated: SimulatedHub,
-    stop: Callable[[SimulatedWorker], None],
-    resume: Callable[[SimulatedWorker], None],
-    state: State,
-    others: str,
+    simulated: SimulatedHub, way: State, others: str
 ) -> None:
     worker = SimulatedWorker(simulated, 2, {'behind': 0.01, 'other': 0.01, 'late': 0.01})
     worker.backlog.update(behind=MANY, other=MANY)
+    behind = Behind(worker, way)
     simulated.run_for(10)
-    stop(worker)
-    simulated.run_until(lambda: worker.receiving.pollers['behind'].state is state)
+    behind.begin()
     simulated.run_for(10)
     # Nor is a queue that gets work put level with it.
     worker.backlog['late'] = MANY
@@ -111,7 +96,7 @@ def test_a_queue_saves_up_no_time_while_it_is_not_served(
     if others != 'have more':
         worker.backlog['other'] = worker.backlog['late'] = 0
         simulated.run_until(lambda: not pollers['other'].backlog and not pollers['late'].backlog)
-    resume(worker)
+    behind.end()
     simulated.run_until(lambda: pollers['behind'].backlog)
     worker.backlog.update(other=MANY, late=MANY)
     worker.busy_seconds.clear()
@@ -124,7 +109,7 @@ def test_a_queue_that_is_held_back_keeps_no_room_from_others(simulated: Simulate
     worker = SimulatedWorker(simulated, 2, {'behind': 0.01, 'other': 0.01})
     worker.backlog.update(behind=MANY, other=MANY)
     simulated.run_for(10)
-    hold_back(worker)
+    worker.gate.permits['behind'] = 0
     simulated.run_for(2)
     worker.busy_seconds.clear()
     simulated.run_for(10)
