@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 from kombu.asynchronous import Hub
 
 from app.config.configuration import Config
-from be_queue.worker.ratelimit import limiters
+from be_queue.worker.ratelimit import Grant, limiters
 from be_queue.worker.ratelimit.permits import RateLimitGate
 from be_queue.worker.ratelimit.plan import plan
 from tests.integration.ratelimit.conftest import in_redis, of_service
@@ -36,3 +37,19 @@ def test_limiters_that_hang_stop_neither_the_event_loop_nor_other_queues(
             assert gate.admit('without a limit', 10, 10) == 10
         finally:
             gate.close()
+
+
+class Broken:
+    def acquire(self, count: int) -> Grant:
+        raise ValueError('a mistake in a limiter of your own')
+
+
+def test_a_limiter_that_raises_anything_counts_as_unavailable(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = RateLimitGate({'broken': Broken()}, hub, lambda: None, 'open')
+    try:
+        turn_until(hub, lambda: gate.admit('broken', 10, 10) == 10, 'the policy holds')
+    finally:
+        gate.close()
+    assert 'ValueError: a mistake in a limiter of your own' in caplog.text

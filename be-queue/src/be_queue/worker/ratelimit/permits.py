@@ -88,10 +88,9 @@ class Permits:
         self._kept = 0
         #: Permits to pay for messages that came after the window of their own permits.
         self._owed = 0
-        #: Monotonic times: when the window of the kept permits was first seen, when it ends, and
-        #: when the queue became limited.
+        #: Monotonic times: since when receives have been admitted by permits of the latest window,
+        #: and when that ends.
         self._began_at = self._ends_at = 0.0
-        self._limited_since = time.monotonic()
         #: Permits to ask for next.
         self._ahead = 1
         self._denials = 0
@@ -131,7 +130,7 @@ class Permits:
 
     def settle(self, admitted: int, taken: int, asked_at: float) -> None:
         """Take back what a receive has not used; see `Gate.settle`."""
-        if asked_at < self._limited_since or self.state is State.UNLIMITED:
+        if self.state is State.UNLIMITED:
             return
         self._expire()
         now = time.monotonic()
@@ -233,7 +232,7 @@ class Permits:
             return
         self.account()
         if self.state is State.UNLIMITED:
-            self._limited_since = time.monotonic()
+            self._began_at = time.monotonic()
         self.state = state
         self._show_state()
 
