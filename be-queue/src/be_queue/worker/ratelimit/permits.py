@@ -39,7 +39,7 @@ SHORT_RECEIVE_SECONDS = 0.5
 JITTER_PART, MAX_JITTER_SECONDS = 0.1, 1.0
 DENIED_FACTOR, MAX_DENIED_JITTER_SECONDS = 4.0, 5.0
 #: Seconds between two additions to the time throttled.
-ACCOUNT_INTERVAL = 1.0
+COUNT_INTERVAL = 1.0
 #: Limiters that are asked at a time, in threads, since they block.
 THREADS = 20
 
@@ -98,7 +98,7 @@ class Permits:
         self._closed = False
         self._timer: Any = None
         self.state = State.LIMITED
-        self._accounted_at = time.monotonic()
+        self._counted_at = time.monotonic()
         self._show_state()
 
     @property
@@ -144,19 +144,12 @@ class Permits:
         if not taken:
             self._ahead = 1
 
-    def account(self) -> None:
-        """Add the time throttled so far to its metric."""
-        now = time.monotonic()
-        if self.state in (State.THROTTLED, State.STOPPED):
-            metrics.THROTTLED.labels(self._queue).inc(now - self._accounted_at)
-        self._accounted_at = now
-
     def close(self) -> None:
         """Ask no more."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self.account()
+        self.count_time()
 
     def _ask(self, count: int) -> None:
         self._asking = True
@@ -230,11 +223,18 @@ class Permits:
             state = State.LIMITED
         if state is self.state:
             return
-        self.account()
+        self.count_time()
         if self.state is State.UNLIMITED:
             self._began_at = time.monotonic()
         self.state = state
         self._show_state()
+
+    def count_time(self) -> None:
+        """Add the time throttled so far to its metric."""
+        now = time.monotonic()
+        if self.state in (State.THROTTLED, State.STOPPED):
+            metrics.THROTTLED.labels(self._queue).inc(now - self._counted_at)
+        self._counted_at = now
 
     def _show_state(self) -> None:
         for state in State:
@@ -258,7 +258,7 @@ class RateLimitGate(Gate):
             queue: Permits(queue, partial(self._submit, limiter), hub, wake, policy)
             for queue, limiter in limiters.items()
         }
-        self._timer = hub.call_repeatedly(ACCOUNT_INTERVAL, self._account)
+        self._timer = hub.call_repeatedly(COUNT_INTERVAL, self._count_time)
 
     def is_open(self, queue: str) -> bool:
         permits = self._permits.get(queue)
@@ -279,6 +279,10 @@ class RateLimitGate(Gate):
             permits.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _count_time(self) -> None:
+        for permits in self._permits.values():
+            permits.count_time()
+
     def _submit(self, limiter: Limiter, count: int, answered: Answered) -> None:
         def ask() -> None:
             answer: Answer
@@ -292,7 +296,3 @@ class RateLimitGate(Gate):
             self._hub.call_soon(answered, answer)
 
         self._threads.submit(ask)
-
-    def _account(self) -> None:
-        for permits in self._permits.values():
-            permits.account()

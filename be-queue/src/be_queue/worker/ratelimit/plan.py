@@ -99,16 +99,17 @@ def limiters(config: Settings, limits: Sequence[Limit]) -> dict[str, Limiter]:
     Raises ValueError for a URL of Redis that cannot be used.
     """
     made: dict[str, Limiter] = {}
-    timeout = config.ratelimit_timeout
-    if named := [limit for limit in limits if limit.item is None]:
-        from be_queue.worker.ratelimit.service import Service
+    counted_in = None
+    for limit in limits:
+        if limit.item is None:
+            from be_queue.worker.ratelimit.service import Service
 
-        made |= {limit.queue: Service(config, limit.name, timeout) for limit in named}
-    if counted := [(limit, limit.item) for limit in limits if limit.item is not None]:
-        from be_queue.worker.ratelimit.windows import Windows, storage
+            made[limit.queue] = Service(config, limit.name, config.ratelimit_timeout)
+        else:
+            from be_queue.worker.ratelimit.windows import Windows, storage
 
-        where = storage(config.ratelimit_redis_url, timeout)
-        made |= {limit.queue: Windows(where, item, limit.name) for limit, item in counted}
+            counted_in = counted_in or storage(config.ratelimit_redis_url, config.ratelimit_timeout)
+            made[limit.queue] = Windows(counted_in, limit.item, limit.name)
     return made
 
 
@@ -133,11 +134,7 @@ def check(config: Settings, ratelimits: RateLimits) -> None:
     if config.is_local:
         return
     for queue in sorted(ratelimits.keys() - {limit.queue for limit in limits}):
-        logger.info(
-            'queue %s has no limit: its ratelimit_name is one of a service, and RATELIMIT_HOST is '
-            'not set',
-            queue,
-        )
+        logger.info('queue %s has no limit: its ratelimit_name needs RATELIMIT_HOST', queue)
     for limit in limits:
         if limit.item is not None and not config.ratelimit_redis_url:
             logger.warning(

@@ -21,17 +21,9 @@ __all__ = ['KEY', 'UNITS', 'Reply', 'Service', 'question', 'read']
 #: Key of the one entry of our descriptors; its value is a ``ratelimit_name``. Envoy's own key for
 #: fixed names.
 KEY = 'generic_key'
-DAY = 86_400
 #: Seconds of each unit.
-UNITS = {
-    'SECOND': 1,
-    'MINUTE': 60,
-    'HOUR': 3600,
-    'DAY': DAY,
-    'WEEK': 7 * DAY,
-    'MONTH': 30 * DAY,
-    'YEAR': 365 * DAY,
-}
+UNITS = {'SECOND': 1.0, 'MINUTE': 60.0, 'HOUR': 3600.0, 'DAY': 86_400.0}
+UNITS |= {'WEEK': 7 * UNITS['DAY'], 'MONTH': 30 * UNITS['DAY'], 'YEAR': 365 * UNITS['DAY']}
 #: What remains of a descriptor that the service's configuration calls unlimited.
 UNLIMITED = 2**32 - 1
 #: Characters of an answer in an error.
@@ -42,7 +34,7 @@ SAFE_PART = 0.25
 
 class _Limit(BaseModel):
     amount: NonNegativeInt = Field(0, alias='requestsPerUnit')
-    unit: Literal['SECOND', 'MINUTE', 'HOUR', 'DAY', 'WEEK', 'MONTH', 'YEAR']
+    unit: str
 
 
 class _Status(BaseModel):
@@ -57,18 +49,13 @@ class _Answer(BaseModel):
 
 
 class Reply(NamedTuple):
-    """The service's answer.
-
-    Arguments:
-        granted: whether all hits that were asked for are granted; if not, none is.
-        limit: hits of a window.
-        remaining: hits that the window has left.
-        window: its length in seconds.
-    """
+    """The service's answer: all hits that were asked for, or none."""
 
     granted: bool
+    #: Hits of a window, and those that it has left.
     limit: int
     remaining: int
+    #: Its length in seconds.
     window: float
 
 
@@ -141,12 +128,12 @@ def read(status: int, body: bytes) -> Reply:
         raise LimiterError(Fault.REFUSED, f'HTTP status {status}: {body[:SHOWN]!r}')
     try:
         answer = _Answer.model_validate_json(body)
-    except ValidationError:
+        (found,) = answer.statuses
+        if found.limit is not None:
+            window = UNITS[found.limit.unit]
+            return Reply(answer.code == 'OK', found.limit.amount, found.remaining, window)
+    except (ValidationError, KeyError):
         raise LimiterError(Fault.ABSURD, f'not an answer: {body[:SHOWN]!r}') from None
-    granted, (found,) = answer.code == 'OK', answer.statuses
-    if found.limit is not None:
-        window = float(UNITS[found.limit.unit])
-        return Reply(granted, found.limit.amount, found.remaining, window)
     if found.remaining == UNLIMITED:
-        return Reply(True, UNLIMITED, UNLIMITED, float(UNITS['MINUTE']))
+        return Reply(True, UNLIMITED, UNLIMITED, UNITS['MINUTE'])
     raise LimiterError(Fault.UNKNOWN_NAME, 'the service has no limit of this name in this domain')
