@@ -62,9 +62,9 @@ def test_the_login_is_renewed_while_vault_allows_it(
 @pytest.mark.parametrize(
     ('lease', 'token', 'revoked'),
     [
-        ({'ttl': 3, 'max_ttl': 3}, {}, 1),
+        ({'ttl': 6, 'max_ttl': 6}, {}, 1),
         # Without the policy `default`, a token may not be looked up. It has ended by itself.
-        ({}, {'token_ttl': '4s', 'token_max_ttl': '4s', 'token_no_default_policy': True}, 0),
+        ({}, {'token_ttl': '6s', 'token_max_ttl': '6s', 'token_no_default_policy': True}, 0),
     ],
     ids=['the lease', 'the token'],
 )
@@ -76,7 +76,8 @@ def test_connections_go_on_while_logins_end_with(
     token: dict[str, Any],
     revoked: int,
 ) -> None:
-    monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 3)
+    # Due after a second: a busy machine has five more for it.
+    monkeypatch.setattr(lease_keeper, 'USE_PART', 1 / 6)
     engine = started(**lease, **bao.approle(POLICY, **token))
     seen = []
 
@@ -250,24 +251,20 @@ def test_a_login_from_elsewhere_as_well_is_refused(settings: dict[str, Any], wor
 
 
 @pytest.mark.parametrize(
-    ('settings', 'words'),
+    ('policy', 'words'),
     [
-        ({}, 'path "database/creds/nobody" { capabilities = ["read"] }'),
-        ({'policy': POLICY}, 'nobody: Vault refuses database/creds/nobody: unknown role: nobody'),
-        ({'vault_token': 'hush-token'}, 'or the token is wrong or has ended: check VAULT_TOKEN, '),
+        ('', 'path "database/creds/nobody" { capabilities = ["read"] }'),
+        (POLICY, 'nobody: Vault refuses database/creds/nobody: unknown role: nobody'),
     ],
 )
 def test_a_role_that_gives_no_login_stops_the_start(
-    read: Read, bao: OpenBao, settings: dict[str, Any], words: str
+    read: Read, bao: OpenBao, policy: str, words: str
 ) -> None:
-    policy = settings.pop('policy', '')
-    more = {} if 'vault_token' in settings else bao.approle(policy)
     with pytest.raises(SettingError) as caught:
-        vault.check(read(vault_db_role='nobody', **settings, **more))
+        vault.check(read(vault_db_role='nobody', **bao.approle(policy)))
     (line,) = str(caught.value).splitlines()
     assert line.startswith('VAULT_DB_ROLE=nobody: ')
     assert words in line
-    assert 'hush' not in line
 
 
 def test_the_login_that_the_start_tries_is_revoked(read: Read, bao: OpenBao) -> None:
