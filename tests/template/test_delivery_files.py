@@ -13,8 +13,8 @@ import yaml
 from app.config.configuration import Config
 from app.config.queues import QUEUES
 from be_queue.environment import known_settings
+from be_queue.worker.ratelimit import Fault, LimiterError
 from be_queue.worker.ratelimit import service as protocol
-from be_queue.worker.ratelimit.limiter import Fault, LimiterError
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / 'Dockerfile').read_text()
@@ -182,12 +182,12 @@ def test_the_question_that_the_rate_limit_page_asks_is_a_worker_s(ratelimits):
 def test_the_answers_that_the_rate_limit_page_shows_are_understood(ratelimits):
     granted, refused, unknown = re.findall(r'^```json\n(.+)\n```$', RATELIMIT_PAGE, re.MULTILINE)
     amount = ratelimits['descriptors'][0]['rate_limit']['requests_per_unit']
-    reply = protocol.read(200, granted.encode(), now=0.0)
+    reply = protocol.read(200, granted.encode())
     assert (reply.granted, reply.limit, reply.remaining) == (True, amount, amount - 1)
-    reply = protocol.read(429, refused.encode(), now=0.0)
+    reply = protocol.read(429, refused.encode())
     assert (reply.granted, reply.limit, reply.remaining) == (False, amount, 0)
     with pytest.raises(LimiterError) as error:
-        protocol.read(200, unknown.encode(), now=0.0)
+        protocol.read(200, unknown.encode())
     assert error.value.fault is Fault.UNKNOWN_NAME
 
 

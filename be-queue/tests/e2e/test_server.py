@@ -301,11 +301,6 @@ class TestSaysInOneLineWhatIsWrong:
         [
             (SERVER, ('app/tasks/tasks.py', 'return x + y\n', STRAY), "task 'stray' is registered"),
             (SERVER, SAME_QUEUE, f'{ADD} is taken by Queue('),
-            (
-                ('-m', 'examples.client'),
-                ('examples/client/__main__.py', *SAME_QUEUE[1:]),
-                f'{ADD} is taken by Queue(',
-            ),
         ],
     )
     def test_of_the_mapping(

@@ -16,8 +16,7 @@ from tests.support.faulty_service import FaultyService
 __all__ = ['DOMAIN', 'RateLimitService', 'running_service']
 
 DOMAIN = 'tests'
-SECONDS = {'SECOND': 1, 'MINUTE': 60, 'HOUR': 3600, 'DAY': 86_400}
-
+SECONDS = {'SECOND': 1, 'MINUTE': 60, 'DAY': 86_400}
 #: What remains of a name without a limit.
 UNLIMITED = 2**32 - 1
 
@@ -57,42 +56,24 @@ class RateLimitService(FaultyService):
         """Set the limit of a name."""
         self.limits[name] = Limit(amount, unit)
 
-    def decide(self, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Return HTTP status and answer."""
-        if not question.get('domain') or not question.get('descriptors'):
-            return 400, {}
-        statuses = [
-            self._status(question['domain'], descriptor, question.get('hitsAddend', 1))
-            for descriptor in question['descriptors']
-        ]
-        over = any(status['code'] == 'OVER_LIMIT' for status in statuses)
-        code = 'OVER_LIMIT' if over else 'OK'
-        return 429 if over else 200, {'overallCode': code, 'statuses': statuses}
-
-    def _status(self, domain: str, descriptor: dict[str, Any], hits: int) -> dict[str, Any]:
-        (entry,) = descriptor['entries']
-        limit = self.limits.get(entry['value']) if entry['key'] == 'generic_key' else None
+    def decide(self, domain: str, name: str, hits: int) -> dict[str, Any]:
+        """Return the status of a descriptor. The service's JSON leaves out what is zero."""
+        limit = self.limits.get(name)
         if domain != DOMAIN or limit is None:
             return {'code': 'OK'}
         if limit.amount is None:
             return {'code': 'OK', 'limitRemaining': UNLIMITED}
-        now, length = int(time.time()), SECONDS[limit.unit]
+        window = int(time.time()) // SECONDS[limit.unit]
         with self._lock:
-            before = limit.hits[now // length]
-            allowed = before + hits <= limit.amount
-            if allowed or self.counts_denied:
-                limit.hits[now // length] += hits
-        remaining = limit.amount - before - hits if allowed else 0
-        return {
-            'code': 'OK' if allowed else 'OVER_LIMIT',
-            # Its JSON leaves out what is zero.
-            'currentLimit': {
-                **({'requestsPerUnit': limit.amount} if limit.amount else {}),
-                'unit': limit.unit,
-            },
-            **({'limitRemaining': remaining} if remaining else {}),
-            'durationUntilReset': f'{length - now % length}s',
+            remaining = limit.amount - limit.hits[window] - hits
+            if remaining >= 0 or self.counts_denied:
+                limit.hits[window] += hits
+        shown = {'requestsPerUnit': limit.amount} if limit.amount else {}
+        status = {
+            'code': 'OK' if remaining >= 0 else 'OVER_LIMIT',
+            'currentLimit': {**shown, 'unit': limit.unit},
         }
+        return status | ({'limitRemaining': remaining} if remaining > 0 else {})
 
 
 class Handler(faulty.Handler):
@@ -101,18 +82,19 @@ class Handler(faulty.Handler):
     server: RateLimitService
 
     def do_POST(self) -> None:  # noqa: N802  (its base's name)
-        self.question = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
-        (entry,) = self.question['descriptors'][0]['entries']
-        self.server.requests[entry['value']] += 1
-        self.server.hits.append(self.question['hitsAddend'])
-        fault = self.server.fault
-        if self.path != '/json':
+        question = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+        ((entry,),) = (descriptor['entries'] for descriptor in question['descriptors'])
+        name, hits = entry['value'], question['hitsAddend']
+        self.server.requests[name] += 1
+        self.server.hits.append(hits)
+        if self.server.fault is not None:
+            self.server.fault(self)
+        elif self.path != '/json' or entry['key'] != 'generic_key':
             self.answer(404, b'404 page not found')
-        elif fault is not None:
-            fault(self)
         else:
-            status, answer = self.server.decide(self.question)
-            self.answer(status, json.dumps(answer).encode())
+            status = self.server.decide(question['domain'], name, hits)
+            answer = {'overallCode': status['code'], 'statuses': [status]}
+            self.answer(200 if status['code'] == 'OK' else 429, json.dumps(answer).encode())
 
 
 def running_service() -> AbstractContextManager[RateLimitService]:

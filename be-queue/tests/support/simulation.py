@@ -51,15 +51,12 @@ class SimulatedHub:
         return timer
 
     def call_repeatedly(self, interval: float, callback: Callable[[], object]) -> Any:
-        timer = SimpleNamespace(cancelled=False)
-        timer.cancel = lambda: setattr(timer, 'cancelled', True)
-
         def fire() -> None:
             if not timer.cancelled:
                 callback()
                 self.call_later(interval, fire)
 
-        self.call_later(interval, fire)
+        timer = self.call_later(interval, fire)
         return timer
 
     def run_until(self, condition: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from be_queue.worker import (
     unsupported,
 )
 from be_queue.worker.logs.worker import install as install_logs
-from be_queue.worker.ratelimit.check import check as check_rate_limits
+from be_queue.worker.ratelimit.plan import check as check_rate_limits
 from be_queue.worker.settings import WorkerConfig
 
 __all__ = ['create_worker']

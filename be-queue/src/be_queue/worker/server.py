@@ -44,7 +44,7 @@ def serve(config: Settings, queues: Queues, *, web: str, worker: str, monitor: s
                 # Only now, since it takes a moment: the worker's app, with the tasks and whatever
                 # they import. A mapping that they do not fit stops us here, in one line.
                 from be_queue.worker import scheduler
-                from be_queue.worker.ratelimit.check import check_service
+                from be_queue.worker.ratelimit.plan import check_service
 
                 app = importlib.import_module(worker).app
                 endpoint = preflight.declare_queues(app)

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from be_queue import transport
 from be_queue.worker.metrics.observer import Counting
-from be_queue.worker.ratelimit.gate import RateLimitGate
+from be_queue.worker.ratelimit.permits import RateLimitGate
 from be_queue.worker.ratelimit.plan import limiters, plan
 from be_queue.worker.settings import current
 

@@ -8,9 +8,8 @@ import pytest
 
 from app.config.configuration import Config
 from be_queue import SettingError
-from be_queue.testing.waiting import wait_until
-from be_queue.worker.ratelimit import check
-from be_queue.worker.ratelimit.check import check_service
+from be_queue.worker.ratelimit import plan
+from be_queue.worker.ratelimit.plan import check_service
 from tests.support import faulty
 from tests.support.faulty_service import says
 from tests.support.ratelimit_service import DOMAIN, RateLimitService
@@ -18,108 +17,71 @@ from tests.support.ratelimit_service import DOMAIN, RateLimitService
 NAMES = {'prod-mail': {'name': 'mail'}, 'prod-sms': {'name': 'sms'}}
 
 
-def config(service: RateLimitService, **settings: Any) -> Config:
-    settings = {
-        'ratelimit_host': f'127.0.0.1:{service.port}',
-        'ratelimit_domain': DOMAIN,
-        **settings,
-    }
-    return Config(**settings)
+@pytest.fixture
+def config(service: RateLimitService) -> Config:
+    host = f'127.0.0.1:{service.port}'
+    return Config(ratelimit_host=host, ratelimit_domain=DOMAIN, ratelimit_failure_policy='closed')
 
 
-def test_each_name_costs_one_permit(service: RateLimitService, caplog: Any) -> None:
-    for name in ('mail', 'sms'):
-        service.limit(name, 5, 'DAY')
-    check_service(config(service), {**NAMES, 'prod-post': {'name': 'mail', 'limit': '5/second'}})
+def test_each_name_costs_one_permit_and_a_window_that_is_used_up_is_no_fault(
+    service: RateLimitService, config: Config, caplog: Any
+) -> None:
+    service.limit('mail', 0, 'DAY')
+    service.limit('sms', 5, 'DAY')
+    check_service(config, {**NAMES, 'prod-post': {'name': 'mail'}, 'a': {'limit': '5/second'}})
     assert service.requests == {'mail': 1, 'sms': 1}
     assert service.hits == [1, 1]
     assert not caplog.records
 
 
-def test_without_names_the_service_is_not_asked(service: RateLimitService) -> None:
-    check_service(config(service), {'prod-mail': {'limit': '5/second'}})
-    check_service(Config(), NAMES)
-    assert not service.hits
-
-
-def test_a_window_that_is_used_up_or_has_nothing_is_no_fault(
-    service: RateLimitService, caplog: Any
+def test_every_unknown_name_is_told_with_its_queues(
+    service: RateLimitService, config: Config
 ) -> None:
-    service.limit('mail', 0, 'DAY')
-    service.limit('sms', None)
-    check_service(config(service), NAMES)
-    assert not caplog.records
-
-
-def test_every_unknown_name_is_told_with_its_queues(service: RateLimitService) -> None:
     service.limit('mail', 5, 'DAY')
-    ratelimits = {**NAMES, 'prod-post': {'name': 'post'}, 'prod-letters': {'name': 'post'}}
     with pytest.raises(SettingError) as caught:
-        check_service(config(service), ratelimits)
-    lines = str(caught.value).splitlines()
-    told = [('sms', 'sms'), ('post', 'post'), ('letters', 'post')]
-    assert len(lines) == len(told)
-    for line, (queue, name) in zip(lines, told, strict=True):
+        check_service(config, {**NAMES, 'prod-a': {'name': 'post'}, 'prod-b': {'name': 'post'}})
+    for line, (queues, name) in zip(
+        str(caught.value).splitlines(),
+        [('prod-sms', 'sms'), ('prod-a, prod-b', 'post')],
+        strict=True,
+    ):
         assert line.startswith(
-            f'queue prod-{queue}: the rate-limit service has no limit {name!r} in the domain '
+            f'queue {queues}: the rate-limit service has no limit {name!r} in the domain '
             f'{DOMAIN!r}: add the descriptor generic_key: {name} '
         )
-    assert service.requests['post'] == 1
-
-
-def the_warning(caplog: pytest.LogCaptureFixture) -> str:
-    (record,) = caplog.records
-    assert record.levelname == 'WARNING'
-    text = record.getMessage()
-    assert text.startswith('the rate-limit service http://')
-    assert 'gives no answer for queue prod-mail: ' in text
-    assert 'check RATELIMIT_HOST' in text
-    assert '\n' not in text
-    return text
 
 
 @pytest.mark.parametrize(
-    'failure', [faulty.no_answer, faulty.not_json, says(500, b'<html>\nOops\n')]
+    'failure', [faulty.no_answer, faulty.not_json, says(500, b'<html>\nOops\n'), None]
 )
 def test_a_service_that_fails_is_worth_one_warning(
     service: RateLimitService,
-    failure: faulty.Fault,
+    config: Config,
+    failure: faulty.Fault | None,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(check, 'TIMEOUT', 0.3)
-    service.fail(failure)
-    check_service(config(service), NAMES)
-    the_warning(caplog)
-    wait_until(lambda: service.hits, 'the service has read the request')
-    assert len(service.hits) == 1
+    monkeypatch.setattr(plan, 'START_TIMEOUT', 0.3)
+    if failure is None:
+        service.server_close()
+    else:
+        service.fail(failure)
+    check_service(config, NAMES)
+    (record,) = caplog.records
+    assert record.levelname == 'WARNING'
+    text = record.getMessage()
+    assert text.startswith(f'the rate-limit service {config.ratelimit_url} gives no answer: ')
+    assert text.endswith('RATELIMIT_FAILURE_POLICY=closed holds')
+    assert '\n' not in text
 
 
-@pytest.mark.parametrize('host', ['no-such-host.invalid', 'a..b'])
-def test_a_host_that_does_not_exist_is_worth_one_warning(
-    host: str, service: RateLimitService, caplog: pytest.LogCaptureFixture
+def test_unknown_names_are_told_though_the_service_fails_then(
+    service: RateLimitService, config: Config
 ) -> None:
-    check_service(config(service, ratelimit_host=host), NAMES)
-    the_warning(caplog)
-
-
-@pytest.mark.parametrize(
-    ('policy', 'effect'), [('open', 'have none'), ('closed', 'are not polled')]
-)
-def test_the_warning_says_what_holds_meanwhile(
-    policy: Any, effect: str, service: RateLimitService, caplog: pytest.LogCaptureFixture
-) -> None:
-    service.server_close()
-    check_service(config(service, ratelimit_failure_policy=policy), NAMES)
-    text = f'queues with a limit {effect} (RATELIMIT_FAILURE_POLICY={policy})'
-    assert the_warning(caplog).endswith(text)
-
-
-def test_unknown_names_are_told_though_the_service_fails_then(service: RateLimitService) -> None:
     def once(handler: Any) -> None:
         service.fail(faulty.reset)
         handler.answer(200, b'{"overallCode": "OK", "statuses": [{"code": "OK"}]}')
 
     service.fail(once)
     with pytest.raises(SettingError, match='queue prod-mail: '):
-        check_service(config(service), NAMES)
+        check_service(config, NAMES)

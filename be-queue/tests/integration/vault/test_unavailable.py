@@ -18,7 +18,6 @@ from tests.support.faulty_service import says
 from tests.support.openbao import OpenBao
 
 UP = ': check that Vault is there, up and unsealed'
-LOGIN = 'auth/approle/login'
 NO_VAULT = 'the answer is not one of Vault'
 
 
@@ -36,13 +35,6 @@ def fault(read: Read, **settings: Any) -> str:
     return line
 
 
-def test_nobody_listens(read: Read) -> None:
-    url = f'http://127.0.0.1:{free_port()}'
-    assert fault(read, vault_addr=url) == (
-        f'VAULT_ADDR={url}: no connection: [Errno 111] Connection refused{UP}'
-    )
-
-
 @pytest.mark.parametrize(
     ('answer', 'words'),
     [
@@ -52,9 +44,7 @@ def test_nobody_listens(read: Read) -> None:
             says(503, b'{"errors": ["Vault is sealed"]}'),
             f'Vault is sealed (at auth/approle/login){UP}',
         ),
-        (says(502, b'<html>'), f'BadGateway (at auth/approle/login){UP}'),
         (says(200, b'<html>'), NO_VAULT),
-        (says(200, b'{"auth": "x"}'), NO_VAULT),
         (says(404, b'<html>'), NO_VAULT),
     ],
 )
@@ -100,7 +90,7 @@ def secure(bao: OpenBao) -> Iterator[tuple[OpenBao, str]]:
         yield other, ca_file
 
 
-def test_https_needs_a_certificate_that_is_trusted(
+def test_there_must_be_a_server_whose_certificate_is_trusted(
     read: Read, bao: OpenBao, secure: tuple[OpenBao, str]
 ) -> None:
     other, ca_file = secure
@@ -108,11 +98,13 @@ def test_https_needs_a_certificate_that_is_trusted(
     assert read(vault_addr=other.url, vault_cacert=ca_file, vault_secrets=PASSWORD, **given)
     words = 'its certificate is not accepted: check VAULT_CACERT, and https in VAULT_ADDR'
     assert words in fault(read, vault_addr=other.url, **given)
-    assert words in fault(read, vault_addr=bao.url.replace('http:', 'https:'), **given)
+    url = f'http://127.0.0.1:{free_port()}'
+    words = f'VAULT_ADDR={url}: no connection: [Errno 111] Connection refused{UP}'
+    assert words == fault(read, vault_addr=url, **given)
 
 
-def leads_to(url: str, status: int = 307) -> Any:
-    return lambda handler: handler.answer(status, b'', Location=url + handler.path)
+def leads_to(url: str) -> Any:
+    return lambda handler: handler.answer(307, b'', Location=url + handler.path)
 
 
 def test_a_redirect_from_https_to_http_is_not_followed(
@@ -129,10 +121,3 @@ def test_a_redirect_to_another_host_is_followed(read: Read, bao: OpenBao) -> Non
     with serving(OpenBao(bao.upstream)) as standby:
         standby.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost')))
         assert read(vault_addr=standby.url, vault_secrets=PASSWORD, **bao.approle(POLICY))
-
-
-def test_a_redirect_that_loses_the_login_is_not_followed(read: Read, bao: OpenBao) -> None:
-    with serving(OpenBao(bao.upstream)) as balancer:
-        balancer.fail(leads_to(bao.url.replace('127.0.0.1', 'localhost'), 301))
-        line = fault(read, vault_addr=balancer.url, **bao.approle(POLICY))
-    assert 'status 301 redirects to http://localhost, where the login would not arrive' in line

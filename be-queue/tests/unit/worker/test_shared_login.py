@@ -1,36 +1,6 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from be_queue.worker.vault.shared_login import DatabaseLogin, SharedLogin
-from tests.support.process import ROOT
-
-FORK = """
-import os
-from be_queue.worker.vault.shared_login import SharedLogin
-
-shared = SharedLogin()
-heard, told = os.pipe(), os.pipe()
-if os.fork() == 0:
-    os.read(told[0], 1)
-    login = shared.read()
-    shared.refuse(login)
-    os.write(heard[1], f'{login.number} {login.user} {login.password}'.encode())
-    os._exit(0)
-shared.write('before', 'x')
-shared.write('after', 'p\\u00e4ss')
-os.write(told[1], b'.')
-print(os.read(heard[0], 100).decode(), shared.is_refused)
-os.wait()
-"""
-
-
-def test_a_process_that_was_forked_before_reads_the_latest_and_can_refuse_it():
-    ended = subprocess.run(
-        [sys.executable, '-c', FORK], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert ended.stdout == '2 after p\u00e4ss True\n'
 
 
 def test_only_the_latest_can_be_refused():

@@ -10,7 +10,7 @@ Windows begin at full seconds, minutes, hours or days by the clock, as those of 
 so a limit means the same in each backend.
 """
 
-from be_queue.worker.ratelimit.limiter import Limiter
+from be_queue.worker.ratelimit.limiter import Fault, Grant, Limiter, LimiterError
 from be_queue.worker.ratelimit.plan import Limit, limiters
 
-__all__ = ['Limit', 'Limiter', 'limiters']
+__all__ = ['Fault', 'Grant', 'Limit', 'Limiter', 'LimiterError', 'limiters']

@@ -14,17 +14,15 @@ class Grant:
     """An answer.
 
     Arguments:
-        asked: permits that were asked for, once it was known that there may be so many.
         permits: those granted, from 0 on.
-        expires_in: seconds for which they hold: until their window ends.
-        retry_in: seconds after which there may be more; 0 is at once.
+        ends_in: seconds until their window ends, and they with it.
+        is_used_up: whether the window has no more; if not, there may be some at once.
         window: seconds of the whole window.
     """
 
-    asked: int
     permits: int
-    expires_in: float
-    retry_in: float
+    ends_in: float
+    is_used_up: bool
     window: float
 
 

@@ -1,4 +1,4 @@
-"""The permits of one queue: requests them, keeps them, uses them and waits for more.
+"""The permits of all queues, before the receives: requested, kept, used and waited for.
 
 LIMITED -> THROTTLED -> LIMITED      none are left before the window ends
 LIMITED -> UNLIMITED -> LIMITED      the limiter keeps failing, and the policy is open
@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+from functools import partial
 from typing import Any
 
-from be_queue.outage import Outage
+from be_queue.outage import Outage, brief
+from be_queue.transport import Gate
 from be_queue.worker.metrics import ratelimit as metrics
-from be_queue.worker.ratelimit.limiter import Grant, LimiterError
+from be_queue.worker.ratelimit.limiter import Fault, Grant, Limiter, LimiterError
 
-__all__ = ['OnError', 'OnGrant', 'Permits', 'State']
+__all__ = ['Answer', 'Answered', 'Permits', 'RateLimitGate', 'State']
 
-OnGrant = Callable[[Grant], object]
-OnError = Callable[[LimiterError], object]
+Answer = Grant | LimiterError
+Answered = Callable[[Answer], object]
 
 #: Failures in a row after which the policy applies.
 MAX_FAILURES = 3
@@ -31,10 +34,14 @@ MAX_RETRY_SECONDS = 5.0
 MAX_PERMITS = 100
 #: Messages of a receive that took no longer were there when it began.
 SHORT_RECEIVE_SECONDS = 0.5
-#: Workers that wait for the same window return at random times in this part of it, up to so many
-#: seconds. A worker that was denied twice returns later: the others use the window up without it.
+#: Workers that wait for the same window return at random times in this part of it, up to a second.
+#: A worker that was denied again and again returns later: the others use the window up without it.
 JITTER_PART, MAX_JITTER_SECONDS = 0.1, 1.0
-MAX_DENIED_JITTER_SECONDS = 5.0
+DENIED_FACTOR, MAX_DENIED_JITTER_SECONDS = 4.0, 5.0
+#: Seconds between two additions to the time throttled.
+COUNT_INTERVAL = 1.0
+#: Limiters that are asked at a time, in threads, since they block.
+THREADS = 20
 
 
 class State(str, Enum):
@@ -51,7 +58,7 @@ class Permits:
 
     Arguments:
         queue: its name on SQS.
-        ask: requests permits from the limiter, and calls one of two functions in the event loop.
+        ask: requests permits from the limiter, and passes its answer on in the event loop.
         hub: the event loop.
         wake: called when more messages may be admitted.
         policy: applies while the limiter fails: ``open`` (no limit) or ``closed`` (no messages).
@@ -60,7 +67,7 @@ class Permits:
     def __init__(
         self,
         queue: str,
-        ask: Callable[[int, OnGrant, OnError], object],
+        ask: Callable[[int, Answered], object],
         hub: Any,
         wake: Callable[[], object],
         policy: str,
@@ -81,17 +88,17 @@ class Permits:
         self._kept = 0
         #: Permits to pay for messages that came after the window of their own permits.
         self._owed = 0
-        #: Monotonic times: when the window of the kept permits was first seen, when it ends, and
-        #: when the queue became limited.
-        self._began_at = self._expires_at = 0.0
-        self._limited_since = time.monotonic()
+        #: Monotonic times: since when receives have been admitted by permits of the latest window,
+        #: and when that ends.
+        self._began_at = self._ends_at = 0.0
+        #: Permits to ask for next.
         self._ahead = 1
         self._denials = 0
         self._asking = False
         self._closed = False
         self._timer: Any = None
         self.state = State.LIMITED
-        self._state_since = time.monotonic()
+        self._counted_at = time.monotonic()
         self._show_state()
 
     @property
@@ -123,11 +130,11 @@ class Permits:
 
     def settle(self, admitted: int, taken: int, asked_at: float) -> None:
         """Take back what a receive has not used; see `Gate.settle`."""
-        if asked_at < self._limited_since or self.state is State.UNLIMITED:
+        if self.state is State.UNLIMITED:
             return
         self._expire()
         now = time.monotonic()
-        if asked_at < self._began_at or now >= self._expires_at:
+        if asked_at < self._began_at or now >= self._ends_at:
             metrics.UNUSED.labels(self._queue).inc(admitted - taken)
             if now - asked_at > SHORT_RECEIVE_SECONDS:
                 self._owed += taken
@@ -137,76 +144,61 @@ class Permits:
         if not taken:
             self._ahead = 1
 
-    def account(self) -> None:
-        """Add the time throttled so far to its metric."""
-        now = time.monotonic()
-        if self.state in (State.THROTTLED, State.STOPPED):
-            metrics.THROTTLED.labels(self._queue).inc(now - self._state_since)
-        self._state_since = now
-
     def close(self) -> None:
         """Ask no more."""
         self._closed = True
-        self._stop_waiting()
-        self.account()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.count_time()
 
     def _ask(self, count: int) -> None:
         self._asking = True
-        self._ask_limiter(count, self._granted, self._failed)
+        self._ask_limiter(count, partial(self._answered, count))
 
-    def _granted(self, grant: Grant) -> None:
+    def _answered(self, asked: int, answer: Answer) -> None:
         self._asking = False
         if self._closed:
             return
-        metrics.ASKED.labels(self._queue).inc(grant.asked)
+        if isinstance(answer, Grant):
+            self._granted(asked, answer)
+        else:
+            metrics.ERRORS.labels(self._queue, answer.fault.value).inc()
+            self._failures += 1
+            has_policy = self._failures >= MAX_FAILURES
+            retry = random.uniform(0, RETRY_SECONDS)
+            self._wait(self._outage.failed(answer) if has_policy else retry)
+        self._set_state()
+        self._wake()
+
+    def _granted(self, asked: int, grant: Grant) -> None:
+        metrics.ASKED.labels(self._queue).inc(asked)
         metrics.GRANTED.labels(self._queue).inc(grant.permits)
-        metrics.DENIED.labels(self._queue).inc(grant.asked - grant.permits)
-        self._expire()
-        now = time.monotonic()
+        metrics.DENIED.labels(self._queue).inc(asked - grant.permits)
         if self._failures:
             self._failures = 0
             self._outage.ended()
+        self._expire()
+        now = time.monotonic()
         if grant.permits:
-            if now >= self._expires_at:
+            if now >= self._ends_at:
                 self._began_at = now
-            self._expires_at = now + grant.expires_in
+            self._ends_at = now + grant.ends_in
             paid = min(self._owed, grant.permits)
             self._owed -= paid
             self._kept += grant.permits - paid
-        self._denials = 0 if grant.permits else self._denials + 1
-        if self._denials > 1:
-            self._ahead = 1
-        if grant.retry_in > 0 or not grant.permits:
-            self._wait(grant.retry_in + random.uniform(0, self._jitter(grant.window)))
-        self._set_state()
-        self._wake()
-
-    def _jitter(self, window: float) -> float:
-        if self._denials <= 1:
-            return min(JITTER_PART * window, MAX_JITTER_SECONDS)
-        return min(window * float(2 ** min(self._denials - 2, 10)), MAX_DENIED_JITTER_SECONDS)
-
-    def _failed(self, error: LimiterError) -> None:
-        self._asking = False
-        if self._closed:
-            return
-        metrics.ERRORS.labels(self._queue, error.fault.value).inc()
-        self._failures += 1
-        if self._failures < MAX_FAILURES:
-            self._wait(random.uniform(0, RETRY_SECONDS))
+            self._denials = 0
         else:
-            self._wait(self._outage.failed(error))
-        self._set_state()
-        self._wake()
+            self._denials += 1
+            if self._denials > 1:
+                self._ahead = 1
+        if grant.is_used_up or not grant.permits:
+            jitter = min(JITTER_PART * grant.window, MAX_JITTER_SECONDS)
+            jitter *= DENIED_FACTOR ** min(max(self._denials - 1, 0), 5)
+            seconds = random.uniform(0, min(jitter, MAX_DENIED_JITTER_SECONDS))
+            self._wait(seconds + (grant.ends_in if grant.is_used_up else 0))
 
     def _wait(self, seconds: float) -> None:
-        self._stop_waiting()
         self._timer = self._hub.call_later(seconds, self._waited)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _waited(self) -> None:
         self._timer = None
@@ -217,7 +209,7 @@ class Permits:
             self._wake()
 
     def _expire(self) -> None:
-        if self._kept and time.monotonic() >= self._expires_at:
+        if self._kept and time.monotonic() >= self._ends_at:
             metrics.UNUSED.labels(self._queue).inc(self._kept)
             self._kept = 0
             self._ahead = max(1, self._ahead // 4)
@@ -231,12 +223,76 @@ class Permits:
             state = State.LIMITED
         if state is self.state:
             return
-        self.account()
+        self.count_time()
         if self.state is State.UNLIMITED:
-            self._limited_since = time.monotonic()
+            self._began_at = time.monotonic()
         self.state = state
         self._show_state()
+
+    def count_time(self) -> None:
+        """Add the time throttled so far to its metric."""
+        now = time.monotonic()
+        if self.state in (State.THROTTLED, State.STOPPED):
+            metrics.THROTTLED.labels(self._queue).inc(now - self._counted_at)
+        self._counted_at = now
 
     def _show_state(self) -> None:
         for state in State:
             metrics.STATE.labels(self._queue, state.value).set(state is self.state)
+
+
+class RateLimitGate(Gate):
+    """Admits messages for which there are permits; those of queues without a limit always.
+
+    Arguments:
+        limiters: by queue.
+        hub, wake, policy: see `Permits`.
+    """
+
+    def __init__(
+        self, limiters: Mapping[str, Limiter], hub: Any, wake: Callable[[], object], policy: str
+    ) -> None:
+        self._hub = hub
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix='ratelimit')
+        self._permits = {
+            queue: Permits(queue, partial(self._submit, limiter), hub, wake, policy)
+            for queue, limiter in limiters.items()
+        }
+        self._timer = hub.call_repeatedly(COUNT_INTERVAL, self._count_time)
+
+    def is_open(self, queue: str) -> bool:
+        permits = self._permits.get(queue)
+        return permits is None or permits.is_open
+
+    def admit(self, queue: str, count: int, room: int) -> int:
+        permits = self._permits.get(queue)
+        return count if permits is None else permits.admit(count, room)
+
+    def settle(self, queue: str, admitted: int, taken: int, asked_at: float) -> None:
+        permits = self._permits.get(queue)
+        if permits is not None:
+            permits.settle(admitted, taken, asked_at)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        for permits in self._permits.values():
+            permits.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _count_time(self) -> None:
+        for permits in self._permits.values():
+            permits.count_time()
+
+    def _submit(self, limiter: Limiter, count: int, answered: Answered) -> None:
+        def ask() -> None:
+            answer: Answer
+            try:
+                answer = limiter.acquire(count)
+            except LimiterError as error:
+                answer = error
+            except Exception as error:  # noqa: BLE001  (the queue would wait for ever)
+                answer = LimiterError(Fault.ABSURD, brief(error))
+            # Another thread may call this one method of the event loop, which wakes it.
+            self._hub.call_soon(answered, answer)
+
+        self._threads.submit(ask)

@@ -1,4 +1,4 @@
-"""Which queue has which limit, and which backend counts it.
+"""Which queue has which limit, which backend counts it, and whether it can be kept.
 
 | the queue has    | and the settings have | its limit is kept                     |
 |------------------|-----------------------|---------------------------------------|
@@ -12,26 +12,27 @@ they take as long as Celery.
 
 from __future__ import annotations
 
-import re
+import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from be_queue import SettingError
 from be_queue.naming import prefix, sqs_name
-from be_queue.worker.ratelimit.limiter import Limiter
+from be_queue.outage import brief
+from be_queue.worker.ratelimit.limiter import Fault, Limiter, LimiterError
 from be_queue.worker.settings import Settings
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
-__all__ = ['Limit', 'RateLimits', 'limiters', 'plan']
+__all__ = ['Limit', 'RateLimits', 'check', 'check_service', 'limiters', 'plan']
 
-DAY = 86_400
-#: Seconds of the longest window.
-LONGEST = 366 * DAY
-#: "0 seconds", which `limits` takes for one.
-NO_TIME = re.compile(r'\D0+\s*[A-Za-z]')
+logger = logging.getLogger(__name__)
+
+#: Seconds for an answer at the start.
+START_TIMEOUT = 2.0
 
 #: Name and text of the limit by queue, as the mapping has them; one of them may be None.
 RateLimits = Mapping[str, Mapping[str, str | None]]
@@ -98,34 +99,83 @@ def limiters(config: Settings, limits: Sequence[Limit]) -> dict[str, Limiter]:
     Raises ValueError for a URL of Redis that cannot be used.
     """
     made: dict[str, Limiter] = {}
-    timeout = config.ratelimit_timeout
-    if named := [limit for limit in limits if limit.item is None]:
-        from be_queue.worker.ratelimit.service import Service
+    counted_in = None
+    for limit in limits:
+        if limit.item is None:
+            from be_queue.worker.ratelimit.service import Service
 
-        made |= {limit.queue: Service(config, limit.name, timeout) for limit in named}
-    if counted := [(limit, limit.item) for limit in limits if limit.item is not None]:
-        from be_queue.worker.ratelimit.windows import Windows, storage
+            made[limit.queue] = Service(config, limit.name, config.ratelimit_timeout)
+        else:
+            from be_queue.worker.ratelimit.windows import Windows, storage
 
-        where = storage(config.ratelimit_redis_url, timeout)
-        made |= {limit.queue: Windows(where, item, limit.name) for limit, item in counted}
+            counted_in = counted_in or storage(config.ratelimit_redis_url, config.ratelimit_timeout)
+            made[limit.queue] = Windows(counted_in, limit.item, limit.name)
     return made
 
 
 def _parse(text: str) -> RateLimitItem:
     from limits import parse_many
 
-    fault = (
-        f'ratelimit={text!r}: must be one limit such as '
-        "'100/minute', '5/second' or '1000 per 2 hours'"
-    )
     try:
-        items = parse_many(text)
+        (item,) = parse_many(text)
     except ValueError:
-        items = []
-    if len(items) != 1 or NO_TIME.search(text):
-        raise ValueError(fault)
-    if items[0].amount < 1:
-        raise ValueError(f'{fault}; to receive nothing, set consume=False')
-    if items[0].get_expiry() > LONGEST:
-        raise ValueError(f'{fault}; its window may last up to {LONGEST // DAY} days')
-    return items[0]
+        item = None
+    if item is None or item.amount < 1:
+        raise ValueError(
+            f"ratelimit={text!r}: must be one limit such as '100/minute', '5/second' or "
+            "'1000 per 2 hours'; to receive nothing, set consume=False"
+        )
+    return item
+
+
+def check(config: Settings, ratelimits: RateLimits) -> None:
+    """Raise `SettingError`, with one line for each fault, unless every limit can be kept."""
+    limits = plan(config, ratelimits)
+    if config.is_local:
+        return
+    for queue in sorted(ratelimits.keys() - {limit.queue for limit in limits}):
+        logger.info('queue %s has no limit: its ratelimit_name needs RATELIMIT_HOST', queue)
+    for limit in limits:
+        if limit.item is not None and not config.ratelimit_redis_url:
+            logger.warning(
+                'queue %s: each worker keeps its limit %s for itself, so that several receive more '
+                'together: set RATELIMIT_REDIS_URL (or RATELIMIT_HOST) to share it',
+                limit.queue,
+                limit.item,
+            )
+
+
+def check_service(config: Settings, ratelimits: RateLimits) -> None:
+    """Ask the service for one permit of each limit that it must know.
+
+    A service that does not answer is logged; the worker's policy is for that.
+
+    Raises `SettingError` with one line for each name that it does not know.
+    """
+    queues = defaultdict(list)
+    for limit in plan(config, ratelimits):
+        if limit.item is None:
+            queues[limit.name].append(limit.queue)
+    faults = []
+    for name in queues:
+        from be_queue.worker.ratelimit.service import KEY, Service
+
+        try:
+            Service(config, name, START_TIMEOUT).acquire(1)
+        except LimiterError as error:
+            if error.fault is not Fault.UNKNOWN_NAME:
+                logger.warning(
+                    'the rate-limit service %s gives no answer: %s: check RATELIMIT_HOST; until it '
+                    'does, RATELIMIT_FAILURE_POLICY=%s holds',
+                    config.ratelimit_url,
+                    brief(error),
+                    config.ratelimit_failure_policy,
+                )
+                break
+            faults.append(
+                f'queue {", ".join(queues[name])}: the rate-limit service has no limit {name!r} '
+                f'in the domain {config.ratelimit_domain!r}: add the descriptor {KEY}: {name} to '
+                'its configuration, or fix ratelimit_name in the mapping'
+            )
+    if faults:
+        raise SettingError('\n'.join(faults))

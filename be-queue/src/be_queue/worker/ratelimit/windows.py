@@ -1,24 +1,20 @@
-"""Windows by the clock, counted by the `limits` library in memory or in Redis.
-
-redis is imported where limits are kept in it: it takes as long to import as Celery.
-"""
+"""Windows by the clock, counted by the `limits` library in memory or in Redis."""
 
 from __future__ import annotations
 
 import time
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from limits import RateLimitItem
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from be_queue.redact import redact
+from be_queue.outage import brief
 from be_queue.worker.ratelimit.limiter import Fault, Grant, LimiterError
 
 __all__ = ['Windows', 'storage']
 
-SCHEMES = ('redis', 'rediss', 'redis+unix')
+SCHEMES = ('redis://', 'rediss://', 'redis+unix://')
 
 
 def storage(url: str | None, timeout: float) -> Storage:
@@ -32,18 +28,11 @@ def storage(url: str | None, timeout: float) -> Storage:
     """
     if url is None:
         return MemoryStorage()
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
     # The libraries' own messages would show a part of the password.
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in SCHEMES and '://' in url and parts.port != 0
-        if not usable or '@' in f'{parts.path}{parts.query}{parts.fragment}':
+        if not url.startswith(SCHEMES):
             raise ValueError
-        # Without retries: the permits of a queue ask again, by a policy.
-        options: dict[str, Any] = {'retry': Retry(NoBackoff(), 0)}
-        options |= {'socket_timeout': timeout, 'socket_connect_timeout': timeout}
+        options: dict[str, Any] = {'socket_timeout': timeout, 'socket_connect_timeout': timeout}
         made = cast(Any, storage_from_string(url, **options))
         # Raises for options that Redis does not know, without a connection.
         made.get_connection().connection_pool.make_connection()
@@ -76,30 +65,30 @@ class Windows:
         """See `Limiter`."""
         window = int(time.time() // self._length)
         key = (self._item, self._name, str(window))
-        granted, is_more_left = count, True
+        permits, is_used_up = count, False
         try:
             if not self._counter.hit(*key, cost=count):
-                granted, is_more_left = 0, False
+                permits, is_used_up = 0, True
                 if count > 1:
                     remaining = self._counter.get_window_stats(*key).remaining
-                    granted = min(count - 1, int(remaining))
-                if granted and not self._counter.hit(*key, cost=granted):
-                    granted, is_more_left = 0, True  # others came first; there may be fewer
+                    permits = min(count - 1, int(remaining))
+                if permits and not self._counter.hit(*key, cost=permits):
+                    permits, is_used_up = 0, False  # others came first; there may be fewer
         except Exception as error:
             raise _limiter_error(error) from error
         # After the answer, which may have taken its time.
-        left = max((window + 1) * self._length - time.time(), 0.0)
-        return Grant(count, granted, left, 0.0 if is_more_left else left, self._length)
+        ends_in = max((window + 1) * self._length - time.time(), 0.0)
+        return Grant(permits, ends_in, is_used_up, self._length)
 
 
 def _limiter_error(error: Exception) -> LimiterError:
-    from redis import exceptions
+    from redis import exceptions  # takes as long to import as Celery
 
     fault = Fault.REFUSED
     # redis-py takes a wrong password for a broken connection.
     if not isinstance(error, exceptions.AuthenticationError):
-        if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
+        if isinstance(error, exceptions.TimeoutError):
             fault = Fault.TIMEOUT
-        elif isinstance(error, (OSError, exceptions.ConnectionError)):
+        elif isinstance(error, exceptions.ConnectionError):
             fault = Fault.UNREACHABLE
-    return LimiterError(fault, str(redact(f'{type(error).__name__}: {error}')))
+    return LimiterError(fault, brief(error))

@@ -66,17 +66,14 @@ class Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         # A standby redirects to the active node, another host, where the token must go too.
         target: str | None = super().get_redirect_target(resp)
-        if target is None:
-            return None
-        after = urlsplit(urljoin(resp.url, target))
-        # A load balancer redirects http to https by a 301, which turns a POST into a GET.
-        loses_body = resp.request.method != 'GET' and resp.status_code not in (307, 308)
-        if loses_body or (resp.url.startswith('https:') and after.scheme != 'https'):
-            resp.close()
-            raise VaultError(
-                f'status {resp.status_code} redirects to {after.scheme}://{after.hostname}, where '
-                f'the login would {"not arrive" if loses_body else "be readable"}: check VAULT_ADDR'
-            )
+        if target is not None and resp.url.startswith('https:'):
+            after = urlsplit(urljoin(resp.url, target))
+            if after.scheme != 'https':
+                resp.close()
+                raise VaultError(
+                    f'status {resp.status_code} redirects to {after.scheme}://{after.hostname}, '
+                    'where the login would be readable: check VAULT_ADDR'
+                )
         return target
 
 

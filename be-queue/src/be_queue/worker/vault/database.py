@@ -82,11 +82,11 @@ def _hold(config: Settings, *, wait: bool) -> SharedLogin:
 
 
 def _forget_keeper() -> None:
-    """Leave it to the parent of a forked process to keep and to revoke the login."""
     global _keeper
     _keeper = None
 
 
+# The parent of a forked process keeps and revokes the login.
 os.register_at_fork(after_in_child=_forget_keeper)
 
 

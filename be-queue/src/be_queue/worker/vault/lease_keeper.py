@@ -17,7 +17,7 @@ from hvac import exceptions
 from be_queue import SettingError
 from be_queue.outage import Outage
 from be_queue.worker import redaction
-from be_queue.worker.vault.client import REFUSALS, Session, UnavailableError, connect, explained
+from be_queue.worker.vault.client import REFUSALS, Session, connect, explained
 from be_queue.worker.vault.login import log_in, log_out
 from be_queue.worker.vault.settings import VaultSettings
 from be_queue.worker.vault.shared_login import SharedLogin
@@ -192,17 +192,13 @@ class LeaseKeeper(threading.Thread):
 
     def _failed(self, fault: Exception) -> float:
         """Log the first failure in a row; return the seconds until the next try."""
-        if not self._outage.lasts:
-            is_away = isinstance(fault, UnavailableError)
-            server = 'Vault' if is_away else "Vault's login for the result database"
-            left = self._logins[-1].after(1) - time.monotonic() if self._logins else 0
-            then = f'ends in {left:.0f} s' if left > 0 else 'is missing'
-            hint = (
-                'VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; the login of the result '
-                f'database {then}, and without one finished tasks wait for it'
-            )
-            self._outage = Outage(server, MAX_WAIT_SECONDS, hint)
-        return self._outage.failed(fault)
+        left = self._logins[-1].after(1) - time.monotonic() if self._logins else 0
+        then = f'ends in {left:.0f} s' if left > 0 else 'is missing'
+        hint = (
+            'VAULT_ADDR, VAULT_DB_ROLE and the settings of the login; the login of the result '
+            f'database {then}, and without one finished tasks wait for it'
+        )
+        return self._outage.failed(fault, hint=hint)
 
     def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds

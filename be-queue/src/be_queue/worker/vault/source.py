@@ -52,25 +52,19 @@ class VaultSource(PydanticBaseSettingsSource):
             raise SettingError(fault)
         secrets = parse(settings.vault_secrets)
         known = self.settings_cls.model_fields.keys() - VaultSettings.model_fields.keys()
-        if faults := [
-            _unknown(n, secret, known) for n, secret in secrets.items() if n not in known
-        ]:
-            raise SettingError('\n'.join(faults))
+        for name in secrets.keys() - known:
+            close = closest(name, known, 0.7)
+            raise SettingError(
+                f'VAULT_SECRETS={name.upper()}={secrets[name]}: {name.upper()} cannot come from '
+                "Vault: only the app's own settings can, not those of Vault, Celery, boto3 or "
+                f'others{f": did you mean {close.upper()}?" if close else ""}'
+            )
         wanted = {n: secret for n, secret in secrets.items() if self._given.get(n) in (None, '')}
         if not wanted:
             return {}
         from be_queue.worker.vault.login import at_start  # without Vault, hvac is not loaded
 
         return at_start(settings, lambda client: _read(client, settings.vault_kv_mount, wanted))
-
-
-def _unknown(name: str, secret: Secret, known: set[str]) -> str:
-    close = closest(name, known, 0.7)
-    hint = f': did you mean {close.upper()}?' if close else ''
-    return (
-        f'VAULT_SECRETS={name.upper()}={secret}: {name.upper()} cannot come from Vault: only the '
-        f"app's own settings can, not those of Vault, Celery, boto3 or others{hint}"
-    )
 
 
 def _read(client: hvac.Client, mount: str, wanted: Mapping[str, Secret]) -> dict[str, str]:
