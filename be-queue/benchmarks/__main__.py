@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.contenders import CONTENDERS, ENV, BenchmarkError, redis_missing
 from benchmarks.measures import MEASURES, Step, steps, take
 from benchmarks.report import demands, figures, markdown
-from benchmarks.servers import Broker, running_servers
+from benchmarks.servers import Brokers, running_servers
 from benchmarks.site import Site
 
 RESULTS = Path(__file__).parent / 'results'
@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     todo = steps(rtts, rounds, contenders, chosen.only)
     kinds = {kind for one in contenders for kind in (one.broker, one.results)}
     samples: list[dict[str, Any]] = []
-    with running_servers(kinds, rtts) as servers:
+    with running_servers(kinds, rtts) as (brokers, results):
         for number, step in enumerate(todo, 1):
             print(f'{number}/{len(todo)} {step}', flush=True)  # noqa: T201
             try:
-                samples += _samples(step, part, servers.brokers, servers.results)
+                samples += _samples(step, part, brokers, results)
             except (BenchmarkError, AssertionError) as error:
                 print(f'{step} failed: {error}')  # noqa: T201
                 left_out[str(step)] = str(error).strip().rpartition('\n')[2]
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _samples(
-    step: Step, part: float, brokers: dict[tuple[str, float], Broker], results: dict[str, str]
+    step: Step, part: float, brokers: Brokers, results: dict[str, str]
 ) -> list[dict[str, Any]]:
     broker = brokers[step.contender.broker, step.rtt]
     broker.clear()

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from be_queue.testing.waiting import wait_until
 from benchmarks.backlog import fill, unsettled
 from benchmarks.contenders import Contender
 from benchmarks.servers import Broker
 from benchmarks.site import Site, Worker
 
-__all__ = ['MEASURES', 'Step', 'consume', 'steps', 'take', 'wait_run', 'wait_settled']
+__all__ = ['MEASURES', 'Step', 'consume', 'steps', 'take', 'wait_run']
 
 #: On the command line, in the order of a round. ``latency`` is measured on the worker that
 #: ``consume`` has started.
@@ -114,7 +115,8 @@ def consume(
         started, cpu_before = site.records.count(), worker.cpu_seconds()
         wait_run(site, worker, count)
         ended, cpu_after = site.records.count(), worker.cpu_seconds()
-        wait_settled(site, broker, worker)
+        wait_until(lambda: not unsettled(broker, site.queues[0]), 'all are deleted', STUCK)
+        worker.check_alive()
         requests = dict(broker.requests() - before)
         seconds = site.produce('latency', str(sends)) if sends else []
         worker.check_alive()
@@ -153,14 +155,4 @@ def wait_run(site: Site, worker: Worker, count: int) -> None:
             seen, progress_at = runs, time.monotonic()
         if time.monotonic() > progress_at + STUCK:
             raise worker.error(f'{runs} of {count} tasks ran, then none for {STUCK} s')
-        time.sleep(LOOK)
-
-
-def wait_settled(site: Site, broker: Broker, worker: Worker) -> None:
-    """Wait until the worker has deleted every message."""
-    deadline = time.monotonic() + STUCK
-    while left := unsettled(broker, site.queues[0]):
-        worker.check_alive()
-        if time.monotonic() > deadline:
-            raise worker.error(f'{left} messages are not deleted {STUCK} s after their tasks')
         time.sleep(LOOK)

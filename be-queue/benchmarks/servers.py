@@ -15,7 +15,7 @@ from be_queue.testing.sqs import SqsServer, running_sqs
 from benchmarks.contenders import BenchmarkError
 from tests.support.redis import RedisServer, running_redis
 
-__all__ = ['Broker', 'Servers', 'running_proxy', 'running_servers']
+__all__ = ['Broker', 'Brokers', 'running_proxy', 'running_servers']
 
 
 class Proxy:
@@ -72,6 +72,10 @@ class Broker:
         return self.proxy.counts()
 
 
+#: By kind, ``sqs`` or ``redis``, and delay in milliseconds.
+Brokers = dict[tuple[str, float], Broker]
+
+
 @contextmanager
 def running_proxy(port: int, rtt: float) -> Iterator[Proxy]:
     """Start a proxy before the server on a port of loopback; end it with the block.
@@ -92,22 +96,13 @@ def running_proxy(port: int, rtt: float) -> Iterator[Proxy]:
             process.kill()
 
 
-@dataclass(frozen=True)
-class Servers:
-    """The servers of a run.
-
-    Arguments:
-        brokers: by kind, ``sqs`` or ``redis``, and delay in milliseconds.
-        results: Celery's ``result_backend``, by kind: ``postgres``, ``redis``, '' for none.
-    """
-
-    brokers: dict[tuple[str, float], Broker]
-    results: dict[str, str]
-
-
 @contextmanager
-def running_servers(kinds: Collection[str], rtts: Collection[float]) -> Iterator[Servers]:
+def running_servers(
+    kinds: Collection[str], rtts: Collection[float]
+) -> Iterator[tuple[Brokers, dict[str, str]]]:
     """Start a server of each kind, and a proxy before each broker for each delay.
+
+    Yields the brokers, and Celery's ``result_backend`` by kind: ``postgres``, ``redis``, ''.
 
     At no delay there is no proxy: it takes a part of the two cores, and longer to pass an answer of
     Redis on than Redis to find it. With one, SQS did a sixth less, and Redis two thirds.
@@ -127,4 +122,4 @@ def running_servers(kinds: Collection[str], rtts: Collection[float]) -> Iterator
             for kind, server in servers.items()
             for rtt in rtts
         }
-        yield Servers(brokers, results)
+        yield brokers, results

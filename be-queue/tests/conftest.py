@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import kombu.pools
 import pytest
 from kombu.asynchronous import Hub, set_event_loop
 
@@ -24,6 +25,13 @@ def pytest_report_header() -> list[str]:
     """Say what the tests take for a Redis, a Prometheus and a Vault."""
     servers = (redis, prometheus, openbao)
     return [f'{server.__name__.rpartition(".")[2]}: {server.version()}' for server in servers]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _no_connections_stay() -> Iterator[None]:
+    """Close the connections of producers: kombu keeps them, with 8 MB for each boto3 session."""
+    yield
+    kombu.pools.reset()
 
 
 @pytest.fixture(scope='session')

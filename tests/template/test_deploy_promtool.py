@@ -7,57 +7,36 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.support.process import ROOT
+from tests.support.prometheus import FOLDER
 
-from tests.support.prometheus import FOLDER, shipped
-
-#: A user's own METRICS_PREFIX, and the page that says how to bring it into the files.
+#: The user's own METRICS_PREFIX in the page's command that brings it into the files.
 PREFIX = 'payments'
 PAGE = (FOLDER / 'README.md').read_text()
-ROOT = FOLDER.parents[1]
 
 
-def promtool(*arguments: object, folder: Path = FOLDER) -> str:
-    command = ['promtool', *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def run(command: str, folder: Path = ROOT) -> str:
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def test_the_configuration_is_valid_and_reads_every_file_of_rules() -> None:
-    said = promtool('check', 'config', 'prometheus.yml')
-    files = list((FOLDER / 'rules').iterdir())
-    assert f'{len(files)} rule files found' in said
-
-
-@pytest.mark.parametrize('path', sorted((FOLDER / 'tests').iterdir()), ids=lambda path: path.stem)
-def test_alerts_fire_and_end_as_their_tests_say(path: Path) -> None:
-    assert 'SUCCESS' in promtool('test', 'rules', path)
-
-
-def test_what_the_tests_run_prometheus_with_is_valid(tmp_path: Path) -> None:
-    config = shipped(tmp_path / 'quick', '127.0.0.1:1')
-    promtool('check', 'config', config)
-    text = config.read_text()
-    assert re.findall(r': (\d+s)$', text, re.MULTILINE) == ['1s', '1s', '1s']
-
-
-def test_the_page_shows_commands_that_work() -> None:
-    commands = re.findall(r'^promtool .+$', PAGE, re.MULTILINE)
-    assert len(commands) == 2
-    for command in commands:
-        subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True)
+def test_the_configuration_is_valid_and_alerts_fire_and_end_by_the_page_s_commands() -> None:
+    read = run('promtool check config prometheus.yml', FOLDER)
+    assert f'{len(list((FOLDER / "rules").iterdir()))} rule files found' in read
+    check, test = re.findall(r'^promtool .+$', PAGE, re.MULTILINE)
+    run(check)
+    assert run(test).count('SUCCESS') == len(list((FOLDER / 'tests').iterdir()))
 
 
 def test_one_command_brings_another_prefix_into_rules_and_dashboard(tmp_path: Path) -> None:
     shutil.copytree(ROOT / 'deploy', tmp_path / 'deploy')
     (command,) = re.findall(r'^perl .+$', PAGE, re.MULTILINE)
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
-    renamed = tmp_path / 'deploy' / 'prometheus'
-    for path in sorted((renamed / 'tests').iterdir()):
-        promtool('test', 'rules', path, folder=renamed)
-    files = [*(renamed / 'rules').iterdir(), *(renamed.parent / 'grafana' / 'dashboards').iterdir()]
-    for path in files:
-        text = path.read_text()
-        assert f'{PREFIX}_' in text
-        assert 'python_backend_worker_template' not in text
+    run(command, tmp_path)
+    deploy = tmp_path / 'deploy'
+    run('promtool test rules tests/tasks.yml', deploy / 'prometheus')
+    for folder in ('prometheus/rules', 'prometheus/tests', 'grafana/dashboards'):
+        for path in (deploy / folder).iterdir():
+            text = path.read_text()
+            assert f'{PREFIX}_' in text
+            assert 'python_backend_worker_template' not in text

@@ -36,23 +36,21 @@ class Outage:
         """Whether the last try failed."""
         return self._failures > 0
 
-    def failed(self, error: BaseException, asked_at: float = float('inf')) -> float:
+    def failed(self, error: BaseException, asked_at: float = float('inf'), hint: str = '') -> float:
         """Count a failure; return the seconds to wait before the next try.
 
         The wait is random, up to a bound that doubles, so that processes that lost the same server
         do not come back together. A request that was sent before the server's last answer
-        (``asked_at``, by the monotonic clock) is late and no new outage.
+        (``asked_at``, by the monotonic clock) is late and no new outage. ``hint`` replaces that of
+        the server.
         """
         if asked_at < self._answered_at:
             return random.uniform(0, FIRST_WAIT)
         if not self._failures:
             self._since = time.monotonic()
-            logger.warning(
-                '%s is unavailable, trying until it is back: %s%s',
-                self._server,
-                brief(error),
-                self._hint and f': check {self._hint}',
-            )
+            hint = hint or self._hint
+            line = '%s is unavailable, trying until it is back: %s%s'
+            logger.warning(line, self._server, brief(error), hint and f': check {hint}')
         self._failures += 1
         # The exponent is bounded: a float overflows after a day of failures.
         return random.uniform(0, min(self._max_wait, FIRST_WAIT * 2 ** min(self._failures - 1, 10)))

@@ -54,11 +54,6 @@ def fail(app: Celery) -> Any:
     return app.tasks['tests.fail']
 
 
-def test_a_chain_hands_each_result_to_the_next(add: Any) -> None:
-    steps = [add.s(0, 1), *(add.s(1) for _ in range(11))]
-    assert chain(*steps).apply_async().get(timeout=PATIENCE) == 12
-
-
 def test_a_chain_that_goes_on_to_no_queue_keeps_the_result_before(
     app: Celery, add: Any, sqs: SqsServer
 ) -> None:

@@ -13,8 +13,7 @@ from be_queue.testing.waiting import wait_until
 from tests.support import blocking
 from tests.support.counted import Counted
 from tests.support.fleet import fleet
-from tests.support.process import Program
-from tests.support.worker import Site
+from tests.support.worker import Site, Worker
 
 RECEIVED = re.compile(r'Task tests\.count\[([0-9a-f-]+)\] received')
 HANDED_BACK = re.compile(r'handed back: queue=\S+ messages=(\d+)')
@@ -66,7 +65,7 @@ def test_a_loop_that_was_blocked_gives_its_tasks_to_the_children_first(site: Sit
         assert not HANDED_BACK.search(worker.log)
 
 
-def assert_each_return_took_one_receive(counted: Counted, workers: Sequence[Program]) -> None:
+def assert_each_return_took_one_receive(counted: Counted, workers: Sequence[Worker]) -> None:
     log = '\n'.join(worker.log for worker in workers)
     receives = Counter(RECEIVED.findall(log))
     returns = sum(map(int, HANDED_BACK.findall(log)))

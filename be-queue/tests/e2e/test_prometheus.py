@@ -11,9 +11,8 @@ from be_queue.naming import dead_letter_name
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from tests.support.dashboard import dashboard, expressions, filled_in
+from tests.support.dashboard import PREFIX, dashboard, expressions, filled_in
 from tests.support.prometheus import PrometheusServer, running_prometheus
-from tests.support.promql import PREFIX
 from tests.support.worker import Site
 
 #: Panels that stay empty while nothing goes wrong, nothing stops and nothing is limited.

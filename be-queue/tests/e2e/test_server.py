@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from tests.support import ending
 from tests.support.extras import OPTIONAL, without
 from tests.support.own_tasks import build
 from tests.support.own_worker import own_worker
-from tests.support.tree import as_process_1, listening_addresses, with_read_only
+from tests.support.tree import AS_PROCESS_1, listening_addresses, read_only
 from tests.support.worker import ROOT, Server, Site
+
+NOT_LINUX = Path(__file__).parents[1] / 'support' / 'not_linux'
 
 
 def started(site: Site, seconds: float, count: int = 1) -> list:
@@ -98,13 +101,11 @@ def test_from_the_queues_that_it_consumes_to_a_warm_stop(
         assert_all_gone(pids)
 
 
-@pytest.mark.parametrize('flags', [(), ('-X', 'another')])
-def test_a_plain_worker_leaves_the_platform_queue_alone(
-    site: Site, sqs: SqsServer, flags: tuple[str, ...]
-) -> None:
+def test_a_plain_worker_leaves_the_platform_queue_alone(site: Site, sqs: SqsServer) -> None:
     name = f'{site.username}-local-platform.fifo'
     app = build(site.username, PLATFORM_QUEUE_NAME='platform.fifo', SQS_ENDPOINT_URL=sqs.url)
-    with own_worker(site, *flags, PLATFORM_QUEUE_NAME='platform.fifo') as worker:
+    # -X takes queues out of all those that Celery knows.
+    with own_worker(site, '-X', 'another', PLATFORM_QUEUE_NAME='platform.fifo') as worker:
         for _ in range(5):
             app.send_task('tests.add', (1, 2), ignore_result=True)
         wait_until(lambda: worker.log.count(' succeeded in ') >= 5, 'each has run')
@@ -113,11 +114,12 @@ def test_a_plain_worker_leaves_the_platform_queue_alone(
         assert worker.log.count(' received') == 5
 
 
-def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown(
+def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown_also_on_macos(
     site: Site, sqs: SqsServer
 ) -> None:
     # Longer than other children have: the worker is not killed before it hands its messages back.
-    with site.server(CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT=6) as server:
+    variables = {'CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT': 6, 'PYTHONPATH': NOT_LINUX}
+    with site.server(**variables) as server:
         pids = list(server.processes())
         started(site, 600, count=2)
         server.signal(signal.SIGINT)
@@ -125,6 +127,7 @@ def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown(
         server.signal(signal.SIGINT)
         server.wait_ended(timeout=60)
         assert_all_gone(pids)
+        assert 'Traceback' not in server.log
     assert (sqs.visible(site.queue('slow')), sqs.in_flight(site.queue('slow'))) == (2, 0)
 
 
@@ -134,23 +137,6 @@ def test_without_it_tasks_are_ended_at_once(site: Site, sqs: SqsServer) -> None:
         worker.signal(signal.SIGQUIT)
         worker.wait_ended(timeout=60)
     assert (sqs.visible(site.queue('slow')), sqs.in_flight(site.queue('slow'))) == (2, 0)
-
-
-def test_a_killed_worker_takes_the_rest_down(site: Site) -> None:
-    with site.server() as server:
-        pids = list(server.processes())
-        os.kill(server.pid_of('celery'), signal.SIGKILL)
-        assert server.wait_ended() == 1
-        assert 'worker was killed by SIGKILL: stopping the rest; unless' in server.log
-        assert_all_gone(pids)
-
-
-def test_nothing_outlives_a_killed_supervisor(site: Site) -> None:
-    with site.server() as server:
-        pids = list(server.processes())
-        server.signal(signal.SIGKILL)
-        server.wait_ended()
-        assert_all_gone(pids)
 
 
 def test_as_in_a_container_it_needs_no_file_of_its_own_and_obeys_sigterm(
@@ -167,11 +153,7 @@ def test_as_in_a_container_it_needs_no_file_of_its_own_and_obeys_sigterm(
         'AWS_ACCESS_KEY_ID': 'test',
         'AWS_SECRET_ACCESS_KEY': 'test',
     }
-
-    def wrap(command: list[str]) -> list[str]:
-        return as_process_1(with_read_only(ROOT, command))
-
-    with site.server(wrap=wrap, **variables) as server:
+    with site.server(prefix=(*AS_PROCESS_1, *read_only(ROOT)), **variables) as server:
         (supervisor,) = (
             pid
             for pid, line in server.processes().items()
@@ -184,36 +166,35 @@ def test_as_in_a_container_it_needs_no_file_of_its_own_and_obeys_sigterm(
     assert list(folder.glob('*.db'))
 
 
-def test_locally_it_needs_nothing_from_outside_nor_of_linux_and_listens_on_loopback_only(
+def test_locally_it_needs_nothing_from_outside_and_nothing_outlives_a_killed_supervisor(
     tmp_path: Path,
 ) -> None:
-    macos = {'PYTHONPATH': Path(__file__).parents[1] / 'support' / 'not_linux'}
     port = free_port()
     site = Site(tmp_path, f'http://test:test@127.0.0.1:{port}', {})
     # MiniStack's MQTT listener, were it on, would not fail for a port that is taken.
     mqtt = {'IOT_MTLS_PORT': free_port()}
-    with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **macos, **mqtt) as server:
+    with site.server(SQS_ENDPOINT_URL=f'embedded:{port}', **mqtt) as server:
         assert 'WARNING' not in server.log
         pids = list(server.processes())
         listeners = listening_addresses(server.process.pid, *pids)
         assert port in {listener.port for listener in listeners}
         assert {listener.ip for listener in listeners} == {'127.0.0.1'}
         site.producer().send_task('add', (1, 2))
-        wait_until(
-            lambda: server.metric('worker_tasks_count_total', state='SUCCESS') == 1,
-            'the task has run',
-        )
-        server.signal(signal.SIGTERM)
-        assert server.wait_ended() == 0
-        assert 'Traceback' not in server.log
+        succeeded = partial(server.metric, 'worker_tasks_count_total', state='SUCCESS')
+        wait_until(lambda: succeeded() == 1, 'the task has run')
+        server.signal(signal.SIGKILL)
+        server.wait_ended()
         assert_all_gone(pids)
 
 
-def test_the_extra_worker_is_all_that_a_server_needs(site: Site) -> None:
+def test_it_needs_the_extra_worker_alone_and_falls_with_a_killed_worker(site: Site) -> None:
     with site.server(**without(*OPTIONAL)) as server:
         assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
-        server.signal(signal.SIGTERM)
-        assert server.wait_ended() == 0
+        pids = list(server.processes())
+        os.kill(server.pid_of('celery'), signal.SIGKILL)
+        assert server.wait_ended() == 1
+        assert 'worker was killed by SIGKILL: stopping the rest; unless' in server.log
+        assert_all_gone(pids)
         assert 'not start' not in server.log
         assert 'Traceback' not in server.log
 
@@ -232,24 +213,12 @@ def test_a_signal_ends_a_start_that_waits_for_sqs(site: Site) -> None:
             assert 'Traceback' not in server.log
 
 
-def copied(folder: Path, path: str, old: str, new: str) -> Path:
-    """Return a copy of the code in which ``old`` is ``new`` in one file."""
-    copy = folder / 'copy'
-    for name in ('app', 'examples'):
-        shutil.copytree(ROOT / name, copy / name)
-    text = (copy / path).read_text()
-    assert old in text
-    (copy / path).write_text(text.replace(old, new))
-    return copy
-
-
 SERVER = ('app/server.py',)
-CELERY = ('-m', 'celery', '-A', 'app.worker')
+CELERY = ('-m', 'celery', '-A', 'app.worker', 'worker')
 WEB = ('-m', 'gunicorn', 'app.web:create_app()', '--bind=127.0.0.1:0', '--log-level=critical')
 BAD_ENV = {'ENV': 'a b'}
 STRAY = "return x + y\n\n\n@shared_task(name='stray')\ndef stray() -> None: ...\n"
 ADD, RETRY = "'python-backend-worker-template-add'", "'python-backend-worker-template-retry-demo'"
-SAME_QUEUE = ('app/config/queues.py', RETRY, ADD)
 
 
 class TestSaysInOneLineWhatIsWrong:
@@ -280,13 +249,11 @@ class TestSaysInOneLineWhatIsWrong:
     @pytest.mark.parametrize(
         ('program', 'variables', 'fault'),
         [
-            (SERVER, BAD_ENV, "ENV='a b'"),
-            ((*CELERY, 'worker'), BAD_ENV, "ENV='a b'"),
+            (SERVER, {'CONSUME_QUEUES': 'slow'}, "CONSUME_QUEUES='slow': no queue of the mapping"),
+            (CELERY, BAD_ENV, "ENV='a b'"),
+            ((*CELERY, '-B'), {}, '-B: beat would close files'),
             (('-m', 'app.monitor'), BAD_ENV, "ENV='a b'"),
             ((*WEB, '--no-control-socket'), BAD_ENV, "ENV='a b'"),
-            (SERVER, {'CONSUME_QUEUES': 'slow'}, "CONSUME_QUEUES='slow': no queue of the mapping"),
-            (SERVER, {'CELERY_TASK_DEFAULT_RATE_LIMIT': '6/m'}, "RATE_LIMIT='6/m'"),
-            ((*CELERY, 'worker', '-B'), {}, '-B: beat would close files'),
         ],
     )
     def test_of_a_setting(
@@ -311,7 +278,13 @@ class TestSaysInOneLineWhatIsWrong:
         change: tuple[str, str, str],
         fault: str,
     ) -> None:
-        assert fault in self.line(site, program, copied(tmp_path, *change))
+        file, old, new = change
+        for name in ('app', 'examples'):
+            shutil.copytree(ROOT / name, tmp_path / name)
+        text = (tmp_path / file).read_text()
+        assert old in text
+        (tmp_path / file).write_text(text.replace(old, new))
+        assert fault in self.line(site, program, tmp_path)
 
     def test_of_a_broker_that_is_unreachable(self, site: Site) -> None:
         url = f'http://test:secret@127.0.0.1:{free_port()}'
@@ -322,9 +295,7 @@ class TestSaysInOneLineWhatIsWrong:
 
     def test_of_local_results_that_cannot_be_kept_beside_the_code(self, site: Site) -> None:
         alone = {name: '' for name in site.environment if name.startswith('RESULT_DB_')}
-        with site.server(
-            wait=False, wrap=lambda command: with_read_only(ROOT, command), **alone
-        ) as server:
+        with site.server(wait=False, prefix=read_only(ROOT), **alone) as server:
             assert server.wait_ended(timeout=60) == 1
             (line,) = server.log.splitlines()
         assert line.startswith(f'cannot start: cannot keep local results in {ROOT}/var: ')

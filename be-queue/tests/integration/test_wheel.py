@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(600)
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this repository."""
     folder = tmp_path_factory.mktemp('wheel')
-    pip('wheel', '--no-deps', '--wheel-dir', str(folder), str(LIBRARY))
+    pip('wheel', '--no-deps', '--no-build-isolation', '--wheel-dir', str(folder), str(LIBRARY))
     (built,) = folder.glob('*.whl')
     return built
 
@@ -36,7 +36,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('producer')
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', folder], check=True)
     interpreter = folder / 'bin' / 'python'
-    pip('--python', str(interpreter), 'install', str(wheel))
+    pip('--python', str(interpreter), 'install', '--no-compile', str(wheel))
     return interpreter
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from be_queue.testing.postgres import PostgresServer, running_postgres
 from be_queue.testing.sqs import SqsServer, running_sqs
-from tests.soak import canvas, faults, holding, kills, rates, sigterm
+from tests.soak import faults, holding, kills, rates, sigterm
 from tests.soak.table import HEAD, Row
 from tests.support.counted import Counted
 from tests.support.worker import Site
@@ -68,14 +68,6 @@ class Soak:
         say(sigterm.summary(trials))
         yield from ()
 
-    def canvas(self) -> Iterator[Row]:
-        """Yield nothing; print how long chains and chords take."""
-        for line in canvas.compared(
-            Path(tempfile.mkdtemp(dir=self.options.folder)), self.sqs, self.postgres
-        ):
-            say(line)
-        yield from ()
-
     def rates(self) -> Iterator[Row]:
         """Yield nothing; print how much of a rate limit is used."""
         for line in rates.measured(self.counted().site, self.sqs):
@@ -88,7 +80,6 @@ PARTS: dict[str, Callable[[Soak], Iterator[Row]]] = {
     'holding': Soak.holding,
     'faults': Soak.faults,
     'sigterm': Soak.sigterm,
-    'canvas': Soak.canvas,
     'rates': Soak.rates,
 }
 

@@ -81,8 +81,7 @@ class Busy:
     def repair(self) -> None:
         """Have everything work again."""
         self.proxy.repair()
-        if self.line.is_cut:
-            self.line.restore()
+        self.line.restore()
 
 
 @contextmanager

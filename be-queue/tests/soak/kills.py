@@ -6,15 +6,18 @@ import os
 import random
 import signal
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from be_queue.testing.processes import alive, kill
 from be_queue.testing.waiting import wait_until
 from tests.soak.table import Row
-from tests.support.counted import Counted, Tally
-from tests.support.worker import Server
+from tests.support.counted import Counted
+from tests.support.worker import Server, Worker
 
 __all__ = ['killed_children', 'killed_workers', 'stopped_workers']
+
+T = TypeVar('T', bound=Worker)
 
 #: Seconds that each task takes.
 TASK = 0.005
@@ -26,39 +29,29 @@ VISIBILITY_TIMEOUT = 10
 def killed_children(
     counted: Counted, rounds: int, tasks: int, visibility_timeout: int = VISIBILITY_TIMEOUT
 ) -> Row:
-    """Kill a child in each round, at a random moment of the load.
-
-    Arguments:
-        tasks: those of each round.
-        visibility_timeout: in seconds.
-    """
+    """Kill a child in each round of ``tasks``, at a random moment of the load."""
     bound = 0
-    with counted.server(**_variables(visibility_timeout)) as server:
+    with counted.worker(**_variables(visibility_timeout)) as worker:
         for _ in range(rounds):
             done = counted.ended()
             with counted.sending(tasks, TASK):
                 _wait_under_load(counted, done, tasks)
-                children = server.pool_pids()
+                children = worker.pool_pids()
                 kill(random.choice(children))
-                # What a child had, in hand and in the pipe behind it.
+                # Its messages: those in its hand, and in the pipe behind it.
                 bound += counted.sqs.in_flight(counted.queue)
-                wait_until(lambda c=children: server.pool_pids() != c, 'it is replaced')
+                wait_until(lambda c=children: worker.pool_pids() != c, 'it is replaced')
             wait_until(
                 lambda: counted.ended() == len(counted.sent), 'every task has run', timeout=90
             )
         counted.wait_all_run()
-    return _row('SIGKILL on a child', rounds, counted.tally(), bound)
+    return Row(f'SIGKILL on a child, {rounds} rounds', counted.tally(), bound)
 
 
 def killed_workers(
     counted: Counted, rounds: int, tasks: int, visibility_timeout: int = VISIBILITY_TIMEOUT
 ) -> Row:
-    """Kill the main process of a worker in each round, and start anew.
-
-    Arguments:
-        tasks: those of each round.
-        visibility_timeout: in seconds.
-    """
+    """Kill the main process of a worker in each round of ``tasks``, and start another."""
 
     def end(server: Server) -> int:
         pid = server.pid_of('celery')
@@ -69,47 +62,52 @@ def killed_workers(
         assert server.wait_ended() == 1
         return in_flight
 
-    tally, in_flight = _ended_workers(counted, rounds, tasks, _variables(visibility_timeout), end)
-    return _row('SIGKILL on the main process', rounds, tally, sum(in_flight))
+    # With a supervisor, which ends the children.
+    variables = _variables(visibility_timeout)
+    in_flight = _ended(counted, rounds, tasks, lambda: counted.server(**variables), end)
+    _finished(counted, rounds * tasks, variables)
+    return Row(f'SIGKILL on the main process, {rounds} rounds', counted.tally(), in_flight)
 
 
 def stopped_workers(
     counted: Counted, rounds: int, tasks: int, visibility_timeout: int = VISIBILITY_TIMEOUT
 ) -> Row:
-    """Send SIGTERM to a worker in each round, and start anew.
+    """Send SIGTERM to a worker in each round of ``tasks``, and start another."""
 
-    Arguments:
-        tasks: those of each round.
-        visibility_timeout: in seconds.
-    """
-
-    def end(server: Server) -> int:
-        server.signal(signal.SIGTERM)
-        assert server.wait_ended() == 0
+    def end(worker: Worker) -> int:
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_ended() == 0
         return counted.sqs.in_flight(counted.queue)
 
-    tally, in_flight = _ended_workers(counted, rounds, tasks, _variables(visibility_timeout), end)
-    return _row('SIGTERM under load', rounds, tally, 0, f'hidden after it: {sum(in_flight)}')
+    variables = _variables(visibility_timeout)
+    hidden = _ended(counted, rounds, tasks, lambda: counted.worker(**variables), end)
+    _finished(counted, rounds * tasks, variables)
+    return Row(
+        f'SIGTERM under load, {rounds} rounds', counted.tally(), 0, f'hidden after it: {hidden}'
+    )
 
 
-def _ended_workers(
+def _ended(
     counted: Counted,
     rounds: int,
     tasks: int,
-    variables: dict[str, Any],
-    end: Callable[[Server], int],
-) -> tuple[Tally, list[int]]:
-    """Return what became of all tasks, and for each round what ``end`` found in flight."""
-    in_flight = []
+    start: Callable[[], AbstractContextManager[T]],
+    end: Callable[[T], int],
+) -> int:
+    """Return the sum of what ``end`` found in flight."""
+    in_flight = 0
     for _ in range(rounds):
-        with counted.server(**variables) as server:
+        with start() as worker:
             done = counted.ended()
             with counted.sending(tasks, TASK):
                 _wait_under_load(counted, done, tasks)
-                in_flight.append(end(server))
-    with counted.server(**variables):
-        counted.wait_all_run(timeout=60 + rounds * tasks / 50)
-    return counted.tally(), in_flight
+                in_flight += end(worker)
+    return in_flight
+
+
+def _finished(counted: Counted, tasks: int, variables: dict[str, Any]) -> None:
+    with counted.worker(**variables):
+        counted.wait_all_run(timeout=60 + tasks / 50)
 
 
 def _variables(visibility_timeout: int) -> dict[str, Any]:
@@ -124,7 +122,3 @@ def _wait_under_load(counted: Counted, done: int, tasks: int) -> None:
     """Wait until a random part of a round's tasks has run."""
     part = random.uniform(0.1, 0.6)
     wait_until(lambda: counted.ended() >= done + part * tasks, 'a part has run', timeout=90)
-
-
-def _row(what: str, rounds: int, tally: Tally, bound: int, note: str = '') -> Row:
-    return Row(f'{what}, {rounds} rounds', tally, bound, note)

@@ -6,8 +6,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from be_queue.testing.waiting import POLL_INTERVAL, wait_until
@@ -43,7 +41,7 @@ def hidden(counted: Counted, patience: float) -> Hidden:
         patience: seconds to wait for the message; longer than the visibility timeout.
     """
     offset = random.uniform(EARLY, LATE)
-    with counted.server() as server, counted.sender() as send, _watched(counted) as outcome:
+    with counted.worker() as worker, counted.sender() as send, _Watched(counted) as watched:
         times: dict[str, float] = {}
 
         def publish() -> None:
@@ -52,67 +50,61 @@ def hidden(counted: Counted, patience: float) -> Hidden:
 
         def stop() -> None:
             times['told'] = time.monotonic()
-            server.signal(signal.SIGTERM)
+            worker.signal(signal.SIGTERM)
 
         first, second = (publish, stop) if offset < 0 else (stop, publish)
         first()
         at = time.monotonic() + abs(offset)
         wait_until(lambda: time.monotonic() >= at, 'it is time')
         second()
-        server.wait_ended(timeout=120)
+        worker.wait_ended(timeout=120)
         ended = time.monotonic()
-        wait_until(lambda: outcome.what, 'the message is done or visible', patience)
+        wait_until(lambda: watched.outcome, 'the message is done or visible', patience)
         return Hidden(
             offset=times['sent'] - times['told'],
-            seconds=max(0.0, outcome.since - times['sent']),
-            outcome=outcome.what,
+            seconds=max(0.0, watched.since - times['sent']),
+            outcome=watched.outcome,
             stop=ended - times['told'],
         )
 
 
-@dataclass
-class _Outcome:
-    what: str = ''
-    since: float = 0.0
+class _Watched(threading.Thread):
+    """Looks at the queue all the time; ``outcome`` holds since ``since``."""
 
+    def __init__(self, counted: Counted) -> None:
+        super().__init__(daemon=True)
+        self.outcome, self.since = '', 0.0
+        self._counted = counted
+        self._over = threading.Event()
 
-@contextmanager
-def _watched(counted: Counted) -> Iterator[_Outcome]:
-    """Look at the queue all the time; the outcome holds from a moment on."""
-    outcome = _Outcome()
-    over = threading.Event()
+    def run(self) -> None:
+        while not self._over.wait(POLL_INTERVAL):
+            outcome = self._look()
+            if outcome != self.outcome:
+                self.outcome, self.since = outcome, time.monotonic()
 
-    def look() -> None:
-        while not over.wait(POLL_INTERVAL):
-            done = bool(counted.sent) and counted.ended() == len(counted.sent)
-            what = 'done' if done else ''
-            if not done and counted.sqs.visible(counted.queue):
-                what = 'visible'
-            if what != outcome.what:
-                outcome.what, outcome.since = what, time.monotonic()
+    def __enter__(self) -> _Watched:
+        self.start()
+        return self
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield outcome
-    finally:
-        over.set()
-        thread.join()
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def _look(self) -> str:
+        if self._counted.sent and self._counted.ended() == len(self._counted.sent):
+            return 'done'
+        return 'visible' if self._counted.sqs.visible(self._counted.queue) else ''
 
 
 def summary(trials: list[Hidden]) -> str:
     """Return how long messages were hidden, and how long the worker took to end."""
-    lines = [f'{len(trials)} messages around a SIGTERM{"":8}p50      p90      p99      max']
     done = sum(trial.outcome == 'done' for trial in trials)
+    lines = [f'{len(trials)} messages around a SIGTERM{"":8}p50      p90      p99      max']
     for what, values in (
-        (f'until done ({done}) or visible', [trial.seconds for trial in trials]),
-        ('until the worker has ended', [trial.stop for trial in trials]),
+        (f'until done ({done}) or visible', sorted(trial.seconds for trial in trials)),
+        ('until the worker has ended', sorted(trial.stop for trial in trials)),
     ):
-        parts = [_percentile(values, part) for part in (0.5, 0.9, 0.99, 1.0)]
-        lines.append(f'{what:32}' + ''.join(f'{value:>7.2f} s' for value in parts))
+        shown = [values[min(len(values) - 1, int(part * len(values)))] for part in (0.5, 0.9, 0.99)]
+        lines.append(f'{what:32}' + ''.join(f'{value:>7.2f} s' for value in (*shown, values[-1])))
     return '\n'.join(lines)
-
-
-def _percentile(values: list[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]

@@ -21,21 +21,6 @@ from app.tasks.tasks import add
 from be_queue.worker.fluent import td
 from be_queue.worker.tracing import tracer
 
-__all__ = [
-    'ALWAYS_FAILS',
-    'FAILS_AS_EXPECTED',
-    'FAILS_WITH_SECRETS',
-    'HEADERS',
-    'IMPORTS',
-    'LOGS_EVENTS',
-    'MULTIPROCESSING',
-    'OUTLASTS_SOFT_LIMIT',
-    'RETURNS_NO_JSON',
-    'SAYS',
-    'SHORT',
-    'TRACED',
-]
-
 #: For the variables of `tests.support.worker.Site.server`.
 IMPORTS = {'CELERY_IMPORTS': ('tests.support.app_tasks', 'tests.support.rejecting')}
 

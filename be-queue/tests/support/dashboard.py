@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ['FOLDER', 'dashboard', 'expressions', 'filled_in']
+__all__ = ['FOLDER', 'PREFIX', 'dashboard', 'expressions', 'filled_in']
 
+#: In front of the metrics of a worker whose METRICS_PREFIX is the default.
+PREFIX = 'python_backend_worker_template_'
 FOLDER = Path(__file__).resolve().parents[3] / 'deploy' / 'grafana'
 
 
@@ -31,12 +33,7 @@ def expressions() -> list[str]:
     return found
 
 
-def filled_in(expression: str, rate_interval: str = '1m') -> str:
-    """Return what Grafana asks Prometheus when everything is chosen.
-
-    Arguments:
-        expression: of the dashboard.
-        rate_interval: what Grafana has for its variable of that name.
-    """
-    text = expression.replace('$__rate_interval', rate_interval)
+def filled_in(expression: str) -> str:
+    """Return what Grafana asks Prometheus when everything is chosen."""
+    text = expression.replace('$__rate_interval', '1m')
     return re.sub(r'"\$\w+"', '".*"', text)

@@ -17,21 +17,6 @@ from celery.exceptions import Ignore, Reject, WorkerShutdown
 
 from app.tasks.base_task import FixedDelayTask, NoRetryTask
 
-__all__ = [
-    'ALLOCATES',
-    'BESIDE',
-    'ENDS',
-    'ENDS_AND_RETRIES',
-    'EXITS_ONCE',
-    'HUGE',
-    'IGNORED',
-    'IMPORTS',
-    'REJECTED',
-    'RETRIES_LATER',
-    'WAYS',
-    'ServiceError',
-]
-
 #: For the variables of `tests.support.worker.Site.server`.
 IMPORTS = {'CELERY_IMPORTS': ('tests.support.ending',)}
 
@@ -127,16 +112,12 @@ def _made_anew(pid: int) -> ForeignError:
     return ForeignError()
 
 
-def _raises(error: Callable[[], BaseException]) -> Callable[[], NoReturn]:
-    def way() -> NoReturn:
-        raise error()
-
-    return way
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _local() -> NoReturn:
-    class LocalError(Exception):
-        pass
+    class LocalError(Exception): ...
 
     raise LocalError('nowhere')
 
@@ -152,41 +133,38 @@ def _deep() -> list[Any]:
     return value
 
 
-def _signalled(number: signal.Signals) -> Callable[[], None]:
-    def way() -> None:
-        os.kill(os.getpid(), number)
-        time.sleep(60)
-
-    return way
+def _signalled(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(60)
 
 
 #: Ways in which a task may end.
 WAYS: dict[str, Callable[[], Any]] = {
-    'memory': _raises(lambda: MemoryError('too much')),
-    'allocation': _raises(lambda: AllocationError(5, 'float64')),
+    'memory': lambda: _raise(MemoryError('too much')),
+    'allocation': lambda: _raise(AllocationError(5, 'float64')),
     'exit': lambda: sys.exit(3),
-    'cancelled': _raises(lambda: asyncio.CancelledError('cancelled')),
-    'panic': _raises(lambda: PanicError('index', 7)),
-    'worker shutdown': _raises(lambda: WorkerShutdown(0)),
-    'worker lost': _raises(lambda: WorkerLostError('lost')),
-    'time limit': _raises(lambda: TimeLimitExceeded(5)),
+    'cancelled': lambda: _raise(asyncio.CancelledError('cancelled')),
+    'panic': lambda: _raise(PanicError('index', 7)),
+    'worker shutdown': lambda: _raise(WorkerShutdown(0)),
+    'worker lost': lambda: _raise(WorkerLostError('lost')),
+    'time limit': lambda: _raise(TimeLimitExceeded(5)),
     'recursion': _recursion,
-    'arguments': _raises(lambda: ServiceError('s3', 404)),
-    'no arguments': _raises(lambda: SilentError(reason='a field')),
-    'no pickle': _raises(lambda: UnpicklableError('a text')),
-    'foreign': _raises(lambda: ForeignError('a text')),
+    'arguments': lambda: _raise(ServiceError('s3', 404)),
+    'no arguments': lambda: _raise(SilentError(reason='a field')),
+    'no pickle': lambda: _raise(UnpicklableError('a text')),
+    'foreign': lambda: _raise(ForeignError('a text')),
     'local': _local,
-    'surrogate': _raises(lambda: RuntimeError('half \ud800 of a pair\0')),
+    'surrogate': lambda: _raise(RuntimeError('half \ud800 of a pair\0')),
     'no json': object,
     'deep': _deep,
     'sleep': lambda: time.sleep(500),
     'handler': lambda: signal.getsignal(signal.SIGUSR1).__module__,
     'huge': lambda: 'x' * HUGE,
-    'rejected': _raises(lambda: Reject(ForeignError('a text'), requeue=False)),
-    'ignored': _raises(lambda: Ignore(ForeignError('a text'))),
+    'rejected': lambda: _raise(Reject(ForeignError('a text'), requeue=False)),
+    'ignored': lambda: _raise(Ignore(ForeignError('a text'))),
     'process exit': lambda: os._exit(3),
-    'kill': _signalled(signal.SIGKILL),
-    'term': _signalled(signal.SIGTERM),
+    'kill': lambda: _signalled(signal.SIGKILL),
+    'term': lambda: _signalled(signal.SIGTERM),
 }
 
 

@@ -8,10 +8,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, TypeVar
 
-Server = TypeVar('Server', bound=Any)
+from tests.support.faulty_service import FaultyService
+
+Server = TypeVar('Server', bound=FaultyService)
 Fault = Callable[['Handler'], None]
 
 #: The requests of each kind of call: one message, or a batch of them.
@@ -83,25 +85,15 @@ def answer_cut_short(handler: Handler) -> None:
     handler.close_connection = True
 
 
-class FaultySqs(ThreadingHTTPServer):
+class FaultySqs(FaultyService):
     """Passes requests on to ``port`` but for those of operations that are in ``faults``."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, port: int) -> None:
-        super().__init__(('127.0.0.1', 0), Handler)
+        super().__init__(0, Handler)
         self.upstream = port
         self.faults: dict[str, Fault] = {}
-        self.fixed = threading.Event()
         #: Requests by operation, the failed ones included.
         self.requests: Counter[str] = Counter()
-
-    @property
-    def port(self) -> int:
-        """Where it listens, on loopback."""
-        port: int = self.server_address[1]
-        return port
 
     @property
     def url(self) -> str:
@@ -115,10 +107,7 @@ class FaultySqs(ThreadingHTTPServer):
     def repair(self) -> None:
         """Let everything through again."""
         self.faults.clear()
-        self.fixed.set()
-
-    def handle_error(self, *_: Any) -> None:
-        """Say nothing of clients that hang up: some are made to."""
+        super().repair()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -23,7 +23,7 @@ def says(status: int, body: bytes) -> Fault:
 
 
 class FaultyService(ThreadingHTTPServer):
-    """Listens on loopback; its handler looks at ``fault`` first."""
+    """Listens on loopback, by default on any free port; its handler looks at ``fault`` first."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -6,14 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from be_queue.testing.waiting import wait_until
 from tests.support.counted import Counted
-from tests.support.process import Program, running
+from tests.support.worker import Worker
 
 __all__ = ['fleet', 'limited']
-
-COMMAND = ['-m', 'celery', '--quiet', '-A', 'app.worker', 'worker', '--loglevel=INFO']
-FLAGS = ['--without-gossip', '--without-mingle', '--without-heartbeat']
 
 
 def limited(ratelimits: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -32,28 +28,12 @@ def limited(ratelimits: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
 
 
 @contextmanager
-def fleet(counted: Counted, size: int, **variables: Any) -> Iterator[list[Program]]:
-    """Run workers with the counting task; leave the block to kill them.
-
-    Arguments:
-        variables: more environment variables.
-    """
+def fleet(counted: Counted, size: int, **variables: Any) -> Iterator[list[Worker]]:
+    """Run workers with the counting task; leave the block to kill them."""
     with ExitStack() as stack:
-        workers = []
-        for number in range(size):
-            folder = counted.site.folder / f'worker-{number}'
-            folder.mkdir()
-            environment = {
-                **counted.site.environment,
-                'CELERY_IMPORTS': str(('tests.support.counting',)),
-                'RUNS_FILE': str(counted.runs.path),
-                'PLATFORM_QUEUE_NAME': '',
-                'PROMETHEUS_MULTIPROC_DIR': str(folder),
-                **{name: str(value) for name, value in variables.items()},
-            }
-            workers.append(
-                stack.enter_context(running([*COMMAND, *FLAGS], environment, folder / 'log'))
-            )
+        workers = [
+            stack.enter_context(counted.worker(wait=False, **variables)) for _ in range(size)
+        ]
         for worker in workers:
-            wait_until(lambda worker=worker: ' ready.' in worker.log, 'the worker is ready', 60)
+            worker.wait_ready()
         yield workers

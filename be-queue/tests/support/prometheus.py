@@ -17,14 +17,7 @@ from typing import Any
 from be_queue.testing.ports import free_port
 from be_queue.testing.waiting import wait_until
 
-__all__ = [
-    'FOLDER',
-    'INSTALLED',
-    'PrometheusServer',
-    'running_prometheus',
-    'shipped',
-    'version',
-]
+__all__ = ['FOLDER', 'INSTALLED', 'PrometheusServer', 'running_prometheus', 'version']
 
 #: The configuration that is shipped.
 FOLDER = Path(__file__).resolve().parents[3] / 'deploy' / 'prometheus'
@@ -92,16 +85,8 @@ class PrometheusServer:
         return found
 
 
-def shipped(folder: Path, target: str) -> Path:
-    """Copy the shipped configuration, made quick, and return the path of its main file.
-
-    What is other: the one target, every interval (a second), and every ``for`` (none). Expressions
-    and thresholds are those that are shipped.
-
-    Arguments:
-        folder: where to; it is made.
-        target: host and port to scrape.
-    """
+def _quick(folder: Path, target: str) -> Path:
+    """Copy the shipped configuration with one target and short times; return its main file."""
     (folder / 'rules').mkdir(parents=True)
     text = (FOLDER / 'prometheus.yml').read_text()
     text, targets = re.subn(r'(?<=- )worker:8080$', target, text, flags=re.MULTILINE)
@@ -117,9 +102,15 @@ def shipped(folder: Path, target: str) -> Path:
 
 @contextmanager
 def running_prometheus(folder: Path, target: str) -> Iterator[PrometheusServer]:
-    """Run Prometheus as `shipped` says; end it with the block. Arguments are those of `shipped`."""
-    config = shipped(folder, target)
-    port = free_port()
+    """Run Prometheus with the shipped rules and thresholds; end it with the block.
+
+    Its intervals are a second, and alerts fire at once.
+
+    Arguments:
+        folder: for its files; it is made.
+        target: host and port to scrape.
+    """
+    config, port = _quick(folder, target), free_port()
     log_path = folder / 'log'
     with log_path.open('wb') as log:
         process = subprocess.Popen(

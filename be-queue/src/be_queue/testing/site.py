@@ -10,9 +10,10 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,15 +23,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from be_queue import Config, Queue, Queues
 from be_queue.testing.ports import free_port
-from be_queue.testing.processes import bare_environment, children, command_line, descendants, kill
+from be_queue.testing.processes import bare_environment, children, descendants, kill
 from be_queue.testing.waiting import wait_until
 from be_queue.worker.settings import Settings
 from be_queue.worker.web.metrics import HeartbeatCollector, ProcessCollector
 
 __all__ = ['Server', 'Service', 'Site', 'Worker']
 
-WORKER = ('-m', 'celery', '--quiet', '--app', 'app.worker', 'worker', '--loglevel=INFO')
-WORKER_FLAGS = ('--without-gossip', '--without-mingle', '--without-heartbeat')
+WORKER_FLAGS = ('--loglevel=INFO', '--without-gossip', '--without-mingle', '--without-heartbeat')
 
 T = TypeVar('T', bound='Worker')
 
@@ -49,7 +49,7 @@ class Service:
 
 
 class Worker:
-    """A running ``celery -A app.worker worker``; a quarter of a whole server's start."""
+    """A running ``celery worker``; it starts four times as fast as the whole server."""
 
     def __init__(self, site: Site, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.site = site
@@ -58,7 +58,7 @@ class Worker:
 
     @property
     def log(self) -> str:
-        """What all its processes have written so far."""
+        """The output of all its processes so far."""
         return (self.folder / 'log').read_text()
 
     def wait_ready(self) -> None:
@@ -75,7 +75,7 @@ class Worker:
         return self._total(self._metrics(), name, labels)
 
     def counts_from_now(self) -> Callable[..., float]:
-        """Return a function like `metric` that leaves out what has been counted before."""
+        """Return a function like `metric` that leaves out earlier counts."""
         before = list(self._metrics())
         return lambda name, /, **labels: (
             self.metric(name, **labels) - self._total(before, name, labels)
@@ -85,15 +85,14 @@ class Worker:
         """Return pid and command line of every process below the one started."""
         return descendants(self.process.pid)
 
+    def pid_of(self, what: str) -> int:
+        """Return the pid of the process with ``what`` in its command line: here, the worker's."""
+        assert self.process.poll() is None, f'it ended:\n{self.log}'
+        return self.process.pid
+
     def pool_pids(self) -> list[int]:
         """Return the pids of the pool's processes."""
-        return children(self.process.pid)
-
-    def pid_of(self, what: str) -> int:
-        """Return the worker's own pid: ``what`` is of its command line."""
-        assert self.process.poll() is None, f'it ended:\n{self.log}'
-        assert what in command_line(self.process.pid)
-        return self.process.pid
+        return children(self.pid_of('celery'))
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process started."""
@@ -131,7 +130,7 @@ class Server(Worker):
         self.url = f'http://127.0.0.1:{port}'
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of a GET request; 0 and the reason when nobody answers."""
+        """Return status and body of a GET request; 0 and the error when there is no answer."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -146,15 +145,13 @@ class Server(Worker):
         return status, json.loads(body)['checks'] if status else {}
 
     def pid_of(self, what: str) -> int:
-        """Return the pid of the one child of the server whose command line holds ``what``."""
-        (pid,) = (pid for pid in children(self.process.pid) if what in command_line(pid))
+        """Return the pid of the one child of the server with ``what`` in its command line."""
+        below = self.processes()
+        (pid,) = (pid for pid in children(self.process.pid) if what in below.get(pid, ''))
         return pid
 
-    def pool_pids(self) -> list[int]:
-        return children(self.pid_of('celery'))
-
     def _is_ready(self) -> bool:
-        # A little after the page: a signal in between would end it before it has told.
+        # It logs that it is ready a little after the page says so: a signal may come in between.
         return 'the queues are on ' in self.log and self.get('/readyz')[0] == 200
 
     def _metrics(self) -> Iterable[Metric]:
@@ -165,7 +162,7 @@ class Site:
     """A service's surroundings: an SQS server, a database, queue names that nobody else uses.
 
     Arguments:
-        service: what is started here.
+        service: its programs are started here.
         folder: for its files.
         sqs_url: where its queues are.
         database: ``RESULT_DB_*`` variables; without them results are in a local file.
@@ -177,14 +174,11 @@ class Site:
         self.service = service
         self.folder = folder
         self.username = f't{uuid.uuid4().hex[:10]}'
+        fields = type(service.config).model_fields
         self.environment = {
             **bare_environment(),
             # Values that conftest.py sets for required settings.
-            **{
-                k: v
-                for k, v in os.environ.items()
-                if k.lower() in type(service.config).model_fields
-            },
+            **{name: value for name, value in os.environ.items() if name.lower() in fields},
             'ENV': 'local',
             'USERNAME': self.username,
             'SQS_ENDPOINT_URL': sqs_url,
@@ -211,86 +205,73 @@ class Site:
         Arguments:
             settings: of its `be_queue.Config`.
         """
-        app = Celery(set_as_current=False)
         env = self.environment
-        app.config_from_object(
-            Config(
-                self.queues,
-                SQS_ENDPOINT_URL=env['SQS_ENDPOINT_URL'],
-                # A busy machine is no outage.
-                RESULT_BACKEND_TIMEOUT=30,
-                **{name: value for name, value in env.items() if name.startswith('RESULT_DB_')}
-                | settings,
-            )
-        )
+        defaults = {
+            'SQS_ENDPOINT_URL': env['SQS_ENDPOINT_URL'],
+            'RESULT_BACKEND_TIMEOUT': 30,  # a busy machine is no outage
+            **{name: value for name, value in env.items() if name.startswith('RESULT_DB_')},
+        }
+        app = Celery(set_as_current=False)
+        app.config_from_object(Config(self.queues, **defaults | settings))
         return app
 
-    @contextmanager
     def server(
-        self,
-        *,
-        wait: bool = True,
-        wrap: Callable[[list[str]], list[str]] = lambda command: command,
-        **variables: Any,
-    ) -> Iterator[Server]:
-        """Start ``app/server.py``; on leaving, kill what is left, and show its log on failure.
+        self, *, wait: bool = True, prefix: Sequence[str] = (), **variables: Any
+    ) -> AbstractContextManager[Server]:
+        """Start ``app/server.py``; leave the block to kill it. Its log is shown on failure.
 
         Arguments:
             wait: wait until it is ready.
-            wrap: turns its command into another that runs it.
+            prefix: a command that runs the server's, which follows it.
             variables: more environment variables.
         """
-        folder, port = self._new_folder(), free_port()
-        command = wrap([sys.executable, str(self.service.config.root / 'app' / 'server.py')])
-        process = self._start(command, folder, folder, {'SERVER_PORT': port, **variables})
-        with _ended(Server(self, process, folder, port), wait) as server:
-            yield server
+        port = free_port()
+        command = [*prefix, sys.executable, str(self.service.config.root / 'app' / 'server.py')]
+        variables = {'SERVER_PORT': port, **variables}
+        return self._running(partial(Server, port=port), command, None, wait, variables)
 
-    @contextmanager
-    def worker(self, *flags: str, wait: bool = True, **variables: Any) -> Iterator[Worker]:
+    def worker(
+        self, *flags: str, wait: bool = True, app: str = 'app.worker', **variables: Any
+    ) -> AbstractContextManager[Worker]:
         """Start a worker without the rest of the server; leave the block to kill it.
 
         Arguments:
             flags: more arguments of ``celery worker``.
             wait: wait until it is ready.
+            app: the module of the Celery app.
             variables: more environment variables.
         """
-        folder = self._new_folder()
-        (folder / 'metrics').mkdir()
-        command = [sys.executable, *WORKER, *WORKER_FLAGS, *flags]
-        process = self._start(command, self.service.config.root, folder, variables)
-        with _ended(Worker(self, process, folder), wait) as worker:
-            yield worker
+        command = [sys.executable, '-m', 'celery', '--quiet', '--app', app, 'worker']
+        root = self.service.config.root
+        return self._running(Worker, [*command, *WORKER_FLAGS, *flags], root, wait, variables)
 
-    def _new_folder(self) -> Path:
+    @contextmanager
+    def _running(
+        self,
+        kind: Callable[[Site, subprocess.Popen[bytes], Path], T],
+        command: list[str],
+        where: Path | None,
+        wait: bool,
+        variables: Mapping[str, Any],
+    ) -> Iterator[T]:
         self._started += 1
         folder = self.folder / f'started-{self._started}'
-        folder.mkdir()
-        return folder
-
-    def _start(
-        self, command: list[str], where: Path, folder: Path, variables: Mapping[str, Any]
-    ) -> subprocess.Popen[bytes]:
+        (folder / 'metrics').mkdir(parents=True)
         environment = self.environment | {'PROMETHEUS_MULTIPROC_DIR': str(folder / 'metrics')}
         environment |= {name: str(value) for name, value in variables.items()}
         with (folder / 'log').open('wb') as log:
-            return subprocess.Popen(
-                command, cwd=where, env=environment, stdout=log, stderr=subprocess.STDOUT
+            process = subprocess.Popen(
+                command, cwd=where or folder, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-
-
-@contextmanager
-def _ended(started: T, wait: bool) -> Iterator[T]:
-    """Kill what is left of it at the end of the block; show its log on failure."""
-    try:
-        if wait:
-            started.wait_ready()
-        yield started
-    except BaseException:
-        print(started.log)  # noqa: T201  (pytest shows it with the failure)
-        raise
-    finally:
-        left = list(started.processes())
-        for pid in (started.process.pid, *left):
-            kill(pid)
-        started.process.wait()
+        started = kind(self, process, folder)
+        try:
+            if wait:
+                started.wait_ready()
+            yield started
+        except BaseException:
+            print(started.log)  # noqa: T201  (pytest shows it with the failure)
+            raise
+        finally:
+            for pid in (process.pid, *started.processes()):
+                kill(pid)
+            process.wait()

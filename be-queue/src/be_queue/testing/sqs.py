@@ -36,21 +36,21 @@ class SqsServer:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        #: With the login that the server asks for, as SQS_ENDPOINT_URL takes it.
+        #: With credentials, as SQS_ENDPOINT_URL takes it.
         self.url = f'http://test:test@127.0.0.1:{port}'
 
     @cached_property
     def _client(self) -> Any:
-        # Making one takes longer than what it is asked.
-        return self.client()
+        # To make one takes longer than a request.
+        return client_of(self.port)
 
     def client(self) -> Any:
         """Return a boto3 client of the server."""
-        return client_of(self.port)
+        return self._client
 
     def queue_names(self) -> set[str]:
         """Return the names of all queues."""
-        urls = self.client().list_queues().get('QueueUrls', [])
+        urls = self._client.list_queues().get('QueueUrls', [])
         return {url.rsplit('/', 1)[-1] for url in urls}
 
     def visible(self, name: str) -> int:
@@ -62,15 +62,18 @@ class SqsServer:
         return self._count(name, 'ApproximateNumberOfMessagesNotVisible')
 
     def _count(self, name: str, attribute: str) -> int:
-        client = self._client
-        url = client.get_queue_url(QueueName=name)['QueueUrl']
-        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
+        url = self._client.get_queue_url(QueueName=name)['QueueUrl']
+        answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])
         return int(answer['Attributes'][attribute])
 
 
 @contextmanager
 def running_sqs(services: str = 'sqs') -> Iterator[SqsServer]:
-    """Start an SQS server on a free port, with more ``services`` perhaps; end it with the block."""
+    """Start an SQS server on a free port; end it with the block.
+
+    Arguments:
+        services: the AWS services that it offers, joined by commas.
+    """
     port = free_port()
     environment = os.environ | {
         'GATEWAY_PORT': str(port),
