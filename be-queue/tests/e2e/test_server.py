@@ -267,7 +267,7 @@ class TestSaysInOneLineWhatIsWrong:
         ('program', 'change', 'fault'),
         [
             (SERVER, ('app/tasks/tasks.py', 'return x + y\n', STRAY), "task 'stray' is registered"),
-            (SERVER, SAME_QUEUE, f'{ADD} is taken by Queue('),
+            (SERVER, ('app/config/queues.py', RETRY, ADD), f'{ADD} is taken by Queue('),
         ],
     )
     def test_of_the_mapping(

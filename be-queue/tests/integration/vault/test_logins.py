@@ -180,3 +180,10 @@ def test_without_aws_credentials_the_start_says_what_to_check(
     assert line.startswith('VAULT_AWS_ROLE=worker: there are no AWS credentials to sign with (')
     assert 'check AWS_ACCESS_KEY_ID' in line
     assert 'hush' not in line
+
+
+def test_what_vault_says_of_a_refused_login_shows_nothing_of_it(read: Read, bao: OpenBao) -> None:
+    bao.faults['auth/approle/login'] = says(400, b'{"errors": ["invalid secret id \'hush-id\'"]}')
+    with pytest.raises(SettingError) as caught:
+        read(vault_role_id='r', vault_secret_id='hush-id', vault_secrets=PASSWORD)
+    assert "invalid secret id '***'" in str(caught.value)
