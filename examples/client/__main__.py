@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -47,6 +48,8 @@ def main() -> int:
     parser.add_argument('--no-wait', dest='wait', action='store_false', help='send only')
     parser.add_argument('--trace', action='store_true', help='send a trace to a Jaeger agent')
     options = parser.parse_args()
+    # At once: an exception could come in the middle of an import, which takes it badly.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     if (CHECKOUT / 'app' / 'server.py').exists():
         # As the worker does. A service of your own has its variables from where it runs.
         with suppress(ImportError):
@@ -62,8 +65,6 @@ def main() -> int:
             return many(client, options.count, options.wait)
     except BeQueueError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        return 130
 
 
 def one_of_each(client: Client, wait: bool) -> int:
