@@ -100,7 +100,7 @@ def test_compose_mounts_what_prometheus_reads_and_runs_what_it_scrapes(compose):
     (rules,) = (PurePosixPath(rules).parent for rules in config['rule_files'])
     assert mounted[f'./deploy/prometheus/{rules}'] == str(path.parent / rules)
     (job,) = config['scrape_configs']
-    assert job['job_name'] == Config(service_name='').service_name
+    assert job['job_name'] == Config.model_fields['service_name'].default
     ((target,),) = (group['targets'] for group in job['static_configs'])
     name, _, port = target.partition(':')
     assert any(published.endswith(f':{port}') for published in compose['services'][name]['ports'])
