@@ -28,8 +28,13 @@ def run_until(hub: Any, condition: Callable[[], bool], timeout: float) -> None:
     deadline = time.monotonic() + timeout
     # The loop sleeps until its next timer.
     pulse = hub.call_repeatedly(PULSE_SECONDS, lambda: None)
+    # Not `Hub.run_once`, whose one generator may be running: a second signal interrupts the first.
+    loop = hub.create_loop()
     while not condition() and time.monotonic() < deadline:
-        hub.run_once()
+        try:
+            next(loop)
+        except StopIteration:
+            loop = hub.create_loop()
     pulse.cancel()
 
 
