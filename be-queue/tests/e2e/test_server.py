@@ -114,12 +114,21 @@ def test_a_plain_worker_leaves_the_platform_queue_alone(site: Site, sqs: SqsServ
         assert worker.log.count(' received') == 5
 
 
-def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown_also_on_macos(
+def test_it_starts_and_stops_on_macos(site: Site) -> None:
+    with site.server(PYTHONPATH=NOT_LINUX) as server:
+        pids = list(server.processes())
+        assert site.producer().send_task('add', (1, 2)).get(timeout=30) == 3
+        server.signal(signal.SIGTERM)
+        assert server.wait_ended() == 0
+        assert_all_gone(pids)
+        assert 'Traceback' not in server.log
+
+
+def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown(
     site: Site, sqs: SqsServer
 ) -> None:
     # Longer than other children have: the worker is not killed before it hands its messages back.
-    variables = {'CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT': 6, 'PYTHONPATH': NOT_LINUX}
-    with site.server(**variables) as server:
+    with site.server(CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT=6) as server:
         pids = list(server.processes())
         started(site, 600, count=2)
         server.signal(signal.SIGINT)
