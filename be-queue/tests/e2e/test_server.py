@@ -136,7 +136,6 @@ def test_a_second_signal_leaves_tasks_the_time_of_celerys_soft_shutdown(
         server.signal(signal.SIGINT)
         server.wait_ended(timeout=60)
         assert_all_gone(pids)
-        assert 'Traceback' not in server.log
     assert (sqs.visible(site.queue('slow')), sqs.in_flight(site.queue('slow'))) == (2, 0)
 
 
