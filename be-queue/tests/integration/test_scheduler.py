@@ -109,6 +109,8 @@ def test_three_schedulers_send_each_due_time_once_whoever_is_killed(
             victim.ends(signal.SIGKILL)
             more(5)
             programs.append(start())
+        # A signal that comes during the imports of the last one would be an error there.
+        wait_until(lambda: all('started: ' in p.log for p in programs), 'all run', timeout=60)
         assert all(program.ends(signal.SIGTERM) == 0 for program in programs)
     collect()
     # One that is killed after it has sent, and before it has committed that, is seen twice.

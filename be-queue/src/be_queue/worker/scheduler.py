@@ -83,6 +83,7 @@ class Scheduler(beat.Scheduler):
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
         self._engine = TaskTable(app).engine
         self._outage = Outage('sending scheduled tasks', hint=f'{CHECK_SQS}, and {CHECK_RESULT_DB}')
+        self._is_started = False
         super().__init__(app, *args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -105,6 +106,9 @@ class Scheduler(beat.Scheduler):
         except Exception as error:  # noqa: BLE001  (kombu, boto3 and SQLAlchemy have many)
             return self._outage.failed(error)
         self._outage.ended()
+        if not self._is_started:
+            self._is_started = True
+            logger.info('started: entries=%s', ', '.join(self.schedule))
         waits: list[float] = [max(0.0, entry.seconds_left) for entry in self.schedule.values()]
         return min([*waits, float(self.max_interval)])
 
