@@ -7,7 +7,7 @@ import random
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -50,19 +50,21 @@ def app(scene: Scene, tmp_path: Path) -> Celery:
 
 
 @pytest.fixture
-def scheduler(app: Celery) -> Callable[..., Scheduler]:
+def scheduler(app: Celery) -> Iterator[Callable[..., Scheduler]]:
     """Makes a scheduler with one entry, which was last run some time ago."""
+    with ExitStack() as stack:
 
-    def scheduler(last_run: timedelta, **entry: Any) -> Scheduler:
-        app.conf.beat_schedule = {'nightly': {'task': 'work', **entry}}
-        made = Scheduler(app)
-        made.tick()  # makes the row
-        with made._engine.begin() as connection:
-            at = datetime.now(timezone.utc) - last_run
-            connection.execute(update(SCHEDULE).values(last_run_at=at))
-        return made
+        def scheduler(last_run: timedelta, **entry: Any) -> Scheduler:
+            app.conf.beat_schedule = {'nightly': {'task': 'work', **entry}}
+            made = Scheduler(app)
+            stack.callback(made._engine.dispose)
+            made.tick()  # makes the row
+            with made._engine.begin() as connection:
+                at = datetime.now(timezone.utc) - last_run
+                connection.execute(update(SCHEDULE).values(last_run_at=at))
+            return made
 
-    return scheduler
+        yield scheduler
 
 
 def messages(scene: Scene) -> list[dict[str, Any]]:
