@@ -112,7 +112,7 @@ def watch(app: Celery, interval: float) -> None:
 @click.pass_obj
 def peek(app: Celery, queue: str, count: int, as_json: bool) -> None:
     """Show the dead letters of a queue, which stay where they are."""
-    letters = operations.find_queue(app, queue).dead_letters(count)
+    letters = operations.find_queue(app, queue).dead_letter_queue().peek(count)
     if as_json:
         _print_json([redact(asdict(letter)) for letter in letters])
         return
@@ -143,7 +143,7 @@ def redrive(app: Celery, queue: str, ids: Sequence[str], as_json: bool) -> None:
     """
     found, moved = operations.find_queue(app, queue), 0
     with console.status(f'redriving {found.name}') as progress:
-        for moved in found.redrive(ids):
+        for moved in found.dead_letter_queue().redrive(ids):
             progress.update(f'redriving {found.name}: {moved:,} moved')
     _done(as_json, 'redriven', found.name, moved, ids)
 
@@ -158,7 +158,7 @@ def delete(app: Celery, queue: str, ids: Sequence[str], yes: bool, as_json: bool
     """Delete dead letters of a queue by the ids of messages or tasks."""
     found = operations.find_queue(app, queue)
     _confirm(yes, f'Delete up to {len(ids)} dead letters of {found.name}?')
-    _done(as_json, 'deleted', found.name, found.delete(ids), ids)
+    _done(as_json, 'deleted', found.name, found.dead_letter_queue().delete(ids), ids)
 
 
 @main.command()
@@ -174,7 +174,7 @@ def purge(app: Celery, queue: str, dead_letters: bool, yes: bool, as_json: bool)
     count = (depth.dead_letters if dead_letters else depth.visible) if depth else None
     what = f'the dead-letter queue of {found.name}' if dead_letters else found.name
     _confirm(yes, f'Delete about {count or 0:,} messages of {what}?')
-    found.purge_dead_letters() if dead_letters else found.purge()
+    (found.dead_letter_queue() if dead_letters else found).purge()
     _done(as_json, 'purged', found.name, count or 0)
 
 

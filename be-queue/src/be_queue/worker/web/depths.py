@@ -12,8 +12,9 @@ from celery import Celery
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from be_queue.dead_letter_queue import OperationError
 from be_queue.naming import dead_letter_name
-from be_queue.operations import Depth, ManagedQueue, OperationError, queues
+from be_queue.operations import Depth, ManagedQueue, queues
 from be_queue.outage import CHECK_SQS, Outage
 from be_queue.transport.sqs_errors import is_denied
 from be_queue.worker.web.metrics import gauge
@@ -122,7 +123,7 @@ class DepthPoller(Collector):
         yield errors
 
     def _ask_about(self, queue: ManagedQueue) -> None:
-        """Take note of a queue's depth, or of an error that is about this queue alone."""
+        """Store a queue's depth, or count an error of this queue alone."""
         name = queue.app_name
         fault: Exception | None
         try:
