@@ -1,4 +1,4 @@
-"""What keeps an app's tasks from travelling: one line for each check, with the fix."""
+"""Checks an app's connection to SQS, its queues and its results: a line each, with the fix."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Finding:
 def examine(app: Celery) -> Iterator[Finding]:
     """Yield the outcome of each check of an app; nothing is changed.
 
-    Whether messages may be sent, received and deleted shows only when that is done.
+    It does not check the rights to send, receive and delete: that would need a message.
     """
     try:
         known = queues(app)

@@ -99,7 +99,7 @@ class ManagedQueue:
         self.name: str = channel.canonical_queue_name(queue.name)
         #: Its name in the app.
         self.app_name: str = queue.name
-        #: Whether it gets copies of messages, for the monitor.
+        #: It gets copies of messages, for the monitor.
         self.gets_copies = queue.name in channel.copies_to
         self._queue = queue
         self._channel = channel

@@ -109,7 +109,7 @@ def trace_sends(app: Celery, mask: Mask = _without_passwords) -> None:
 def in_both_forms(headers: Mapping[str, Any]) -> dict[str, str]:
     """Return the context of some headers in both forms; {} when there is none that can be read.
 
-    Of the flags only ``sampled`` goes on; baggage does not.
+    Only the flag ``sampled`` is passed on; baggage is not.
     """
     for name, form in _FORMS.items():
         if match := form.fullmatch(str(headers.get(name))):

@@ -136,7 +136,7 @@ def test_a_task_that_fails_for_good_has_the_error_without_secrets(traced: Traced
         FAILS_WITH_SECRETS, ('joe:correct-horse',), queue=f'{traced.site.username}-local-celery'
     )
     ran = traced.spans.wait_task(f'run {FAILS_WITH_SECRETS}', sent.id)
-    # Of a sender without traces.
+    # The sender has no traces.
     waited = traced.spans.wait_task(f'wait {FAILS_WITH_SECRETS}', sent.id)
     assert (ran.parent, waited.parent) == (waited.id, 0)
     assert (ran.tags['error'], ran.tags['celery.state']) == (True, 'FAILURE')

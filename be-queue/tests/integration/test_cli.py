@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,14 +24,6 @@ from tests.support import faulty
 from tests.support.faulty import Handler, faulty_sqs
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def app(scene: Scene, tmp_path: Path) -> Celery:
-    app = scene.app()
-    app.conf.result_backend = f'db+sqlite:///{tmp_path}/results.sqlite'
-    scene.declare(app)
-    return app
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a channel receives and returns to a real SQS server."""
+"""A channel receives messages from a real SQS server and returns them."""
 
 from __future__ import annotations
 

@@ -42,14 +42,6 @@ app.Beat(loglevel='INFO', quiet=True).run()
 
 
 @pytest.fixture
-def app(scene: Scene, tmp_path: Path) -> Celery:
-    app = scene.app()
-    app.conf.result_backend = f'db+sqlite:///{tmp_path}/results.sqlite'
-    scene.declare(app)
-    return app
-
-
-@pytest.fixture
 def scheduler(app: Celery) -> Iterator[Callable[..., Scheduler]]:
     """Makes a scheduler with one entry, which was last run some time ago."""
     with ExitStack() as stack:
@@ -121,14 +113,14 @@ def test_three_schedulers_send_each_due_time_once_whoever_is_killed(
         assert (due - first) % timedelta(seconds=0.2) == timedelta(0)
 
 
-def test_what_was_missed_is_sent_once(scene: Scene, scheduler: Callable[..., Scheduler]) -> None:
+def test_a_missed_due_time_is_sent_once(scene: Scene, scheduler: Callable[..., Scheduler]) -> None:
     late = scheduler(timedelta(days=3), schedule=crontab(minute=0, hour=4))
     late.tick()
     late.tick()
     assert [headers['task'] for headers in messages(scene)] == ['work']
 
 
-def test_what_was_missed_is_skipped_when_the_entry_says_so(
+def test_a_missed_due_time_is_skipped_when_the_entry_says_so(
     scene: Scene, scheduler: Callable[..., Scheduler], caplog: pytest.LogCaptureFixture
 ) -> None:
     late = scheduler(timedelta(days=3), schedule=timedelta(days=2), catch_up=False)

@@ -26,7 +26,7 @@ TRANSPORT = 'be_queue.transport:Transport'
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of tasks: every number is one of tasks or of runs."""
+    """The outcomes of tasks: every number counts tasks or runs."""
 
     #: Those that SQS confirmed.
     sent: int

@@ -50,7 +50,7 @@ class FluentServer:
     """Listens on 127.0.0.1; `stop` and `start` keep the port."""
 
     def __init__(self) -> None:
-        #: What it does with each connection.
+        #: Handles each connection.
         self.behaviour: Callable[[FluentServer, socket.socket], None] = receives
         self.port = 0
         self.events: list[Event] = []

@@ -206,7 +206,7 @@ class Redelivery:
             self._plan(retry_in)
 
     def _hide(self, hidden: list[Waiting]) -> None:
-        """Have SQS keep messages until their time; one where that fails comes back before."""
+        """Delay messages on SQS until they are due; one that cannot be comes back earlier."""
         if hidden and not self._outage.lasts:  # which has been logged
             logger.warning(
                 'delayed messages cannot be sent again, SQS hides them until their time, which is '

@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 #: After so many seconds a due time counts as missed.
 MISSED_SECONDS = 60.0
-#: Of the ids of scheduled tasks.
+#: The namespace of the ids of scheduled tasks.
 NAMESPACE = uuid.UUID('7d0f4c0e-6c55-4f4e-9a53-1f3c5b0a9d11')
 
 SCHEDULE = Table(
     'schedule',
     MetaData(),
     Column('name', String(255), primary_key=True),
-    # Of an interval, the last due time; else when the entry was last sent or skipped.
+    # The last due time of an interval; for other schedules, when it was last sent or skipped.
     Column('last_run_at', UtcDateTime, nullable=False),
 )
 

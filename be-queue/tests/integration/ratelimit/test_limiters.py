@@ -1,4 +1,4 @@
-"""What every limiter promises: in memory, in a real Redis, and of a service over HTTP."""
+"""Every limiter keeps the same promises: in memory, in a real Redis, by a service over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rate-limit service is asked, and what becomes of its answers and faults."""
+"""The requests to a rate-limit service, its answers and its faults."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_while_vault_gives_no_login_the_last_goes_on_and_the_log_says_so_once(
     bao.faults.clear()
     wait_until(lambda: user(engine) != first, 'there is another login')
     wait_until(lambda: 'Vault is back' in caplog.text, 'it is back')
-    # A try in vain leaves no token behind.
+    # A failed attempt leaves no token behind.
     if path != LOGIN:
         assert bao.requests[LOGIN] - bao.requests[REVOKE_TOKEN] <= 2
 

@@ -24,7 +24,7 @@ KEY = 'generic_key'
 #: Seconds of each unit.
 UNITS = {'SECOND': 1.0, 'MINUTE': 60.0, 'HOUR': 3600.0, 'DAY': 86_400.0}
 UNITS |= {'WEEK': 7 * UNITS['DAY'], 'MONTH': 30 * UNITS['DAY'], 'YEAR': 365 * UNITS['DAY']}
-#: What remains of a descriptor that the service's configuration calls unlimited.
+#: The remaining hits of a descriptor that the service's configuration calls unlimited.
 UNLIMITED = 2**32 - 1
 #: Characters of an answer in an error.
 SHOWN = 200

@@ -22,7 +22,7 @@ __all__ = ['ConfigError', 'current', 'forget', 'use', 'warn_of_misspelt']
 
 logger = logging.getLogger(__name__)
 
-#: What is allowed, in plainer words than pydantic's.
+#: The allowed values, in plainer words than pydantic's.
 WORDS = {'int_parsing': 'a whole number', 'bool_parsing': 'true or false'}
 
 

@@ -29,7 +29,7 @@ def traced(
     """
     exporter = request.param
     monkeypatch.setattr(tracing, 'STOP_SECONDS', 30)
-    # Of platforms: one that is not installed.
+    # A platform that is not installed.
     monkeypatch.setenv('OTEL_PROPAGATORS', 'another')
 
     @contextmanager
