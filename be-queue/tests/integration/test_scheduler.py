@@ -150,6 +150,24 @@ def test_a_task_that_cannot_be_sent_is_sent_later(
     assert timedelta(0) <= late < timedelta(hours=1)
 
 
+def test_a_signal_ends_it_after_the_look_in_progress(
+    scene: Scene, scheduler: Callable[..., Scheduler]
+) -> None:
+    due = scheduler(timedelta(days=3), schedule=3600)
+    send = due.send_task
+
+    def send_and_signal(*args: Any, **kwargs: Any) -> Any:
+        due.stop(signal.SIGTERM, None)
+        return send(*args, **kwargs)
+
+    due.send_task = send_and_signal
+    with pytest.raises(SystemExit):
+        due.tick()
+    assert len(messages(scene)) == 1
+    with pytest.raises(SystemExit):
+        due.stop(signal.SIGTERM, None)
+
+
 def fails(*_: Any, **__: Any) -> None:
     raise OSError('no SQS')
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import logging
+import signal
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from celery import Celery, beat
+from celery import Celery, beat, signals
 from celery.schedules import schedule as interval
 from sqlalchemy import Column, Connection, MetaData, String, Table, select, update
 from sqlalchemy.exc import IntegrityError
@@ -83,7 +84,7 @@ class Scheduler(beat.Scheduler):
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
         self._engine = TaskTable(app).engine
         self._outage = Outage('sending scheduled tasks', hint=f'{CHECK_SQS}, and {CHECK_RESULT_DB}')
-        self._is_started = False
+        self._is_started = self._is_looking = self._must_stop = False
         super().__init__(app, *args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -94,6 +95,21 @@ class Scheduler(beat.Scheduler):
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due; return the seconds until the next look."""
+        self._is_looking = True
+        try:
+            return self._look()
+        finally:
+            self._is_looking = False
+            if self._must_stop:
+                raise SystemExit(0)
+
+    def stop(self, *_: Any) -> None:
+        """End the process after the look that is in progress: a signal handler."""
+        self._must_stop = True
+        if not self._is_looking:
+            raise SystemExit(0)
+
+    def _look(self) -> float:
         try:
             with self._engine.begin() as connection:
                 last_runs = self._last_runs(connection)
@@ -147,3 +163,11 @@ class Scheduler(beat.Scheduler):
         }
         self.apply_async(due, producer=self.producer, advance=False)
         logger.info('sent: entry=%s task=%s id=%s', entry.name, entry.task, due.options['task_id'])
+
+
+@signals.beat_init.connect
+def _handle_signals(sender: Any, **_: Any) -> None:
+    # Celery's handler raises SystemExit anywhere, also in a callback that swallows it.
+    if isinstance(sender.scheduler, Scheduler):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, sender.scheduler.stop)
