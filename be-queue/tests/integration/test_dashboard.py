@@ -23,7 +23,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker import heartbeat
-from be_queue.worker.task_table import TaskTable
+from be_queue.worker.history import engine_of, migrate, save
 from tests.support.process import running
 from tests.support.web import WebSite
 
@@ -61,7 +61,8 @@ class Results:
         app = Celery(set_as_current=False)
         app.config_from_object(Config(['unused'], result_backend=backend_url))
         app.conf.database_engine_options = {'poolclass': NullPool}
-        self._table = TaskTable(app)
+        migrate(app)
+        self._engine = engine_of(app)
         self._backend = app.backend
 
     def sent(self, name: str = 'add', **values: Any) -> str:
@@ -69,7 +70,7 @@ class Results:
         # Later than any row that another test has left.
         now = datetime.now(timezone.utc) + timedelta(days=1)
         row = {'task_id': task_id, 'name': name, 'retries': 0, 'sent_at': now, 'seen_at': now}
-        self._table.save([row | values])
+        save(self._engine, [row | values])
         return task_id
 
     def stored(

@@ -22,7 +22,8 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.proxy import Proxy
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from be_queue.worker.task_table import TASKS, TaskTable
+from be_queue.worker.history import engine_of, migrate, save
+from be_queue.worker.history.tables import TASKS
 from tests.support.process import Program, running
 
 MONITOR = ('-m', 'app.monitor')
@@ -125,7 +126,8 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
     urls = {'postgresql': postgres.backend_url, 'sqlite': f'db+sqlite:///{tmp_path}/db'}
     app = Celery(backend=urls[database], set_as_current=False)
     app.conf.database_engine_options = {'poolclass': NullPool}
-    table, task_id = TaskTable(app), uuid.uuid4().hex
+    migrate(app)
+    engine, task_id = engine_of(app), uuid.uuid4().hex
     first = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
     def message(retries: int, minutes: int) -> dict[str, Any]:
@@ -135,15 +137,15 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
         return dict.fromkeys(TASKS.c.keys()) | row | {'eta': at, 'sent_at': at, 'seen_at': at}
 
     def row() -> dict[str, Any]:
-        with table.engine.connect() as connection:
+        with engine.connect() as connection:
             found = connection.execute(select(TASKS).where(TASKS.c.task_id == task_id))
             return dict(found.mappings().one())
 
     messages = [message(0, 0), message(2, 20), message(1, 10)]
-    table.save(messages[:1])
+    save(engine, messages[:1])
     assert row() == messages[0]
     for twice in (messages[1:], messages):
-        table.save(twice)
+        save(engine, twice)
         assert row() == messages[1] | {'sent_at': first, 'seen_at': messages[2]['seen_at']}
 
 

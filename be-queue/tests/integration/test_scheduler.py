@@ -21,7 +21,9 @@ from sqlalchemy import update
 from be_queue.errors import UnmappedTaskError
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.waiting import wait_until
-from be_queue.worker.scheduler import SCHEDULE, Scheduler
+from be_queue.worker.history import migrate
+from be_queue.worker.history.tables import SCHEDULE
+from be_queue.worker.scheduler import Scheduler
 from tests.integration.scene import Scene
 from tests.support.process import Program, running
 
@@ -44,6 +46,7 @@ app.Beat(loglevel='INFO', quiet=True).run()
 @pytest.fixture
 def scheduler(app: Celery) -> Iterator[Callable[..., Scheduler]]:
     """Makes a scheduler with one entry, which was last run some time ago."""
+    migrate(app)
     with ExitStack() as stack:
 
         def scheduler(last_run: timedelta, **entry: Any) -> Scheduler:
@@ -77,6 +80,7 @@ def test_three_schedulers_send_each_due_time_once_whoever_is_killed(
 ) -> None:
     scene.declare(scene.app())
     backend = postgres.backend_url
+    migrate(Celery(backend=backend, set_as_current=False))
     entry = f'every-{scene.prefix}'
     numbers = iter(range(1000))
     sent: Counter[str] = Counter()

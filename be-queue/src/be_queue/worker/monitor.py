@@ -18,15 +18,17 @@ import kombu
 from celery import Celery
 from kombu.mixins import ConsumerMixin
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
 from be_queue.text import shortened, storable
 from be_queue.worker import logs, processes
+from be_queue.worker.history import engine_of, migrate, save
+from be_queue.worker.history.tables import ID_LENGTH
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.task_table import ID_LENGTH, TaskTable
 
 __all__ = ['main']
 
@@ -63,9 +65,11 @@ def main(worker_config: WorkerConfig) -> int:
         )
     app = Celery(config.service_name)
     app.config_from_object(worker_config)
-    table = TaskTable(app)
-    database = table.engine.url.render_as_string()
-    monitor = Monitor(app, queue, table)
+    engine = engine_of(app)
+    if config.is_local:
+        migrate(app)
+    database = engine.url.render_as_string()
+    monitor = Monitor(app, queue, engine)
 
     def stop(*_: Any) -> None:
         monitor.should_stop = True
@@ -104,6 +108,7 @@ class TaskRow(BaseModel):
     parent_id: Text = None
     root_id: Text = None
     group_id: Text = Field(None, alias='group')
+    earlier_attempts: list[dict[str, Any]] | None = None
     eta: datetime | None = None
     expires: datetime | None = None
     origin: Text = None
@@ -116,14 +121,14 @@ class Monitor(ConsumerMixin):
 
     connect_max_retries = 0  # the retries are those of run()
 
-    def __init__(self, app: Celery, queue: kombu.Queue, table: TaskTable) -> None:
+    def __init__(self, app: Celery, queue: kombu.Queue, engine: Engine) -> None:
         given = app.conf.broker_transport_options.get('client-config') or {}
         options = {'wait_time_seconds': POLL_SECONDS, 'client-config': given | CLIENT_CONFIG}
         self.connection = app.connection_for_read(transport_options=options)
         # It would say at every retry that it has connected.
         logging.getLogger('kombu.mixins').setLevel(logging.WARNING)
         self._queue = queue
-        self._table = table
+        self._engine = engine
         self._batch: list[kombu.Message] = []
         self._broker = Outage('the broker', MAX_WAIT_SECONDS, CHECK_SQS)
         self._database = Outage('the result database', MAX_WAIT_SECONDS, CHECK_RESULT_DB)
@@ -166,7 +171,7 @@ class Monitor(ConsumerMixin):
         """Try until the rows are committed; return whether they were before the stop."""
         while not self.should_stop:
             try:
-                self._table.save(rows)
+                save(self._engine, rows)
             except SQLAlchemyError as error:
                 time.sleep(self._database.failed(error))
             else:

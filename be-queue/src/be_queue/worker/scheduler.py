@@ -17,13 +17,14 @@ from typing import Any
 
 from celery import Celery, beat, signals
 from celery.schedules import schedule as interval
-from sqlalchemy import Column, Connection, MetaData, String, Table, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
-from be_queue.worker.task_table import TaskTable, UtcDateTime
+from be_queue.worker.history import engine_of
+from be_queue.worker.history.tables import SCHEDULE
 
-__all__ = ['SCHEDULE', 'Scheduler', 'check']
+__all__ = ['Scheduler', 'check']
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +32,6 @@ logger = logging.getLogger(__name__)
 MISSED_SECONDS = 60.0
 #: The namespace of the ids of scheduled tasks.
 NAMESPACE = uuid.UUID('7d0f4c0e-6c55-4f4e-9a53-1f3c5b0a9d11')
-
-SCHEDULE = Table(
-    'schedule',
-    MetaData(),
-    Column('name', String(255), primary_key=True),
-    # The last due time of an interval; for other schedules, when it was last sent or skipped.
-    Column('last_run_at', UtcDateTime, nullable=False),
-)
 
 
 def check(app: Celery) -> None:
@@ -82,7 +75,7 @@ class Scheduler(beat.Scheduler):
     Entry = ScheduledEntry
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
-        self._engine = TaskTable(app).engine
+        self._engine = engine_of(app)
         self._outage = Outage('sending scheduled tasks', hint=f'{CHECK_SQS}, and {CHECK_RESULT_DB}')
         self._is_started = self._is_looking = self._must_stop = False
         super().__init__(app, *args, **kwargs)
@@ -129,7 +122,6 @@ class Scheduler(beat.Scheduler):
         return min([*waits, float(self.max_interval)])
 
     def _last_runs(self, connection: Connection) -> Mapping[str, datetime]:
-        SCHEDULE.create(connection, checkfirst=True)
         found = dict(connection.execute(select(*SCHEDULE.c)).tuples().all())
         now = datetime.now(timezone.utc)
         new = [{'name': n, 'last_run_at': now} for n in self.schedule if n not in found]

@@ -9,9 +9,9 @@ from flask import Flask
 from prometheus_client.registry import Collector
 
 from be_queue.worker import processes
+from be_queue.worker.history import History
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.task_table import TaskTable
 from be_queue.worker.web.dashboard import dashboard, queues_by_name
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import Check, broker_probe, health, results_probe
@@ -45,6 +45,6 @@ def create_app(worker_config: WorkerConfig) -> Flask:
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
     web.register_blueprint(metrics(registry_of(config, *collectors)))
-    tasks = TaskTable(celery_app)
+    tasks = History(celery_app)
     web.register_blueprint(dashboard(worker_config, servers, counts, depths, tasks))
     return web

@@ -16,9 +16,9 @@ from be_queue import Queues
 from be_queue.naming import dead_letter_name
 from be_queue.transport import poller
 from be_queue.worker import heartbeat
+from be_queue.worker.history import History, Task
 from be_queue.worker.local import first_task_command
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.task_table import TaskTable
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import Check, faults, not_consuming, stuck
 from be_queue.worker.web.metrics import ProcessCollector
@@ -39,17 +39,17 @@ def dashboard(
     servers: Sequence[Check],
     processes: ProcessCollector,
     depths: DepthPoller,
-    table: TaskTable,
+    history: History,
 ) -> Blueprint:
     """Return the route; the page is complete in itself and comes within a second."""
     config = worker_config.APP
     queues = queues_by_name(worker_config)
     platform = worker_config.TOPOLOGY.platform
     first_task = first_task_command(queues.values())
-    latest: list[dict[str, Any]] = []
+    latest: list[Task] = []
 
     def read_tasks() -> None:
-        latest[:] = table.latest(TASKS_SHOWN)
+        latest[:] = history.page(count=TASKS_SHOWN).tasks
 
     probes = [Check('depths', depths.poll), Check('tasks', read_tasks)]
     routes = Blueprint('dashboard', __name__)

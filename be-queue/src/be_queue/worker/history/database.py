@@ -1,0 +1,57 @@
+"""The database of an app's history, and how the monitor writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from celery import Celery
+from sqlalchemy import Engine, case, create_engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+
+from be_queue import SettingError
+from be_queue.redact import redact
+from be_queue.worker.history.tables import TASKS
+
+__all__ = ['engine_of', 'save']
+
+_INSERT: Mapping[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
+
+
+def engine_of(app: Celery) -> Engine:
+    """Return a new engine for an app's result database.
+
+    Raises `SettingError` for a result backend that is not a database which keeps a history.
+    """
+    conf = app.conf
+    try:
+        url = conf.result_backend.removeprefix('db+')
+        engine = create_engine(url, hide_parameters=True, **(conf.database_engine_options or {}))
+        _INSERT[engine.dialect.name]
+    except (ArgumentError, ImportError, KeyError) as error:
+        raise SettingError(
+            f'result_backend={redact(conf.result_backend)!r}: the table of tasks needs '
+            f'db+postgresql+psycopg://... or db+sqlite:///... ({error})'
+        ) from None
+    return engine
+
+
+def save(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert or update rows of `TASKS`, all or none. Raises what SQLAlchemy raises."""
+    with engine.begin() as connection:
+        connection.execute(_upsert(engine.dialect.name), rows)
+
+
+@cache
+def _upsert(dialect: str) -> Any:
+    insert = _INSERT[dialect](TASKS)
+    old, new = TASKS.c, insert.excluded
+    # Messages come twice and in any order: an older attempt must not undo a newer one.
+    latest = {c.name: case((new.retries >= old.retries, new[c.name]), else_=c) for c in old}
+    first_sent = case((new.sent_at < old.sent_at, new.sent_at), else_=old.sent_at)
+    return insert.on_conflict_do_update(
+        index_elements=[old.task_id],
+        set_=latest | {'sent_at': first_sent, 'seen_at': new.seen_at},
+    )
