@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from be_queue import operations
+from be_queue import extras, operations
 from be_queue.doctor import examine
 from be_queue.errors import BeQueueError
 from be_queue.operations import Depth
@@ -235,6 +235,22 @@ def retry(app: Celery, task_id: str, as_json: bool) -> None:
         )
     sent = app.send_task(found.name, found.args, found.kwargs, parent_id=task_id)
     _print_sent(as_json, sent)
+
+
+@main.command()
+@click.pass_obj
+def migrate(app: Celery) -> None:
+    """Make the tables of the history of tasks in the result database, or bring them up to date."""
+    if fault := extras.fault('worker', 'be-queue migrate is for workers'):
+        raise click.ClickException(fault)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from be_queue.worker import history
+
+    try:
+        click.echo(f'the tables of the history have revision {history.migrate(app)}')
+    except SQLAlchemyError as error:
+        raise click.ClickException(f'{brief(error)}: check {CHECK_RESULT_DB}') from error
 
 
 @main.command()
