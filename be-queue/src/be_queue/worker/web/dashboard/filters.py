@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from jinja2 import Undefined
 
-__all__ = ['UNKNOWN', 'ago', 'duration', 'number']
+__all__ = ['UNKNOWN', 'ago', 'duration', 'number', 'percent']
 
 #: Stands for a value that is not known.
 UNKNOWN = '\N{EN DASH}'
@@ -17,6 +17,11 @@ def number(value: float | None) -> str:
     if value is None or isinstance(value, Undefined):
         return UNKNOWN
     return f'{value:,.0f}'.replace(',', '\N{NARROW NO-BREAK SPACE}')
+
+
+def percent(part: float | None) -> str:
+    """Return ``2.5 %`` of 0.025."""
+    return UNKNOWN if part is None else f'{100 * part:.1f} %'
 
 
 def duration(seconds: float | None) -> str:

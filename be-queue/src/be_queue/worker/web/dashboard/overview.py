@@ -1,28 +1,29 @@
-"""``/``: the state of the worker, its queues and the latest tasks."""
+"""``/``: the state of the worker and of its queues, the last hour, and the latest tasks."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from typing import Any, cast
 
-from celery import states
+from celery import Celery, states
 from flask import Blueprint, render_template
 
 from be_queue import Queues
-from be_queue.naming import dead_letter_name
 from be_queue.transport import poller
 from be_queue.worker import heartbeat
-from be_queue.worker.history import History, Task
+from be_queue.worker.heartbeat import seconds_since
+from be_queue.worker.history import History, Task, Worker
 from be_queue.worker.local import first_task_command
 from be_queue.worker.settings import WorkerConfig
-from be_queue.worker.web.dashboard.page import Pages
+from be_queue.worker.web.dashboard.charts import HEIGHT, STEP, Chart, charts_of
+from be_queue.worker.web.dashboard.page import Pages, Read
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import Check
 from be_queue.worker.web.metrics import ProcessCollector
 
 __all__ = ['add_page', 'queues_by_name']
 
-TASKS_SHOWN = 20
+TASKS_SHOWN = 10
 #: States of a poller that does not ask for messages though the worker could take some.
 HELD_BACK = (poller.State.THROTTLED.value, poller.State.BACKING_OFF.value)
 
@@ -31,25 +32,33 @@ def add_page(
     routes: Blueprint,
     pages: Pages,
     worker_config: WorkerConfig,
+    celery_app: Celery,
     processes: ProcessCollector,
     depths: DepthPoller,
     history: History,
 ) -> None:
     """Add the route; the page comes within a second, also while servers are unavailable."""
     config = worker_config.APP
+    mapping = cast(Queues, worker_config.QUEUES)
     queues = queues_by_name(worker_config)
+    limits = {mapping.sqs_name(queue): queue.ratelimit for queue in mapping}
     platform = worker_config.TOPOLOGY.platform
     first_task = first_task_command(queues.values())
-    latest: list[Task] = []
 
-    def read_tasks() -> None:
-        latest[:] = history.page(count=TASKS_SHOWN).tasks
+    def read_latest() -> list[Task]:
+        return history.page(count=TASKS_SHOWN).tasks
 
-    probes = [Check('depths', depths.poll), Check('tasks', read_tasks)]
+    def read_charts() -> list[Chart]:
+        return charts_of(history.last_hour())
+
+    latest: Read[list[Task]] = Read('tasks', read_latest, [])
+    charts: Read[list[Chart]] = Read('last hour', read_charts, [])
+    workers: Read[list[Worker]] = Read('workers', history.workers, [])
+    reads = (latest, charts, workers, Check('depths', depths.poll))
 
     @routes.get('/')
     def overview() -> str:
-        faults = pages.faults(*probes)
+        faults = pages.faults(*reads)
         beat = heartbeat.read(config.heartbeat_path)
         pollers = beat.pollers if beat else {}
         counts = _counts(config.prefix, processes)
@@ -57,25 +66,32 @@ def add_page(
             {
                 'task': task,
                 'name': name,
-                'dead_letter_name': dead_letter_name(name),
                 'depth': depths.depth(name),
                 'counts': counts[name],
                 'poller': pollers.get(name),
+                'limit': limits.get(name),
             }
             for name, task in queues.items()
         ]
-        known = [row['depth'].visible for row in rows if row['depth']]
+        known = [row['depth'] for row in rows if row['depth']]
         return render_template(
             'dashboard/overview.html',
+            beat=beat,
             queues=rows,
             held_back=HELD_BACK,
             total=sum((counts[name] for name in queues), Counter()),
-            waiting=sum(known) if len(known) == len(rows) else None,
+            waiting=sum(depth.visible for depth in known) if known else None,
+            in_flight=sum(depth.in_flight for depth in known) if known else None,
+            dead_letters=sum(depth.dead_letters or 0 for depth in known) if known else None,
             platform=platform,
             platform_depth=depths.depth(platform),
-            tasks=latest.copy(),
-            tasks_fault=faults['tasks'],
+            charts=charts.value,
+            chart_size=(60 * STEP, HEIGHT),
+            workers=workers.value,
+            tasks=latest.value,
+            faults=faults,
             first_task=first_task,
+            seconds_since=seconds_since,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flask import Response, g
 
@@ -11,7 +11,7 @@ from be_queue.worker import heartbeat
 from be_queue.worker.settings import Settings
 from be_queue.worker.web.health import TIMEOUT_SECONDS, Check, faults, not_consuming, stuck
 
-__all__ = ['Pages', 'add_headers']
+__all__ = ['Pages', 'Read', 'add_headers']
 
 T = TypeVar('T')
 
@@ -19,11 +19,27 @@ T = TypeVar('T')
 REFRESH_SECONDS = 3
 
 
+class Read(Check, Generic[T]):
+    """A check that keeps what its query last returned.
+
+    Arguments:
+        value: until then.
+    """
+
+    def __init__(self, name: str, query: Callable[[], T], value: T) -> None:
+        super().__init__(name, self._read)
+        self.value = value
+        self._query = query
+
+    def _read(self) -> None:
+        self.value = self._query()
+
+
 class Pages:
     """The surroundings of the pages.
 
     Arguments:
-        servers: their faults are shown on every page.
+        servers: every page shows their faults.
     """
 
     def __init__(self, config: Settings, servers: Sequence[Check]) -> None:
@@ -31,22 +47,20 @@ class Pages:
         self._servers = servers
 
     def faults(self, *checks: Check, timeout: float = TIMEOUT_SECONDS) -> dict[str, str | None]:
-        """Return the faults of these checks, and of the servers, which run beside them."""
-        g.faults = faults([*self._servers, *checks], timeout)
-        found: dict[str, str | None] = g.faults
+        """Return the faults of these checks and of the servers, within ``timeout`` seconds."""
+        g.faults = found = faults([*self._servers, *checks], timeout)
         return found
 
     def read(
         self, query: Callable[[], T], timeout: float = TIMEOUT_SECONDS
     ) -> tuple[T | None, str | None]:
-        """Return what a query returns, or why it has no answer within ``timeout`` seconds."""
-        answers: list[T] = []
-        check = Check('query', lambda: answers.append(query()))
-        fault = self.faults(check, timeout=timeout)[check.name]
-        return (None, fault) if fault else (answers[0], None)
+        """Return a query's value, and why it has none within ``timeout`` seconds."""
+        read: Read[T | None] = Read('query', query, None)
+        fault = self.faults(read, timeout=timeout)[read.name]
+        return read.value, fault
 
     def context(self) -> dict[str, Any]:
-        """Return the variables of ``base.html``."""
+        """Return the variables of the templates."""
         config = self._config
         return {
             'service': config.service_name,
@@ -56,7 +70,7 @@ class Pages:
         }
 
     def _lights(self) -> dict[str, Any]:
-        """Return the state of the worker and of the servers; only when a page shows them."""
+        """Return the state of the worker and of the servers, for ``base.html``."""
         beat = heartbeat.read(self._config.heartbeat_path)
         state = beat.state.value if beat else 'not started'
         if beat and stuck(beat):
@@ -72,7 +86,7 @@ class Pages:
 
 
 def add_headers(answer: Response) -> Response:
-    """Keep a page out of frames and caches, and scripts of strangers out of it."""
+    """Keep a page out of frames and caches."""
     # Were a task's name or result ever to get through as markup, it still could do nothing.
     answer.headers['Content-Security-Policy'] = (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
