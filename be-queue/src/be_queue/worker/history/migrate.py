@@ -11,7 +11,7 @@ from pathlib import Path
 from celery import Celery
 from sqlalchemy import Connection, Engine, event, text
 
-from be_queue.worker.history.database import engine_of
+from be_queue.worker.history.database import engine_of, transaction
 
 __all__ = ['VERSION_TABLE', 'fault', 'migrate']
 
@@ -60,12 +60,8 @@ def fault(app: Celery) -> str | None:
 
     Raises what `migrate` raises.
     """
-    engine = engine_of(app)
-    try:
-        with engine.connect() as connection:
-            found = _revision(connection)
-    finally:
-        engine.dispose()
+    with transaction(app) as connection:
+        found = _revision(connection)
     newest, *older = _known()
     if found is None:
         is_fault = 'are missing'
