@@ -26,6 +26,7 @@ from be_queue import extras, operations
 from be_queue.doctor import examine
 from be_queue.errors import BeQueueError
 from be_queue.operations import Depth
+from be_queue.outage import CHECK_RESULT_DB, brief
 from be_queue.redact import redact
 from be_queue.transport.sqs_errors import ERRORS
 
