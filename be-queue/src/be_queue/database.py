@@ -10,6 +10,7 @@ Proxy refuse, so the times lose their zone here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from types import SimpleNamespace
@@ -18,17 +19,19 @@ from typing import Any
 from celery import states
 from celery.backends import database
 from celery.backends.database import session
-from sqlalchemy import Connection, Engine, String, Table, delete, event, inspect, make_url
+from sqlalchemy import Connection, Engine, String, Table, delete, event, inspect, make_url, select
 from sqlalchemy.exc import DataError, DBAPIError
 
 from be_queue.text import storable
 
-__all__ = ['DatabaseBackend']
+__all__ = ['DatabaseBackend', 'prepare_statements']
 
 #: Marks of a parameter by driver.
 _MARKS = {'psycopg': '%({})s', 'psycopg2': '%({})s', 'pysqlite': ':{}'}
 #: The column with the start of the latest attempt, in UTC.
 STARTED_AT = 'started_at'
+#: Expired results that one statement deletes, so that it holds up no other for long.
+DELETED_AT_ONCE = 1000
 #: Executions of a statement after which psycopg prepares it: its default.
 PREPARE_THRESHOLD = 5
 
@@ -75,7 +78,7 @@ class DatabaseBackend(database.DatabaseBackend):
     def _engine_made(self, engine: Engine) -> None:
         # Elsewhere than in a process of a pool, a connection is used once.
         if engine.driver == 'psycopg' and self.session_manager.forked:
-            event.listen(engine, 'connect', _prepare_statements)
+            event.listen(engine, 'connect', prepare_statements)
         if self._callback is not None:
             self._callback(engine)
 
@@ -144,11 +147,17 @@ class DatabaseBackend(database.DatabaseBackend):
         self._ensure_retryable(self._delete_expired)
 
     def _delete_expired(self) -> None:
+        if not self.expires:  # never
+            return
         expired = _without_zone(datetime.now(timezone.utc) - self.expires)
-        with self.ResultSession() as session:
-            for rows in (self.task_cls, self.taskset_cls):
-                session.execute(delete(rows).where(rows.date_done < expired))
-            session.commit()
+        for rows in (self.task_cls, self.taskset_cls):
+            old = select(rows.id).where(rows.date_done < expired).limit(DELETED_AT_ONCE)
+            ids: Sequence[int] | None = None
+            while ids is None or len(ids) == DELETED_AT_ONCE:
+                with self.ResultSession() as session:
+                    ids = session.scalars(old).all()
+                    session.execute(delete(rows).where(rows.id.in_(ids)))
+                    session.commit()
 
     @cached_property
     def _texts(self) -> list[tuple[str, int | None]]:
@@ -190,8 +199,10 @@ class DatabaseBackend(database.DatabaseBackend):
         )
 
 
-def _prepare_statements(connection: Any, record: Any) -> None:
+def prepare_statements(connection: Any, record: Any) -> None:
     """Have the server parse and plan a statement once, if the connection is its own.
+
+    For SQLAlchemy's event ``connect`` of an engine for psycopg.
 
     PgBouncer in transaction mode gives each transaction any connection of the server, which may not
     have a prepared statement, and RDS Proxy would give up sharing it. PgBouncer tells its clients a
