@@ -9,7 +9,6 @@ from flask import Flask
 from prometheus_client.registry import Collector
 
 from be_queue.worker import processes
-from be_queue.worker.history import History
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
 from be_queue.worker.web.dashboard import dashboard, queues_by_name
@@ -45,6 +44,5 @@ def create_app(worker_config: WorkerConfig) -> Flask:
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
     web.register_blueprint(metrics(registry_of(config, *collectors)))
-    tasks = History(celery_app)
-    web.register_blueprint(dashboard(worker_config, servers, counts, depths, tasks))
+    web.register_blueprint(dashboard(worker_config, celery_app, servers, counts, depths))
     return web
