@@ -23,7 +23,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from be_queue.redact import redact
+from be_queue.redact import redact, redact_repr
 from be_queue.text import shortened
 from be_queue.worker.history.database import engine_of
 from be_queue.worker.history.tables import TASKS, UtcDateTime
@@ -262,8 +262,8 @@ class History:
             # Celery keeps it in UTC without a zone.
             ended_at=row.done.replace(tzinfo=timezone.utc) if ended and row.done else None,
             due_at=due if due and due > datetime.now(timezone.utc) else None,
-            args=str(redact(row.args or '')),
-            kwargs=str(redact(row.kwargs or '')),
+            args=redact_repr(row.args or ''),
+            kwargs=redact_repr(row.kwargs or ''),
             result=self._result(row, state),
             worker=row.worker or '',
             traceback=str(redact(row.traceback or '')),
