@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from celery import Celery, states
+from celery import Celery
 from celery.app.utils import find_app
-from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 from rich.console import Console
 from rich.live import Live
@@ -27,7 +26,6 @@ from be_queue import operations
 from be_queue.doctor import examine
 from be_queue.errors import BeQueueError
 from be_queue.operations import Depth
-from be_queue.outage import CHECK_RESULT_DB, brief
 from be_queue.redact import redact
 from be_queue.transport.sqs_errors import ERRORS
 
@@ -186,9 +184,8 @@ def purge(app: Celery, queue: str, dead_letters: bool, yes: bool, as_json: bool)
 @click.pass_obj
 def send(app: Celery, task: str, args: str, kwargs: str, as_json: bool) -> None:
     """Send a task, and print its id."""
-    _print_sent(
-        as_json, app.send_task(task, _json('--args', args, list), _json('--kwargs', kwargs, dict))
-    )
+    sent = app.send_task(task, _json('--args', args, list), _json('--kwargs', kwargs, dict))
+    _print_sent(as_json, sent.id)
 
 
 @main.command()
@@ -197,7 +194,7 @@ def send(app: Celery, task: str, args: str, kwargs: str, as_json: bool) -> None:
 @click.pass_obj
 def task(app: Celery, task_id: str, as_json: bool) -> None:
     """Show a task by its id: state, arguments, result or traceback."""
-    found = _result(app, task_id)
+    found = operations.find_result(app, task_id)
     fields = redact(
         {
             'id': task_id,
@@ -226,15 +223,7 @@ def task(app: Celery, task_id: str, as_json: bool) -> None:
 @click.pass_obj
 def retry(app: Celery, task_id: str, as_json: bool) -> None:
     """Send a task that failed once more, with a new id, and print that."""
-    found = _result(app, task_id)
-    if found.state not in states.EXCEPTION_STATES or found.state == states.RETRY:
-        raise click.ClickException(f'task {task_id} has not failed: its state is {found.state}')
-    if found.name is None:
-        raise click.ClickException(
-            f'task {task_id}: its name and arguments were not stored: set result_extended'
-        )
-    sent = app.send_task(found.name, found.args, found.kwargs, parent_id=task_id)
-    _print_sent(as_json, sent)
+    _print_sent(as_json, operations.retry(app, task_id))
 
 
 @main.command()
@@ -275,22 +264,6 @@ def _status_table(depths: dict[str, Depth | None]) -> Table:
     return table
 
 
-def _result(app: Celery, task_id: str) -> AsyncResult[Any]:
-    found = AsyncResult(task_id, app=app)
-    app.backend.always_retry = False
-    try:
-        state = found.state
-    except BeQueueError:
-        raise
-    except Exception as error:  # each backend has exceptions of its own
-        raise click.ClickException(f'{brief(error)}: check {CHECK_RESULT_DB}') from error
-    if state == states.PENDING:
-        raise click.ClickException(
-            f'task {task_id} has no result: it waits, its result has expired, or there is none'
-        )
-    return found
-
-
 def _shown(result: Any) -> Any:
     return f'{type(result).__name__}: {result}' if isinstance(result, Exception) else result
 
@@ -310,8 +283,8 @@ def _confirm(yes: bool, question: str) -> None:
         click.confirm(question, abort=True)
 
 
-def _print_sent(as_json: bool, sent: AsyncResult[Any]) -> None:
-    _print_json({'id': sent.id}) if as_json else click.echo(sent.id)
+def _print_sent(as_json: bool, task_id: str) -> None:
+    _print_json({'id': task_id}) if as_json else click.echo(task_id)
 
 
 def _done(as_json: bool, done: str, queue: str, count: int, ids: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Operations on queues: depths, differences from the mapping, dead letters, purge.
+"""Operations on queues and tasks: depths, differences from the mapping, purge, retry.
 
 The command ``be-queue`` and a dashboard act through these functions.
 """
@@ -14,14 +14,17 @@ from typing import Any
 
 import kombu
 from botocore.exceptions import ClientError
-from celery import Celery
+from celery import Celery, states
+from celery.result import AsyncResult
 
 from be_queue.dead_letter_queue import DeadLetterQueue, OperationError
+from be_queue.errors import BeQueueError
 from be_queue.naming import dead_letter_name
+from be_queue.outage import CHECK_RESULT_DB, brief
 from be_queue.transport.redrive_policy import Policy, name_of, url_beside
 from be_queue.transport.sqs_errors import is_denied, is_missing
 
-__all__ = ['Depth', 'ManagedQueue', 'find_queue', 'queues']
+__all__ = ['Depth', 'ManagedQueue', 'find_queue', 'find_result', 'queues', 'retry']
 
 #: A person waits for the answer: short time-outs in seconds, and two tries.
 CLIENT_CONFIG: dict[str, Any] = {
@@ -82,6 +85,38 @@ def find_queue(app: Celery, name: str) -> ManagedQueue:
         names = ', '.join(queue.name for queue in known)
         raise OperationError(f'{name!r} must be one of the queues {names}')
     return found[0]
+
+
+def find_result(app: Celery, task_id: str) -> AsyncResult[Any]:
+    """Return what is stored of a task. Raises `OperationError` when it cannot be read."""
+    found = AsyncResult(task_id, app=app)
+    app.backend.always_retry = False
+    try:
+        state = found.state
+    except BeQueueError:
+        raise
+    except Exception as error:  # each backend has exceptions of its own
+        raise OperationError(f'{brief(error)}: check {CHECK_RESULT_DB}') from error
+    if state == states.PENDING:
+        raise OperationError(
+            f'task {task_id} has no result: it waits, its result has expired, or there is none'
+        )
+    return found
+
+
+def retry(app: Celery, task_id: str) -> str:
+    """Send a task that failed once more; return its new id.
+
+    Raises `OperationError` when it has not failed or its arguments are not stored.
+    """
+    found = find_result(app, task_id)
+    if found.state not in states.EXCEPTION_STATES or found.state == states.RETRY:
+        raise OperationError(f'task {task_id} has not failed: its state is {found.state}')
+    if found.name is None:
+        raise OperationError(
+            f'task {task_id}: its name and arguments were not stored: set result_extended'
+        )
+    return str(app.send_task(found.name, found.args, found.kwargs, parent_id=task_id).id)
 
 
 class ManagedQueue:
