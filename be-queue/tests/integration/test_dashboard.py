@@ -151,7 +151,8 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     client = sqs.client()
     url = client.create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
     client.send_message(QueueUrl=url, MessageBody='a dead letter')
-    client.receive_message(QueueUrl=client.get_queue_url(QueueName=site.queue('add'))['QueueUrl'])
+    queue = client.get_queue_url(QueueName=site.queue('add'))['QueueUrl']
+    client.receive_message(QueueUrl=queue, VisibilityTimeout=300)
     count = (
         'from be_queue.worker.metrics.metrics import *\n'
         f'label = dict(name="add", queue="{site.queue("add")}")\n'
@@ -164,7 +165,7 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     )
     with running(['-c', count], site.environment, site.folder / 'count.log') as counting:
         assert counting.ends(timeout=60) == 0
-    poller = heartbeat.Poller('throttled', time.time(), time.time() - 120)
+    poller = heartbeat.Poller('throttled', time.time(), time.time() - 7200)
     load = heartbeat.Load(4, 3, time.time(), {})
     consuming = heartbeat.State.CONSUMING
     heartbeat.write(site.metrics / 'worker.json', consuming, {site.queue('add'): poller}, load)
@@ -176,7 +177,7 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     shown = wait_until(row, 'depth and counts are shown')
     assert shown[0].split() == ['add', site.queue('add')]
     assert shown[1] == 'throttled'
-    assert shown[5:7] == ['2.0 min', '1']
+    assert shown[5:7] == ['2.0 h', '1']
     assert shown[7].split() == ['1', '234']
     assert shown[8:12] == ['5', '2', '3', '1.50 s']
     page = site.get()[0]

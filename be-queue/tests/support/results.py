@@ -11,6 +11,7 @@ from sqlalchemy import NullPool
 
 from be_queue import Config
 from be_queue.worker.history import engine_of, migrate, save
+from be_queue.worker.history.tables import TASKS
 
 __all__ = ['Results']
 
@@ -33,6 +34,26 @@ class Results:
         row = {'task_id': task_id, 'name': name, 'retries': 0, 'sent_at': now, 'seen_at': now}
         save(self._engine, [row | values])
         return task_id
+
+    def sent_many(self, count: int) -> None:
+        """Write tasks ``task0`` to ``task9``, one a second."""
+        now = datetime.now(timezone.utc)
+        rows = [
+            {
+                'task_id': uuid.uuid4().hex,
+                'name': f'task{n % 10}',
+                'retries': 0,
+                'sent_at': now - timedelta(seconds=n),
+                'seen_at': now,
+            }
+            for n in range(count)
+        ]
+        save(self._engine, rows)
+
+    def clear(self) -> None:
+        """Delete all."""
+        with self._engine.begin() as connection:
+            connection.execute(TASKS.delete())
 
     def stored(
         self,
