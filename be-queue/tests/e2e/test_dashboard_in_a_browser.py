@@ -1,4 +1,4 @@
-"""The dashboard in a real Chromium; its screenshots are kept in the folder SCREENSHOTS names."""
+"""The dashboard in a real Chromium; its screenshots are kept in the folder PYTEST_SCREENSHOTS."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def open_page(chromium: Browser, site: WebSite, request: pytest.FixtureRequest) 
 
     yield open_page
     for number, page in enumerate(pages):
-        if folder := os.environ.get('SCREENSHOTS'):
+        if folder := os.environ.get('PYTEST_SCREENSHOTS'):
             name = f'{request.node.name.removeprefix("test_")}-{number}.png'
             page.screenshot(path=Path(folder) / name, full_page=True)
         page.context.close()

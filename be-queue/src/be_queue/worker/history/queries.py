@@ -207,7 +207,9 @@ class History:
 
     def children(self, task_id: str, count: int = 50) -> list[Task]:
         """Return tasks that a task has sent, the latest first."""
-        query = self._select().where(TASKS.c.parent_id == task_id)
+        # The message of a retry names its own task as the parent.
+        is_child = (TASKS.c.parent_id == task_id) & (TASKS.c.task_id != task_id)
+        query = self._select().where(is_child)
         return self._tasks(query.order_by(TASKS.c.sent_at.desc()).limit(count))
 
     def last_hour(self) -> list[Minute]:
