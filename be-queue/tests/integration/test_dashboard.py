@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import signal
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from celery import Celery, states
@@ -22,6 +24,7 @@ from be_queue import Config, Queue, Queues
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
+from be_queue.transport.dead_letters import REASON
 from be_queue.worker import heartbeat
 from be_queue.worker.history import engine_of, migrate, save
 from tests.support.process import running
@@ -34,7 +37,7 @@ HOSTILE = '<script>alert("x")</script>'
 
 def cells(page: str, text: str) -> list[str]:
     """Return the cells of the table row that holds ``text``, without their markup."""
-    (row,) = (row for row in re.findall(r'<tr>(.*?)</tr>', page, re.DOTALL) if text in row)
+    row = next(row for row in re.findall(r'<tr>(.*?)</tr>', page, re.DOTALL) if text in row)
     found = re.findall(r'<td.*?>(.*?)</td>', row, re.DOTALL)
     return [unescape(re.sub(r'<[^>]*>', ' ', cell)).strip() for cell in found]
 
@@ -74,10 +77,15 @@ class Results:
         return task_id
 
     def stored(
-        self, result: Any, state: str = states.SUCCESS, task_id: str = '', **sent: Any
+        self,
+        result: Any,
+        state: str = states.SUCCESS,
+        task_id: str = '',
+        traceback: str | None = None,
+        **sent: Any,
     ) -> str:
         task_id = task_id or self.sent(**sent)
-        self._backend.store_result(task_id, result, state)
+        self._backend.store_result(task_id, result, state, traceback)
         return task_id
 
 
@@ -93,14 +101,56 @@ def test_tasks_are_shown_with_their_results(site: WebSite, results: Results) -> 
     failed = results.stored(ValueError('no such order', 7), states.FAILURE)
     running = results.stored({'pid': 4711, 'hostname': 'a'}, states.STARTED)
     page = site.wait_for(running)
-    *shown, _, done = cells(page, succeeded)
-    assert shown == ['add', succeeded, 'SUCCESS', '3', "{'sum': 42}"]
-    assert done.endswith(' s ago')
+    assert cells(page, succeeded)[:5] == ['add', succeeded, 'SUCCESS', '3', "{'sum': 42}"]
     assert cells(page, failed)[2:5] == ['FAILURE', '1', 'ValueError: no such order, 7']
     assert cells(page, waiting)[2:5] == ['PENDING', '1', '']
-    assert cells(page, waiting)[6] == UNKNOWN
+    assert cells(page, waiting)[6:] == [UNKNOWN, UNKNOWN]
     assert cells(page, running)[2:5] == ['STARTED', '1', '']
     assert cells(page, delayed)[6].split() == ['due', 'in', '3', 'h']
+
+
+def test_lists_are_filtered_and_paged_by_links(site: WebSite, results: Results) -> None:
+    ids = [results.stored(n, name=f'paged{n % 2}', queue='a b/c') for n in range(120)]
+    found, path = [], '/tasks?name=paged1&queue=a+b%2Fc&state=SUCCESS&since=2020-01-01T00:00'
+    while path:
+        page = site.get(path)[0]
+        assert 'value="paged1"' in page
+        found += re.findall(r'<a href="/tasks/(\w+)">', page)
+        path = unescape(''.join(re.findall(r'rel="next" href="(.*?)"', page)))
+    assert len(found) == 60
+    assert set(found) == set(ids[1::2])
+    assert 'No such tasks' in site.get('/tasks?name=paged1&until=2020-01-01T00:00')[0]
+    assert 'Invalid isoformat' in site.get('/tasks?since=yesterday', status=400)[0]
+    answer = site.get(f'/tasks?id=+{ids[0]}+', status=302)[1]
+    assert answer['Location'] == f'/tasks/{ids[0]}'
+
+
+def test_a_task_has_a_page(site: WebSite, results: Results) -> None:
+    parent = results.sent('parent')
+    crumb = {
+        'timestamp': '2026-11-29T12:00:00+00:00',
+        'data': {'attempt': 1, 'exception': 'ConnectionError'},
+    }
+    task_id = f'a/b?{HOSTILE}{uuid.uuid4().hex}'
+    sent = {'task_id': task_id, 'args': "('x', 7)", 'retries': 1, 'earlier_attempts': [crumb]}
+    results.sent('charge', parent_id=parent, **sent)
+    results.stored(ValueError('no such order'), states.FAILURE, task_id, traceback='File "x.py"')
+    child = results.sent('child', parent_id=task_id)
+    page = unescape(site.get(f'/tasks/{quote(task_id)}')[0])
+    for text in (
+        'charge <span class="state FAILURE">FAILURE</span>',
+        f'<a href="/tasks/{parent}">',
+        '<strong>Attempt 1</strong> failed with <code>ConnectionError</code>',
+        '<strong>Attempt 2</strong> failed',
+        "('x', 7)",
+        'ValueError: no such order',
+        'File "x.py"',
+    ):
+        assert text in page
+    assert cells(page, child)[0] == 'child'
+    (link,) = re.findall(r'Parent</dt><dd><a href="(.*?)"', site.get(f'/tasks/{child}')[0])
+    assert unescape(unquote(link)) == f'/tasks/{task_id}'
+    assert 'Nothing is known' in site.get('/tasks/unknown', status=404)[0]
 
 
 def test_hostile_texts_stay_texts_and_passwords_are_masked(site: WebSite, results: Results) -> None:
@@ -113,14 +163,15 @@ def test_hostile_texts_stay_texts_and_passwords_are_masked(site: WebSite, result
     assert cells(page, hostile)[4] == repr(HOSTILE)
     assert '<script>' not in page
     assert '" onclick="' not in page
-    assert '<h1>orders &amp; returns</h1>' in page
+    assert '>orders &amp; returns</a>' in page
     assert 0 < len(cells(page, long)[4]) <= 250
     assert cells(page, huge)[4] == '30,002 bytes'
     assert cells(page, secret)[4] == "{'password': '***', 'url': 'http://me:***@host/'}"
     assert 'hunter2' not in page
-    policy = site.get()[1]['Content-Security-Policy']
-    assert "default-src 'none'" in policy
-    assert 'unsafe' not in policy
+    headers = site.get()[1]
+    assert "default-src 'none'" in headers['Content-Security-Policy']
+    assert 'unsafe' not in headers['Content-Security-Policy']
+    assert headers['Cache-Control'] == 'no-store'
 
 
 def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) -> None:
@@ -129,10 +180,12 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     producer = Celery(set_as_current=False)
     producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
     with producer.connection_for_write() as connection:
-        for n in range(3):
+        for n in range(4):
             producer.send_task('add', (n, n), connection=connection)
-    url = sqs.client().create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
-    sqs.client().send_message(QueueUrl=url, MessageBody='a dead letter')
+    client = sqs.client()
+    url = client.create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
+    client.send_message(QueueUrl=url, MessageBody='a dead letter')
+    client.receive_message(QueueUrl=client.get_queue_url(QueueName=site.queue('add'))['QueueUrl'])
     count = (
         'from be_queue.worker.metrics.metrics import *\n'
         f'label = dict(name="add", queue="{site.queue("add")}")\n'
@@ -145,20 +198,49 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     )
     with running(['-c', count], site.environment, site.folder / 'count.log') as counting:
         assert counting.ends(timeout=60) == 0
+    poller = heartbeat.Poller('throttled', time.time(), time.time() - 120)
+    load = heartbeat.Load(4, 3, time.time(), {})
+    consuming = heartbeat.State.CONSUMING
+    heartbeat.write(site.metrics / 'worker.json', consuming, {site.queue('add'): poller}, load)
 
     def row() -> list[str] | None:
-        found = cells(site.get()[0], f'err-{site.queue("add")}')
-        return found if found[2:4] == ['3', '1'] and found[7] == '3' else None
+        found = cells(site.get()[0], site.queue('add'))
+        return found if found[2:5] == ['3', '1', '0'] and found[10] == '3' else None
 
     shown = wait_until(row, 'depth and counts are shown')
-    assert shown[0] == 'add'
-    assert shown[1].split() == [site.queue('add'), f'err-{site.queue("add")}']
-    assert shown[4].split() == ['1', '234']
-    assert shown[5:9] == ['5', '2', '3', '1.50 s']
-    slow = cells(site.get()[0], f'err-{site.queue("slow")}')
+    assert shown[0].split() == ['add', site.queue('add')]
+    assert shown[1] == 'throttled'
+    assert shown[5:7] == ['2.0 min', '1']
+    assert shown[7].split() == ['1', '234']
+    assert shown[8:12] == ['5', '2', '3', '1.50 s']
+    page = site.get()[0]
+    assert re.search(r'Busy processes</dt><dd>3 <small>of 4<', page)
     # Nobody has made that queue: whoever looks must not.
-    assert slow[2:9] == [UNKNOWN, UNKNOWN, '0', '0', '0', '0', UNKNOWN]
+    assert cells(page, site.queue('slow'))[1:12] == [UNKNOWN] * 6 + ['0'] * 4 + [UNKNOWN]
     assert site.queue('slow') not in sqs.queue_names()
+
+
+def test_dead_letters_are_read_and_stay(site: WebSite, sqs: SqsServer) -> None:
+    client, name = sqs.client(), site.queue('retry-demo')
+    client.create_queue(QueueName=name)
+    url = client.create_queue(QueueName=f'err-{name}')['QueueUrl']
+    inner = base64.b64encode(json.dumps([['x'], {'password': 'hunter2'}, {}]).encode()).decode()
+    headers = {'task': f'retry{HOSTILE}', 'id': 'a/b', 'argsrepr': "('x',)"}
+    body = json.dumps({'body': inner, 'headers': headers})
+    reason = {'StringValue': f'poison {HOSTILE}', 'DataType': 'String'}
+    client.send_message(QueueUrl=url, MessageBody=body, MessageAttributes={REASON: reason})
+    client.send_message(QueueUrl=url, MessageBody='not a task')
+    path = f'/dead-letters/{name}'
+    wait_until(lambda: cells(site.get('/dead-letters')[0], path)[1] == '2', 'it counts them')
+    for _ in range(2):
+        page = site.get(path)[0]
+        assert '<script>' not in page
+        text = unescape(page)
+        for shown in (f'retry{HOSTILE}', f'poison {HOSTILE}', "('x',)", 'not a task', '/tasks/a/b'):
+            assert shown in text
+        assert '"password": "***"' in text
+        assert 'hunter2' not in text
+    assert site.get('/dead-letters/unknown', status=404)
 
 
 def test_the_worker_is_shown_as_its_heartbeat_says(site: WebSite) -> None:
@@ -201,7 +283,7 @@ def test_every_path_answers_while_the_broker_hangs_and_integrations_end(tmp_path
         site = WebSite(broker, {'CELERY_RESULT_BACKEND': results}, tmp_path)
         with site.server(recorded, QUEUE_DEPTH_INTERVAL='0.1', NOTES=str(notes)) as program:
             page = site.wait_for('broker: no answer for ')
-            assert cells(page, f'err-{site.queue("add")}')[2] == UNKNOWN
+            assert cells(page, site.queue('add'))[2] == UNKNOWN
             # Only databases have tables.
             page = site.wait_for('The list of tasks cannot be read')
             assert 'redis://me:***@127.0.0.1/0' in page
@@ -221,6 +303,7 @@ def test_every_path_answers_while_the_broker_hangs_and_integrations_end(tmp_path
 
 def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
     database = f'db+sqlite:///{tmp_path}/results.sqlite'
+    Results(database)
     environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
     site = WebSite(sqs.url, environment, tmp_path)
     url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
@@ -230,12 +313,7 @@ def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: P
         assert 'No tasks yet' in page
         assert 'Platform queue' not in page
         # Only somebody who looks has SQS asked.
-        wait_until(lambda: cells(site.get()[0], f'err-{site.queue("add")}')[2] == '1', 'it asks')
+        wait_until(lambda: cells(site.get()[0], site.queue('add'))[2] == '1', 'it asks')
         metrics = site.get('/metrics')[0]
         assert f'{PREFIX}_build_info{{' in metrics
         assert f'{PREFIX}_queue_depth_age_seconds{{' not in metrics
-
-        # Without the monitor's table, Celery's own is all there is.
-        task_id = Results(database).stored(7, task_id=uuid.uuid4().hex)
-        page = site.wait_for(task_id)
-        assert cells(page, task_id)[2:6] == ['SUCCESS', '1', '7', UNKNOWN]

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker.history import migrate
 from be_queue.worker.history.tables import SCHEDULE
-from be_queue.worker.scheduler import Scheduler
+from be_queue.worker.scheduler import Run, Scheduler, runs
 from tests.integration.scene import Scene
 from tests.support.process import Program, running
 
@@ -137,6 +138,23 @@ def test_a_missed_due_time_is_skipped_when_the_entry_says_so(
 
 def test_it_sleeps_until_the_next_due_time(scheduler: Callable[..., Scheduler]) -> None:
     assert 0 < scheduler(timedelta(seconds=0), schedule=100).tick() <= 100
+
+
+def test_the_last_and_the_next_run_of_each_entry_are_shown(
+    app: Celery, scheduler: Callable[..., Scheduler]
+) -> None:
+    scheduler(timedelta(minutes=1), schedule=100)
+    entry = {'task': 'work', 'schedule': crontab(minute=0, hour=4), 'catch_up': False}
+    app.conf.beat_schedule['new'] = entry
+    started = time.monotonic()
+    nightly, new = runs(app)
+    took = time.monotonic() - started
+    assert (nightly.task, nightly.schedule) == ('work', 'every 1.67 minutes')
+    assert nightly.last_run_at is not None
+    assert nightly.next_run_at is not None
+    every = (nightly.next_run_at - nightly.last_run_at).total_seconds()
+    assert 100 - took <= every <= 100
+    assert new == Run('new', 'work', '0 4 * * *', None, None)
 
 
 def test_a_task_that_cannot_be_sent_is_sent_later(

@@ -12,6 +12,7 @@ import logging
 import signal
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,10 +22,10 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
-from be_queue.worker.history import engine_of
+from be_queue.worker.history import engine_of, transaction
 from be_queue.worker.history.tables import SCHEDULE
 
-__all__ = ['Scheduler', 'check']
+__all__ = ['Run', 'Scheduler', 'check', 'runs']
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,39 @@ NAMESPACE = uuid.UUID('7d0f4c0e-6c55-4f4e-9a53-1f3c5b0a9d11')
 def check(app: Celery) -> None:
     """Raise `be_queue.BeQueueError` when an entry's task has no queue, or without a database."""
     Scheduler(app)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An entry of the schedule.
+
+    Arguments:
+        schedule: as a text, such as ``0 4 * * *`` or ``every 30.00 seconds``.
+        last_run_at: when it was last due or sent, or first seen by a scheduler; None when no
+            scheduler has seen it.
+        next_run_at: when it is due next, in the past when it is late.
+    """
+
+    name: str
+    task: str
+    schedule: str
+    last_run_at: datetime | None
+    next_run_at: datetime | None
+
+
+def runs(app: Celery) -> list[Run]:
+    """Return the entries of ``beat_schedule`` with their times; the tasks need not be imported.
+
+    Raises `SettingError` and what SQLAlchemy raises; without entries the database is not asked.
+    """
+    if not app.conf.beat_schedule:
+        return []
+    with transaction(app) as connection:
+        last_runs = dict(connection.execute(select(*SCHEDULE.c)).tuples().all())
+    return [
+        ScheduledEntry(name, app=app, **entry).seen(last_runs.get(name))
+        for name, entry in app.conf.beat_schedule.items()
+    ]
 
 
 class ScheduledEntry(beat.ScheduleEntry):
@@ -56,6 +90,17 @@ class ScheduledEntry(beat.ScheduleEntry):
         """Seconds until the entry is due, negative when it is overdue."""
         left: timedelta = self.schedule.remaining_estimate(self.last_run_at)
         return left.total_seconds()
+
+    def seen(self, last_run_at: datetime | None) -> Run:
+        """Return what a reader sees of the entry."""
+        next_run_at = None
+        if last_run_at:
+            self.last_run_at = last_run_at
+            next_run_at = datetime.now(timezone.utc) + timedelta(seconds=self.seconds_left)
+        # Celery's own: <crontab: 0 4 * * * (m/h/dM/MY/d)>, <freq: 30.00 seconds>
+        text = repr(self.schedule).strip('<>').replace('freq:', 'every')
+        text = text.removeprefix('crontab: ').removesuffix(' (m/h/dM/MY/d)')
+        return Run(self.name, self.task, text, last_run_at, next_run_at)
 
     def run_at(self, now: datetime) -> datetime:
         """Return what to keep as the time of a run: intervals must not drift."""

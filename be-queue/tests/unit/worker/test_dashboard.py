@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jinja2 import Undefined
 
-from be_queue.worker.web.dashboard import UNKNOWN, ago, duration, number
+from be_queue.worker.web.dashboard.filters import UNKNOWN, ago, duration, number
 
 DISTANCES = {
     timedelta(milliseconds=-500): '0 s ago',

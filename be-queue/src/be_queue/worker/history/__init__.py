@@ -3,7 +3,7 @@
 `tables` is the schema, `queries` what the dashboard and the command read.
 """
 
-from be_queue.worker.history.database import engine_of, save
+from be_queue.worker.history.database import engine_of, save, transaction
 from be_queue.worker.history.migrate import migrate
 from be_queue.worker.history.queries import Attempt, Filter, History, Minute, Page, Task, Worker
 
@@ -18,4 +18,5 @@ __all__ = [
     'engine_of',
     'migrate',
     'save',
+    'transaction',
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from celery import Celery
-from sqlalchemy import Engine, case, create_engine
+from sqlalchemy import Connection, Engine, case, create_engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
@@ -15,7 +16,7 @@ from be_queue import SettingError
 from be_queue.redact import redact
 from be_queue.worker.history.tables import TASKS
 
-__all__ = ['engine_of', 'save']
+__all__ = ['engine_of', 'save', 'transaction']
 
 _INSERT: Mapping[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
 
@@ -36,6 +37,20 @@ def engine_of(app: Celery) -> Engine:
             f'db+postgresql+psycopg://... or db+sqlite:///... ({error})'
         ) from None
     return engine
+
+
+@contextmanager
+def transaction(app: Celery) -> Iterator[Connection]:
+    """Yield a connection of its own to the result database of an app; commit at the end.
+
+    Raises as `engine_of`, and what SQLAlchemy raises.
+    """
+    engine = engine_of(app)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def save(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from alembic.config import Config
 from celery import Celery
 from sqlalchemy import Connection, text
 
-from be_queue.worker.history.database import engine_of
+from be_queue.worker.history.database import transaction
 
 __all__ = ['migrate']
 
@@ -22,7 +22,7 @@ def migrate(app: Celery) -> None:
 
     Raises `SettingError` for a backend that keeps no history, and what SQLAlchemy raises.
     """
-    with engine_of(app).connect() as connection, connection.begin():
+    with transaction(app) as connection:
         if connection.dialect.name == 'postgresql':
             connection.execute(text(f'SELECT pg_advisory_xact_lock({LOCK})'))
         command.upgrade(_config(app, connection), 'head')

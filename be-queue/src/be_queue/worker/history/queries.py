@@ -220,7 +220,8 @@ class History:
 
     @property
     def _results(self) -> Table:
-        """Celery's table of results."""
+        """Celery's table of results; raises as `engine`."""
+        assert self.engine
         table: Table = self._app.backend.task_cls.__table__
         return table
 

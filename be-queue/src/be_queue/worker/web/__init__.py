@@ -9,7 +9,6 @@ from flask import Flask
 from prometheus_client.registry import Collector
 
 from be_queue.worker import processes
-from be_queue.worker.history import History
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
 from be_queue.worker.web.access import Access
@@ -47,9 +46,8 @@ def create_app(worker_config: WorkerConfig) -> Flask:
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
     web.register_blueprint(metrics(registry_of(config, *collectors)))
-    tasks = History(celery_app)
     access = Access(config, web)
-    pages = dashboard(worker_config, servers, counts, depths, tasks)
+    pages = dashboard(worker_config, celery_app, servers, counts, depths)
     web.register_blueprint(access.protect(pages))
     web.register_blueprint(actions(celery_app, access))
     return web

@@ -1,0 +1,96 @@
+"""What every page of the dashboard has: the health lights, and reads that end within a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from flask import Response, g
+
+from be_queue.worker import heartbeat
+from be_queue.worker.settings import Settings
+from be_queue.worker.web.health import TIMEOUT_SECONDS, Check, faults, not_consuming, stuck
+
+__all__ = ['Pages', 'Read', 'add_headers']
+
+T = TypeVar('T')
+
+#: An open page looks again so often.
+REFRESH_SECONDS = 3
+
+
+class Read(Check, Generic[T]):
+    """A check that keeps what its query last returned.
+
+    Arguments:
+        value: until then.
+    """
+
+    def __init__(self, name: str, query: Callable[[], T], value: T) -> None:
+        super().__init__(name, self._read)
+        self.value = value
+        self._query = query
+
+    def _read(self) -> None:
+        self.value = self._query()
+
+
+class Pages:
+    """The surroundings of the pages.
+
+    Arguments:
+        servers: every page shows their faults.
+    """
+
+    def __init__(self, config: Settings, servers: Sequence[Check]) -> None:
+        self._config = config
+        self._servers = servers
+
+    def faults(self, *checks: Check, timeout: float = TIMEOUT_SECONDS) -> dict[str, str | None]:
+        """Return the faults of these checks and of the servers, within ``timeout`` seconds."""
+        g.faults = found = faults([*self._servers, *checks], timeout)
+        return found
+
+    def read(
+        self, query: Callable[[], T], timeout: float = TIMEOUT_SECONDS
+    ) -> tuple[T | None, str | None]:
+        """Return a query's value, and why it has none within ``timeout`` seconds."""
+        read: Read[T | None] = Read('query', query, None)
+        fault = self.faults(read, timeout=timeout)[read.name]
+        return read.value, fault
+
+    def context(self) -> dict[str, Any]:
+        """Return the variables of the templates."""
+        config = self._config
+        return {
+            'service': config.service_name,
+            'env': config.env,
+            'refresh': REFRESH_SECONDS,
+            'lights': self._lights,
+        }
+
+    def _lights(self) -> dict[str, Any]:
+        """Return the state of the worker and of the servers, for ``base.html``."""
+        beat = heartbeat.read(self._config.heartbeat_path)
+        state = beat.state.value if beat else 'not started'
+        if beat and stuck(beat):
+            state = 'stuck'
+        found = g.faults if 'faults' in g else self.faults()
+        return {
+            'beat': beat,
+            'worker_state': state,
+            'worker_fault': not_consuming(beat),
+            'passing': state in ('not started', 'starting', 'stopping'),
+            'servers': {check.name: found[check.name] for check in self._servers},
+        }
+
+
+def add_headers(answer: Response) -> Response:
+    """Keep a page out of frames and caches."""
+    # Were a task's name or result ever to get through as markup, it still could do nothing.
+    answer.headers['Content-Security-Policy'] = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+    answer.headers['Cache-Control'] = 'no-store'
+    return answer
