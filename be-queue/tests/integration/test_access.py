@@ -33,10 +33,16 @@ def test_outside_of_local_the_pages_are_off_until_somebody_says_who_may_read(
             assert 'set DASHBOARD_AUTH=USER:PASSWORD, or DASHBOARD_OPEN=true' in answer.text
         assert {path: browser.get(path).status for path in OPEN_PATHS} == OPEN_PATHS
         assert program.log.count('The dashboard is off: set DASHBOARD_AUTH') == 1
+
+
+def test_the_pages_can_be_opened_and_stay_out_of_frames_and_caches(site: WebSite) -> None:
     with site.server(DASHBOARD_OPEN='true') as program:
-        answer = Browser(site.port).get()
+        browser = Browser(site.port)
+        answer = browser.get()
         assert answer.status == 200
         assert 'Set-Cookie' not in answer.headers
+        for action in (browser.get('/admin'), browser.post('/actions/purge', queue='add')):
+            assert (action.status, action.text) == (403, 'Actions are off: set ADMIN_TOKEN.\n')
         assert answer.headers['X-Frame-Options'] == 'DENY'
         assert answer.headers['X-Content-Type-Options'] == 'nosniff'
         assert answer.headers['Referrer-Policy'] == 'no-referrer'
@@ -47,7 +53,8 @@ def test_outside_of_local_the_pages_are_off_until_somebody_says_who_may_read(
 
 @pytest.mark.parametrize('env', ['local', 'prod'])
 def test_a_login_is_asked_for_where_one_is_set(site: WebSite, env: str) -> None:
-    with site.server(ENV=env, DASHBOARD_AUTH=LOGINS, DASHBOARD_OPEN='true') as program:
+    settings = {'DASHBOARD_AUTH': LOGINS, 'DASHBOARD_OPEN': 'true', 'LOG_FORMAT': 'console'}
+    with site.server(ENV=env, **settings) as program:
         stranger = Browser(site.port)
         assert stranger.get().status == 401
         assert 'Basic realm=' in stranger.get().headers['WWW-Authenticate']

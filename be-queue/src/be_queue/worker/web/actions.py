@@ -71,7 +71,7 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
     @routes.post('/admin/leave')
     def leave() -> ResponseReturnValue:
         session.clear()
-        return redirect(_back(), 303)
+        return redirect(f'{request.script_root}{_back()}', 303)
 
     @routes.post('/actions/redrive')
     def redrive() -> ResponseReturnValue:
@@ -115,7 +115,8 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
             raise OperationError(f'an action on the dead letters of {queue.name} runs already')
         text = f'{job.count:,} dead letters {action}'
         if job.is_running:
-            return answer(f'{text} so far; it goes on.')
+            # Not the queue's page, which would hide dead letters from the job.
+            return answer(f'{text} so far; it goes on.', back='/dead-letters')
         if job.error:
             return answer(f'{text}, and then: {job.error}', 409)
         if ids and not job.count:
@@ -147,11 +148,11 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
         logger.warning('an action by the dashboard is refused: %s', text, extra=fields)
         return Response(f'{text}\n', status, mimetype='text/plain')
 
-    def answer(text: str, status: int = 200) -> ResponseReturnValue:
+    def answer(text: str, status: int = 200, back: str = '') -> ResponseReturnValue:
         if access.has_token:
             return Response(f'{text}\n', status, mimetype='text/plain')
         flash(text, 'bad' if status >= 400 else 'ok')
-        return redirect(_back(), 303)
+        return redirect(f'{request.script_root}{back or _back()}', 303)
 
     def is_unconfirmed() -> bool:
         return 'confirmed' not in request.form and not access.has_token
@@ -159,7 +160,10 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
     def confirm(question: str) -> ResponseReturnValue:
         fields = [item for item in request.form.items(multi=True) if item[0] != 'csrf_token']
         return render_template(
-            'actions/confirm.html', question=question, fields=fields, back=_back()
+            'actions/confirm.html',
+            question=question,
+            fields=fields,
+            back=request.script_root + _back(),
         )
 
     return routes
@@ -174,14 +178,12 @@ def _ids() -> list[str]:
 
 
 def _back() -> str:
-    """Return the page that the form is about; no page tells where it was sent from."""
+    """Return the path of what the form is about: a page does not tell its own."""
     if queue := request.form.get('queue'):
-        path = f'/dead-letters/{quote(queue, safe="")}'
-    elif task_id := request.form.get('task_id'):
-        path = f'/tasks/{quote(task_id, safe="")}'
-    else:
-        path = '/'
-    return request.script_root + path
+        return f'/dead-letters/{quote(queue, safe="")}'
+    if task_id := request.form.get('task_id'):
+        return f'/tasks/{quote(task_id, safe="")}'
+    return '/'
 
 
 def _explained(error: Exception) -> str:

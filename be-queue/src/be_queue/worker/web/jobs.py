@@ -9,7 +9,7 @@ from dataclasses import dataclass
 __all__ = ['Job', 'Jobs']
 
 #: How long a request waits.
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 3.0
 
 
 @dataclass
