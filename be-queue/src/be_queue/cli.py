@@ -26,11 +26,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from be_queue import operations
+from be_queue import extras, operations
 from be_queue.dead_letter_queue import OperationError
 from be_queue.doctor import examine
 from be_queue.errors import BeQueueError
 from be_queue.operations import Depth
+from be_queue.outage import CHECK_RESULT_DB, brief
 from be_queue.redact import redact
 from be_queue.transport.sqs_errors import ERRORS
 
@@ -262,6 +263,27 @@ def task(app: Celery, task_id: str, as_json: bool) -> None:
 def retry(app: Celery, task_id: str, as_json: bool) -> None:
     """Send a task that failed once more, with a new id, and print that."""
     _print_sent(as_json, operations.retry(app, task_id))
+
+
+@example('be-queue migrate')
+@as_json
+@click.pass_obj
+def migrate(app: Celery, as_json: bool) -> None:
+    """Make or update the tables of the history in the result database."""
+    if fault := extras.fault('worker', 'be-queue migrate is for workers'):
+        raise click.ClickException(fault)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from be_queue.worker import history
+
+    try:
+        revision = history.migrate(app)
+    except SQLAlchemyError as error:
+        raise click.ClickException(f'{brief(error)}: check {CHECK_RESULT_DB}') from error
+    if as_json:
+        _print_json({'revision': revision})
+    else:
+        click.echo(f'the tables of the history have revision {revision}')
 
 
 @example('be-queue -A shop.app doctor')

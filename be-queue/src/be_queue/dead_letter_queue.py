@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from be_queue.errors import BeQueueError
 from be_queue.naming import FIFO_SUFFIX
+from be_queue.redact import redact_repr
 from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE
 from be_queue.transport.messages import copy_of
 from be_queue.transport.requests import BATCH_SIZE
@@ -29,6 +30,8 @@ CANNOT_MOVE = (
     'UnsupportedOperation',
     'AWS.SimpleQueueService.UnsupportedOperation',
 )
+#: Headers with Celery's representations of the arguments.
+ARGUMENTS = ('argsrepr', 'kwargsrepr')
 #: Seconds between two looks at how far SQS has moved messages.
 MOVE_INTERVAL = 1.0
 
@@ -44,7 +47,7 @@ class DeadLetter:
     Arguments:
         message_id: SQS's id of the message.
         task, task_id: of its headers; '' when the message is no task.
-        args: Celery's representation of its positional and keyword arguments.
+        args: Celery's representation of its positional and keyword arguments, secrets masked.
         reason: why a worker moved it; '' when SQS did, after too many receives.
         sent_at: when it was sent, or moved by a worker.
         receives: how often it was received, this time included.
@@ -250,7 +253,7 @@ def _dead_letter(message: dict[str, Any]) -> DeadLetter:
         message_id=message['MessageId'],
         task=str(headers.get('task') or ''),
         task_id=str(headers.get('id') or ''),
-        args=f'{headers.get("argsrepr", "")} {headers.get("kwargsrepr", "")}'.strip(),
+        args=' '.join(redact_repr(str(headers.get(name, ''))) for name in ARGUMENTS).strip(),
         reason=reason.get('StringValue', ''),
         sent_at=datetime.fromtimestamp(int(system['SentTimestamp']) / 1000, timezone.utc),
         receives=int(system['ApproximateReceiveCount']),
