@@ -227,6 +227,16 @@ def retry(app: Celery, task_id: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument('task_id')
+@as_json
+@click.pass_obj
+def revoke(app: Celery, task_id: str, as_json: bool) -> None:
+    """Have workers skip a task that waits; not one whose result is ignored."""
+    operations.revoke(app, task_id)
+    _print_json({'revoked': task_id}) if as_json else click.echo(f'revoked: {task_id}')
+
+
+@main.command()
 @as_json
 @click.pass_obj
 def doctor(app: Celery, as_json: bool) -> None:
