@@ -136,7 +136,7 @@ class DatabaseBackend(database.DatabaseBackend):
                 set_=row,
                 where=table.c.status.in_((states.PENDING, states.RETRY)),
             )
-            return bool(connection.execute(statement.inline()).rowcount)
+            return connection.scalar(statement.returning(table.c.id)) is not None
 
     def _execute(self, row: dict[str, Any]) -> bool:
         """Execute the statement by the driver: SQLAlchemy would take as long again.
@@ -213,8 +213,8 @@ class DatabaseBackend(database.DatabaseBackend):
             # a retry: the attempt that this leads to may be over before Celery stores the retry.
             + f" WHERE stored.status != '{states.SUCCESS}' AND NOT"
             f" (stored.status = '{states.FAILURE}' AND excluded.status = '{states.RETRY}')"
-            # Its message may come any time later.
-            f" AND NOT (stored.status = '{states.REVOKED}' AND excluded.status = '{states.STARTED}')"
+            # The message of a revoked task comes later.
+            f" AND (stored.status, excluded.status) != ('{states.REVOKED}', '{states.STARTED}')"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Task
 from celery.app.task import Context
+from celery.app.trace import trace_ok_t
 from celery.utils.log import get_logger
 
 from be_queue.worker import logs
@@ -23,7 +24,7 @@ Trace = Callable[..., Any]
 
 
 class Revoked(BaseException):
-    """The task that was to start is revoked. Not an `Exception`: to Celery it would be a failure."""
+    """The task that was to start is revoked. As an `Exception`, to Celery it would have failed."""
 
 
 def skipping(task: Task, trace: Trace) -> Trace:
@@ -38,6 +39,6 @@ def skipping(task: Task, trace: Trace) -> Trace:
             context = Context(request, args=args, kwargs=kwargs)
             # Once more, with what the message tells, and for the chord that waits for it.
             task.backend.mark_as_revoked(uuid, 'revoked', context)
-            return None, None, None, None  # nothing was returned, and in no time
+            return trace_ok_t(None, None, None, None)  # nothing was returned, and in no time
 
     return traced
