@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from be_queue.errors import BeQueueError
 from be_queue.naming import FIFO_SUFFIX
+from be_queue.redact import redact_repr
 from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE
 from be_queue.transport.messages import copy_of
 from be_queue.transport.requests import BATCH_SIZE
@@ -29,6 +30,8 @@ CANNOT_MOVE = (
     'UnsupportedOperation',
     'AWS.SimpleQueueService.UnsupportedOperation',
 )
+#: Headers with Celery's representations of the arguments.
+ARGUMENTS = ('argsrepr', 'kwargsrepr')
 #: Seconds between two looks at how far SQS has moved messages.
 MOVE_INTERVAL = 1.0
 
@@ -44,7 +47,7 @@ class DeadLetter:
     Arguments:
         message_id: SQS's id of the message.
         task, task_id: of its headers; '' when the message is no task.
-        args: Celery's representation of its positional and keyword arguments.
+        args: Celery's representation of its positional and keyword arguments, secrets masked.
         reason: why a worker moved it; '' when SQS did, after too many receives.
         sent_at: when it was sent, or moved by a worker.
         receives: how often it was received, this time included.
@@ -93,9 +96,10 @@ class DeadLetterQueue:
     def redrive(self, ids: Collection[str] = ()) -> Iterator[int]:
         """Move dead letters back to the queue; yield how many were moved, from time to time.
 
-        SQS moves them where it can. Elsewhere, and when ``ids`` are given, each is sent to the
-        queue and then deleted from the dead-letter queue: when that is interrupted no message is
-        lost, and up to ten are there twice. Run it again for the others.
+        SQS moves them where it can; a move of its own that runs already is followed. Elsewhere, and
+        when ``ids`` are given, each is sent to the queue and then deleted from the dead-letter
+        queue: when that is interrupted no message is lost, and up to ten are there twice. Run it
+        again for the others.
 
         Arguments:
             ids: ids of messages or tasks; by default, all that are there now.
@@ -109,6 +113,7 @@ class DeadLetterQueue:
             else:
                 return
         moved = 0
+        yield moved
         for batch in self._chosen(ids):
             entries = [_redriven(message, self._source_url) for message in batch]
             answer = self._client.send_message_batch(QueueUrl=self._source_url, Entries=entries)
@@ -183,17 +188,27 @@ class DeadLetterQueue:
             )
 
     def _moved_by_sqs(self) -> Iterator[int]:
-        arns = [self._attribute(url, 'QueueArn') for url in (self._url, self._source_url)]
-        self._client.start_message_move_task(SourceArn=arns[0], DestinationArn=arns[1])
+        source, destination = (
+            self._attribute(u, 'QueueArn') for u in (self._url, self._source_url)
+        )
+        # Of another run, perhaps: SQS moves the messages of a queue once at a time.
+        if self._latest_move(source).get('Status') != 'RUNNING':
+            self._client.start_message_move_task(SourceArn=source, DestinationArn=destination)
         while True:
-            answer = self._client.list_message_move_tasks(SourceArn=arns[0], MaxResults=1)
-            (task,) = answer['Results']
-            yield task.get('ApproximateNumberOfMessagesMoved', 0)
-            if task['Status'] == 'FAILED':
-                raise OperationError(f'SQS stopped moving messages: {task["FailureReason"]}')
-            if task['Status'] != 'RUNNING':
+            move = self._latest_move(source)
+            yield move.get('ApproximateNumberOfMessagesMoved', 0)
+            status = move.get('Status')
+            if status == 'COMPLETED':
                 return
+            if status != 'RUNNING':
+                why = move.get('FailureReason') or status
+                raise OperationError(f'SQS stopped moving messages: {why}; run it again')
             time.sleep(MOVE_INTERVAL)
+
+    def _latest_move(self, arn: str) -> dict[str, Any]:
+        answer = self._client.list_message_move_tasks(SourceArn=arn, MaxResults=1)
+        moves: list[dict[str, Any]] = answer.get('Results', [])
+        return moves[0] if moves else {}
 
 
 def _entries(messages: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
@@ -238,7 +253,7 @@ def _dead_letter(message: dict[str, Any]) -> DeadLetter:
         message_id=message['MessageId'],
         task=str(headers.get('task') or ''),
         task_id=str(headers.get('id') or ''),
-        args=f'{headers.get("argsrepr", "")} {headers.get("kwargsrepr", "")}'.strip(),
+        args=' '.join(redact_repr(str(headers.get(name, ''))) for name in ARGUMENTS).strip(),
         reason=reason.get('StringValue', ''),
         sent_at=datetime.fromtimestamp(int(system['SentTimestamp']) / 1000, timezone.utc),
         receives=int(system['ApproximateReceiveCount']),

@@ -5,11 +5,12 @@ Takes time in proportion to the length of a text, which may be a stranger's.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ['MASK', 'names_secret', 'redact', 'redact_text']
+__all__ = ['MASK', 'names_secret', 'redact', 'redact_repr', 'redact_text']
 
 MASK = '***'
 _SECRET_NAME = re.compile(
@@ -60,6 +61,19 @@ def redact_text(text: str, key: str = '') -> str:
     For texts that should have been a dict or a list, and cannot be parsed.
     """
     return MASK if names_secret(text) else str(redact(text, key))
+
+
+def redact_repr(text: str) -> str:
+    """Return Celery's representation of arguments with the secrets in it masked.
+
+    When it names a secret and cannot be parsed, as when it was truncated, all of it is masked.
+    """
+    if not names_secret(text):
+        return str(redact(text))
+    try:
+        return repr(redact(ast.literal_eval(text)))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return MASK
 
 
 def _without_query_secrets(text: str) -> str:

@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from html import unescape
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
 from celery import Celery, states
-from sqlalchemy import NullPool
 
 from be_queue import Config, Queue, Queues
 from be_queue.testing.postgres import PostgresServer
@@ -26,8 +24,8 @@ from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.transport.dead_letters import REASON
 from be_queue.worker import heartbeat
-from be_queue.worker.history import engine_of, migrate, save
 from tests.support.process import running
+from tests.support.results import Results
 from tests.support.web import WebSite
 
 UNKNOWN = '\N{EN DASH}'
@@ -55,38 +53,6 @@ def site(
     site = WebSite(sqs.url, postgres.environment, tmp_path_factory.mktemp('web'))
     with site.server():
         yield site
-
-
-class Results:
-    """Writes what the monitor and a worker would write."""
-
-    def __init__(self, backend_url: str) -> None:
-        app = Celery(set_as_current=False)
-        app.config_from_object(Config(['unused'], result_backend=backend_url))
-        app.conf.database_engine_options = {'poolclass': NullPool}
-        migrate(app)
-        self._engine = engine_of(app)
-        self._backend = app.backend
-
-    def sent(self, name: str = 'add', **values: Any) -> str:
-        task_id = uuid.uuid4().hex
-        # Later than any row that another test has left.
-        now = datetime.now(timezone.utc) + timedelta(days=1)
-        row = {'task_id': task_id, 'name': name, 'retries': 0, 'sent_at': now, 'seen_at': now}
-        save(self._engine, [row | values])
-        return task_id
-
-    def stored(
-        self,
-        result: Any,
-        state: str = states.SUCCESS,
-        task_id: str = '',
-        traceback: str | None = None,
-        **sent: Any,
-    ) -> str:
-        task_id = task_id or self.sent(**sent)
-        self._backend.store_result(task_id, result, state, traceback)
-        return task_id
 
 
 @pytest.fixture
@@ -185,7 +151,8 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     client = sqs.client()
     url = client.create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
     client.send_message(QueueUrl=url, MessageBody='a dead letter')
-    client.receive_message(QueueUrl=client.get_queue_url(QueueName=site.queue('add'))['QueueUrl'])
+    queue = client.get_queue_url(QueueName=site.queue('add'))['QueueUrl']
+    client.receive_message(QueueUrl=queue, VisibilityTimeout=300)
     count = (
         'from be_queue.worker.metrics.metrics import *\n'
         f'label = dict(name="add", queue="{site.queue("add")}")\n'
@@ -198,7 +165,7 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     )
     with running(['-c', count], site.environment, site.folder / 'count.log') as counting:
         assert counting.ends(timeout=60) == 0
-    poller = heartbeat.Poller('throttled', time.time(), time.time() - 120)
+    poller = heartbeat.Poller('throttled', time.time(), time.time() - 7200)
     load = heartbeat.Load(4, 3, time.time(), {})
     consuming = heartbeat.State.CONSUMING
     heartbeat.write(site.metrics / 'worker.json', consuming, {site.queue('add'): poller}, load)
@@ -210,7 +177,7 @@ def test_queues_are_shown_with_depths_and_counts(site: WebSite, sqs: SqsServer) 
     shown = wait_until(row, 'depth and counts are shown')
     assert shown[0].split() == ['add', site.queue('add')]
     assert shown[1] == 'throttled'
-    assert shown[5:7] == ['2.0 min', '1']
+    assert shown[5:7] == ['2.0 h', '1']
     assert shown[7].split() == ['1', '234']
     assert shown[8:12] == ['5', '2', '3', '1.50 s']
     page = site.get()[0]

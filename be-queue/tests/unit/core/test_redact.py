@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from be_queue.redact import redact, redact_text
+from be_queue.redact import redact, redact_repr, redact_text
 from tests.unit.core.passwords import PASSWORDS, assert_hidden
 
 
@@ -128,3 +128,11 @@ def test_a_text_that_should_have_been_a_dict_is_hidden_when_it_names_a_secret() 
     assert redact_text("{'region': 'us-west-2'") == "{'region': 'us-west-2'"
     assert redact_text('amqp://u:pw@host') == 'amqp://u:***@host'
     assert redact_text('pw', key='REDIS_PASSWORD') == '***'
+
+
+def test_secrets_in_representations_of_arguments_are_hidden() -> None:
+    assert redact_repr("('x', 7)") == "('x', 7)"
+    assert redact_repr("{'password': 'pw', 'n': 1}") == "{'password': '***', 'n': 1}"
+    assert redact_repr("{'url': 'http://u:pw@host'}") == "{'url': 'http://u:***@host'}"
+    for text in ("{'password': 'p...", "{'password': <object>}", '-' * MANY + 'password'):
+        assert redact_repr(text) == '***'

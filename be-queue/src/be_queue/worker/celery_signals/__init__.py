@@ -1,9 +1,9 @@
-"""Handlers of Celery's signals: metrics, lost copies, the life of the worker's processes.
+"""Handlers of Celery's signals: metrics, attempts, lost copies, the life of the worker's processes.
 
 Importing the package connects them; Celery keeps weak references, so they live at module level.
 """
 
-from be_queue.worker.celery_signals import lost_copies, metrics, outcomes
+from be_queue.worker.celery_signals import earlier_attempts, lost_copies, metrics, outcomes
 from be_queue.worker.celery_signals.processes import install
 
-__all__ = ['install', 'lost_copies', 'metrics', 'outcomes']
+__all__ = ['earlier_attempts', 'install', 'lost_copies', 'metrics', 'outcomes']

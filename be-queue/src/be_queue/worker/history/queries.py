@@ -23,7 +23,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from be_queue.redact import redact
+from be_queue.redact import redact, redact_repr
 from be_queue.text import shortened
 from be_queue.worker.history.database import engine_of
 from be_queue.worker.history.tables import TASKS, UtcDateTime
@@ -207,7 +207,9 @@ class History:
 
     def children(self, task_id: str, count: int = 50) -> list[Task]:
         """Return tasks that a task has sent, the latest first."""
-        query = self._select().where(TASKS.c.parent_id == task_id)
+        # The message of a retry names its own task as the parent.
+        is_child = (TASKS.c.parent_id == task_id) & (TASKS.c.task_id != task_id)
+        query = self._select().where(is_child)
         return self._tasks(query.order_by(TASKS.c.sent_at.desc()).limit(count))
 
     def last_hour(self) -> list[Minute]:
@@ -262,8 +264,8 @@ class History:
             # Celery keeps it in UTC without a zone.
             ended_at=row.done.replace(tzinfo=timezone.utc) if ended and row.done else None,
             due_at=due if due and due > datetime.now(timezone.utc) else None,
-            args=str(redact(row.args or '')),
-            kwargs=str(redact(row.kwargs or '')),
+            args=redact_repr(row.args or ''),
+            kwargs=redact_repr(row.kwargs or ''),
             result=self._result(row, state),
             worker=row.worker or '',
             traceback=str(redact(row.traceback or '')),

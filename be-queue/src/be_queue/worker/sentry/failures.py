@@ -7,26 +7,21 @@ again.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any
 
 import sentry_sdk
-from celery import Task, current_app, signals
+from celery import Task, signals
 from celery.app.task import Context
 from celery.exceptions import MaxRetriesExceededError
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.utils import event_from_exception
 
+from be_queue.worker.celery_signals.earlier_attempts import HEADER
 from be_queue.worker.celery_signals.request import dead_letter
 from be_queue.worker.role import Role
 
 __all__ = ['connect']
-
-#: Header of a retry: a breadcrumb for each attempt before it, of the last ten.
-HEADER = 'earlier_attempts'
-MAX_ATTEMPTS = 10
 
 
 def connect(role: Role) -> None:
@@ -38,7 +33,6 @@ def connect(role: Role) -> None:
         signals.task_failure.disconnect(_failed_in_consumer)  # inherited
         signals.task_prerun.connect(_started)
         signals.task_failure.connect(_failed)
-        signals.before_task_publish.connect(_add_attempt)
 
 
 def _started(task: Task, **_: Any) -> None:
@@ -94,25 +88,3 @@ def _describe(scope: sentry_sdk.Scope, task: Task) -> None:
     scope.clear()
     scope.set_transaction_name(task.name)
     scope.set_tags({tag: str(value) for tag, value in tags.items() if value is not None})
-
-
-def _add_attempt(headers: dict[str, Any], **_: Any) -> None:
-    """Add this attempt to the header of its retry."""
-    task = current_app.current_worker_task
-    if task is None:
-        return
-    request = task.request
-    # Among the messages that a task sends, only its own retry has its id.
-    if (headers.get('id'), headers.get('retries')) != (request.id, request.retries + 1):
-        return
-    kind = sys.exc_info()[0]
-    attempt, name = request.retries + 1, kind.__name__ if kind else 'no exception'
-    breadcrumb = {
-        'category': 'retry',
-        'level': 'warning',
-        'message': f'attempt {attempt} failed and was retried: {name}',
-        'data': {'attempt': attempt, 'exception': name},
-        'timestamp': datetime.now(timezone.utc).isoformat(),
-    }
-    earlier = getattr(request, HEADER, None) or []
-    headers[HEADER] = [*earlier, breadcrumb][-MAX_ATTEMPTS:]

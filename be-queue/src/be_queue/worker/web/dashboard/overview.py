@@ -14,6 +14,7 @@ from be_queue.worker import heartbeat
 from be_queue.worker.heartbeat import seconds_since
 from be_queue.worker.history import History, Task, Worker
 from be_queue.worker.local import first_task_command
+from be_queue.worker.scheduler import Run, runs
 from be_queue.worker.settings import WorkerConfig
 from be_queue.worker.web.dashboard.charts import HEIGHT, STEP, Chart, charts_of
 from be_queue.worker.web.dashboard.page import Pages, Read
@@ -54,7 +55,8 @@ def add_page(
     latest: Read[list[Task]] = Read('tasks', read_latest, [])
     charts: Read[list[Chart]] = Read('last hour', read_charts, [])
     workers: Read[list[Worker]] = Read('workers', history.workers, [])
-    reads = (latest, charts, workers, Check('depths', depths.poll))
+    schedule: Read[list[Run]] = Read('schedule', lambda: runs(celery_app), [])
+    reads = (latest, charts, workers, schedule, Check('depths', depths.poll))
 
     @routes.get('/')
     def overview() -> str:
@@ -88,6 +90,7 @@ def add_page(
             charts=charts.value,
             chart_size=(60 * STEP, HEIGHT),
             workers=workers.value,
+            schedule=schedule.value,
             tasks=latest.value,
             faults=faults,
             first_task=first_task,
