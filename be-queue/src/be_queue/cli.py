@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from celery.app.utils import find_app
 from kombu.exceptions import OperationalError
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from be_queue import operations
+from be_queue import extras, operations
 from be_queue.doctor import examine
 from be_queue.errors import BeQueueError
 from be_queue.operations import Depth
+from be_queue.outage import CHECK_RESULT_DB, brief
 from be_queue.redact import redact
 from be_queue.transport.sqs_errors import ERRORS
 
@@ -44,6 +47,8 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except BrokenPipeError:
+            raise  # click ends quietly, as for `be-queue watch --json | head`
         except (BeQueueError, OperationalError, *ERRORS) as error:
             raise click.ClickException(str(redact(f'{error}'))) from error
 
@@ -87,16 +92,21 @@ def status(app: Celery, as_json: bool) -> None:
     """Show how many messages each queue has."""
     depths = _depths(app)
     if as_json:
-        _print_json([_fields(name, depth) for name, depth in depths.items()])
+        _print_json(_all_fields(depths))
     else:
         console.print(_status_table(depths))
 
 
 @main.command()
 @click.option('--interval', default=2.0, show_default=True, help='Seconds between two looks.')
+@as_json
 @click.pass_obj
-def watch(app: Celery, interval: float) -> None:
-    """Show the status again and again, until Ctrl-C."""
+def watch(app: Celery, interval: float, as_json: bool) -> None:
+    """Show the status again and again, until Ctrl-C; with --json, a line for each look."""
+    while as_json:
+        looked_at = datetime.now(timezone.utc).isoformat(timespec='milliseconds')
+        _print_json({'time': looked_at, 'queues': _all_fields(_depths(app))})
+        time.sleep(interval)
     with Live(_status_table(_depths(app)), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(interval)
@@ -140,9 +150,16 @@ def redrive(app: Celery, queue: str, ids: Sequence[str], as_json: bool) -> None:
     Nothing is lost when it is interrupted; run it again for the others.
     """
     found, moved = operations.find_queue(app, queue), 0
-    with console.status(f'redriving {found.name}') as progress:
-        for moved in found.dead_letter_queue().redrive(ids):
-            progress.update(f'redriving {found.name}: {moved:,} moved')
+    dead_letters, depth = found.dead_letter_queue(), found.depth()
+    there = len(ids) or (depth.dead_letters if depth else 0) or 0
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
+    terminal = Console(stderr=True)
+    with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as progress:
+        bar = progress.add_task(f'redriving {found.name}', total=None)
+        for number, moved in enumerate(dead_letters.redrive(ids)):
+            # A move of SQS that runs already has moved some before.
+            total = None if number else moved + there
+            progress.update(bar, completed=moved, total=total)
     _done(as_json, 'redriven', found.name, moved, ids)
 
 
@@ -227,6 +244,22 @@ def retry(app: Celery, task_id: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.pass_obj
+def migrate(app: Celery) -> None:
+    """Make the tables of the history of tasks in the result database, or bring them up to date."""
+    if fault := extras.fault('worker', 'be-queue migrate is for workers'):
+        raise click.ClickException(fault)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from be_queue.worker import history
+
+    try:
+        click.echo(f'the tables of the history have revision {history.migrate(app)}')
+    except SQLAlchemyError as error:
+        raise click.ClickException(f'{brief(error)}: check {CHECK_RESULT_DB}') from error
+
+
+@main.command()
 @as_json
 @click.pass_obj
 def doctor(app: Celery, as_json: bool) -> None:
@@ -236,7 +269,8 @@ def doctor(app: Celery, as_json: bool) -> None:
         findings.append(finding)
         if not as_json:
             colour = 'red' if finding.fault else 'green'
-            click.secho(f'{finding.check}: {_printable(finding.fault) or "ok"}', fg=colour)
+            note = f'ok ({finding.note})' if finding.note else 'ok'
+            click.secho(f'{finding.check}: {_printable(finding.fault) or note}', fg=colour)
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     if any(finding.fault for finding in findings):
@@ -247,10 +281,13 @@ def _depths(app: Celery) -> dict[str, Depth | None]:
     return {queue.name: queue.depth() for queue in operations.queues(app)}
 
 
-def _fields(name: str, depth: Depth | None) -> dict[str, Any]:
-    if depth is None:
-        return {'queue': name, 'missing': True}
-    return {name: getattr(depth, name) for name in DEPTH_FIELDS}
+def _all_fields(depths: dict[str, Depth | None]) -> list[dict[str, Any]]:
+    return [
+        {field: getattr(depth, field) for field in DEPTH_FIELDS}
+        if depth
+        else {'queue': name, 'missing': True}
+        for name, depth in depths.items()
+    ]
 
 
 def _status_table(depths: dict[str, Depth | None]) -> Table:

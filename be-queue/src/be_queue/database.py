@@ -18,7 +18,7 @@ from typing import Any
 from celery import states
 from celery.backends import database
 from celery.backends.database import session
-from sqlalchemy import Connection, Engine, String, Table, delete, event, make_url
+from sqlalchemy import Connection, Engine, String, Table, delete, event, inspect, make_url
 from sqlalchemy.exc import DataError, DBAPIError
 
 from be_queue.text import storable
@@ -27,6 +27,8 @@ __all__ = ['DatabaseBackend']
 
 #: Marks of a parameter by driver.
 _MARKS = {'psycopg': '%({})s', 'psycopg2': '%({})s', 'pysqlite': ':{}'}
+#: The column with the start of the latest attempt, in UTC.
+STARTED_AT = 'started_at'
 #: Executions of a statement after which psycopg prepares it: its default.
 PREPARE_THRESHOLD = 5
 
@@ -54,6 +56,7 @@ class DatabaseBackend(database.DatabaseBackend):
         super().__init__(*args, **kwargs)
         self._callback = self.session_manager.engine_callback
         self.session_manager: Any = SessionManager(self._engine_made)
+        self._upsert: str | None = None
         self._driver = make_url(self.url).get_driver_name()
         if self._driver in _MARKS:
             # Without the round trips that begin and end a transaction and test a connection.
@@ -93,14 +96,17 @@ class DatabaseBackend(database.DatabaseBackend):
             return
         row = SimpleNamespace(task_id=task_id, children=None, stamps=None)
         self._update_result(row, result, state, traceback=traceback, request=request)
-        if row.date_done:
-            # As SQLAlchemy writes it in SQLite.
-            row.date_done = row.date_done.isoformat(' ', 'microseconds')
+        now = _without_zone(datetime.now(timezone.utc))
+        started_at = now if state == states.STARTED else None
+        # As SQLAlchemy writes it in SQLite.
+        for name, moment in (('date_done', row.date_done), (STARTED_AT, started_at)):
+            setattr(row, name, moment and moment.isoformat(' ', 'microseconds'))
         try:
             self._execute(vars(row))
         except DBAPIError as error:
             if not self.exception_safe_to_retry(error):
                 raise
+            self._upsert = None
             # The server may have restarted since the last result, or its login may have expired.
             self.on_backend_retryable_error(error)
             self._execute(vars(row))
@@ -108,6 +114,8 @@ class DatabaseBackend(database.DatabaseBackend):
     def _execute(self, row: dict[str, Any]) -> None:
         """Execute the statement by the driver: SQLAlchemy would take as long again."""
         engine = self._engine()
+        if self._upsert is None:
+            self._upsert = self._statement(engine)
         errors = engine.dialect.loaded_dbapi.Error
         try:
             connection = engine.raw_connection()
@@ -151,13 +159,18 @@ class DatabaseBackend(database.DatabaseBackend):
             if isinstance(column.type, String) and column.name != 'task_id'
         ]
 
-    @cached_property
-    def _upsert(self) -> str:
-        """The statement as the driver takes it."""
+    def _statement(self, engine: Engine) -> str:
+        """Return the statement as the driver takes it."""
         table: Table = self.task_cls.__table__
-        dialect = make_url(self.url).get_dialect()()
+        dialect = engine.dialect
         name = dialect.identifier_preparer.format_table(table)
         columns = [column.name for column in table.columns if column.name != 'id']
+        updates = {column: f'excluded.{column}' for column in columns}
+        # A column of the history, which Celery does not know and `be-queue migrate` adds.
+        there = inspect(engine).get_columns(table.name, table.schema)
+        if any(column['name'] == STARTED_AT for column in there):
+            columns.append(STARTED_AT)
+            updates[STARTED_AT] = f'coalesce(excluded.{STARTED_AT}, stored.{STARTED_AT})'
         values = {column: _MARKS[self._driver].format(column) for column in columns}
         given = dict(values)
         if dialect.name == 'postgresql':
@@ -169,7 +182,7 @@ class DatabaseBackend(database.DatabaseBackend):
             f'INSERT INTO {name} AS stored ({", ".join(given)}) '
             f'VALUES ({", ".join(given.values())}) '
             'ON CONFLICT (task_id) DO UPDATE SET '
-            + ', '.join(f'{column} = excluded.{column}' for column in columns)
+            + ', '.join(f'{column} = {value}' for column, value in updates.items())
             # As in Celery, a success stays when its message is delivered again. A failure outlasts
             # a retry: the attempt that this leads to may be over before Celery stores the retry.
             + f" WHERE stored.status != '{states.SUCCESS}' AND NOT"

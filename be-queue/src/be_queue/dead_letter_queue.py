@@ -96,9 +96,10 @@ class DeadLetterQueue:
     def redrive(self, ids: Collection[str] = ()) -> Iterator[int]:
         """Move dead letters back to the queue; yield how many were moved, from time to time.
 
-        SQS moves them where it can. Elsewhere, and when ``ids`` are given, each is sent to the
-        queue and then deleted from the dead-letter queue: when that is interrupted no message is
-        lost, and up to ten are there twice. Run it again for the others.
+        SQS moves them where it can; a move of its own that runs already is followed. Elsewhere, and
+        when ``ids`` are given, each is sent to the queue and then deleted from the dead-letter
+        queue: when that is interrupted no message is lost, and up to ten are there twice. Run it
+        again for the others.
 
         Arguments:
             ids: ids of messages or tasks; by default, all that are there now.
@@ -112,6 +113,7 @@ class DeadLetterQueue:
             else:
                 return
         moved = 0
+        yield moved
         for batch in self._chosen(ids):
             entries = [_redriven(message, self._source_url) for message in batch]
             answer = self._client.send_message_batch(QueueUrl=self._source_url, Entries=entries)
@@ -186,17 +188,27 @@ class DeadLetterQueue:
             )
 
     def _moved_by_sqs(self) -> Iterator[int]:
-        arns = [self._attribute(url, 'QueueArn') for url in (self._url, self._source_url)]
-        self._client.start_message_move_task(SourceArn=arns[0], DestinationArn=arns[1])
+        source, destination = (
+            self._attribute(u, 'QueueArn') for u in (self._url, self._source_url)
+        )
+        # Of another run, perhaps: SQS moves the messages of a queue once at a time.
+        if self._latest_move(source).get('Status') != 'RUNNING':
+            self._client.start_message_move_task(SourceArn=source, DestinationArn=destination)
         while True:
-            answer = self._client.list_message_move_tasks(SourceArn=arns[0], MaxResults=1)
-            (task,) = answer['Results']
-            yield task.get('ApproximateNumberOfMessagesMoved', 0)
-            if task['Status'] == 'FAILED':
-                raise OperationError(f'SQS stopped moving messages: {task["FailureReason"]}')
-            if task['Status'] != 'RUNNING':
+            move = self._latest_move(source)
+            yield move.get('ApproximateNumberOfMessagesMoved', 0)
+            status = move.get('Status')
+            if status == 'COMPLETED':
                 return
+            if status != 'RUNNING':
+                why = move.get('FailureReason') or status
+                raise OperationError(f'SQS stopped moving messages: {why}; run it again')
             time.sleep(MOVE_INTERVAL)
+
+    def _latest_move(self, arn: str) -> dict[str, Any]:
+        answer = self._client.list_message_move_tasks(SourceArn=arn, MaxResults=1)
+        moves: list[dict[str, Any]] = answer.get('Results', [])
+        return moves[0] if moves else {}
 
 
 def _entries(messages: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:

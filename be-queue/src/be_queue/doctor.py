@@ -16,6 +16,9 @@ __all__ = ['Finding', 'examine']
 
 #: AWS refuses a request that is signed five minutes early or late.
 MAX_SKEW_SECONDS = 60.0
+RIGHTS_NOTE = (
+    'SQS was asked with requests that move no message; it may refuse a real one all the same'
+)
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,20 @@ class Finding:
     Arguments:
         check: what was looked at.
         fault: what is wrong and how to fix it; '' when nothing is.
+        note: what the check cannot tell.
     """
 
     check: str
     fault: str = ''
+    note: str = ''
 
 
 def examine(app: Celery) -> Iterator[Finding]:
     """Yield the outcome of each check of an app; nothing is changed.
 
-    It does not check the rights to send, receive and delete: that would need a message.
+    Its configuration may have checks of its own, as a worker's has: a method ``checks(app)``.
     """
+    own_checks = getattr(app.conf, 'checks', None)
     try:
         known = queues(app)
         yield _clock(known[0])
@@ -43,8 +49,12 @@ def examine(app: Celery) -> Iterator[Finding]:
         yield Finding('SQS', f'{brief(error)}: check {CHECK_SQS}')
     else:
         for queue in known:
-            yield from _queue(queue)
+            # A producer may have a mapping that says who consumes what, and receives nothing.
+            yield from _queue(queue, receives=bool(own_checks) and queue.is_consumed)
+        yield Finding('rights', note=RIGHTS_NOTE)
     yield _results(app)
+    if own_checks:
+        yield from own_checks(app)
 
 
 def _clock(queue: ManagedQueue) -> Finding:
@@ -58,9 +68,9 @@ def _clock(queue: ManagedQueue) -> Finding:
     )
 
 
-def _queue(queue: ManagedQueue) -> Iterator[Finding]:
+def _queue(queue: ManagedQueue, *, receives: bool) -> Iterator[Finding]:
     try:
-        faults = [*queue.differences(), *_depth(queue)]
+        faults = [*queue.differences(), *_depth(queue, receives=receives)]
     except ERRORS as error:
         faults = [brief(error)]
     for fault in faults:
@@ -69,10 +79,13 @@ def _queue(queue: ManagedQueue) -> Iterator[Finding]:
         yield Finding(queue.name)
 
 
-def _depth(queue: ManagedQueue) -> Iterator[str]:
+def _depth(queue: ManagedQueue, *, receives: bool) -> Iterator[str]:
     depth = queue.depth()
     if depth is None:
         return  # one of the differences
+    if denied := queue.denied(receives=receives):
+        actions = ', '.join(f'sqs:{action}' for action in denied)
+        yield f'SQS refuses {actions} to these credentials: add that to their policy'
     if depth.dead_letters:
         yield f'{depth.dead_letters:,} dead letters: be-queue peek {queue.name} shows why'
     if depth.visible and not depth.in_flight:

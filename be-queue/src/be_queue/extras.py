@@ -13,6 +13,7 @@ MODULES = {
     'worker': (
         *('sqlalchemy', 'psycopg', 'pydantic_settings', 'dotenv', 'flask', 'gunicorn'),
         *('prometheus_client', 'pythonjsonlogger', 'limits', 'msgpack', 'opentracing'),
+        'alembic',
     ),
     'sentry': ('sentry_sdk',),
     'vault': ('hvac',),

@@ -134,6 +134,8 @@ class ManagedQueue:
         self.name: str = channel.canonical_queue_name(queue.name)
         #: Its name in the app.
         self.app_name: str = queue.name
+        #: Workers consume it.
+        self.is_consumed: bool = getattr(queue, 'consumed', True)
         #: It gets copies of messages, for the monitor.
         self.gets_copies = queue.name in channel.copies_to
         self._queue = queue
@@ -168,7 +170,7 @@ class ManagedQueue:
 
         A queue that the app only sends to is left to its worker.
         """
-        if not getattr(self._queue, 'consumed', True) and not self.gets_copies:
+        if not self.is_consumed and not self.gets_copies:
             return []
         lines: list[str] = self._channel.differences(self.app_name)
         return lines
@@ -178,6 +180,43 @@ class ManagedQueue:
         answer = self._client.list_queues(MaxResults=1)
         date = answer['ResponseMetadata']['HTTPHeaders']['date']
         return time.time() - parsedate_to_datetime(date).timestamp()
+
+    def denied(self, *, receives: bool) -> list[str]:
+        """Return the actions on the queue that SQS refuses to these credentials.
+
+        Each request is one that moves no message. AWS does not say that it looks at the rights
+        before it finds that out: an action that is not returned may be refused all the same.
+
+        Arguments:
+            receives: whether this side receives and deletes messages too.
+        """
+        handle = {'ReceiptHandle': 'be-queue doctor'}  # of no message
+        requests: dict[str, tuple[Any, dict[str, Any]]] = {
+            'SendMessage': (self._client.send_message_batch, {'Entries': []})
+        }
+        if receives:
+            requests |= {
+                'DeleteMessage': (self._client.delete_message, handle),
+                'ChangeMessageVisibility': (
+                    self._client.change_message_visibility,
+                    {**handle, 'VisibilityTimeout': 0},
+                ),
+            }
+            if self._is_aws:  # other servers take 0 for a number of messages
+                none = {'MaxNumberOfMessages': 0}
+                requests['ReceiveMessage'] = (self._client.receive_message, none)
+        return [name for name, (ask, given) in requests.items() if self._is_denied(ask, given)]
+
+    def _is_denied(self, ask: Any, given: dict[str, Any]) -> bool:
+        try:
+            ask(QueueUrl=self._url, **given)
+        except ClientError as error:
+            return is_denied(error)
+        return False
+
+    @property
+    def _is_aws(self) -> bool:
+        return '.amazonaws.' in self._client.meta.endpoint_url
 
     def purge(self) -> None:
         """Delete all messages of the queue, those in flight too.

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery, states
 from celery.app.task import Context
 from click.testing import CliRunner, Result
 
+from be_queue import dead_letter_queue
 from be_queue.cli import main
 from be_queue.conf import broker_url
 from be_queue.testing.waiting import wait_until
@@ -22,8 +28,24 @@ from be_queue.transport.dead_letters import REASON
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import Handler, faulty_sqs
+from tests.support.process import Program, running
 
 Run = Callable[..., Result]
+Command = Callable[..., AbstractContextManager[Program]]
+
+#: As the script that pip installs, for an app of its own.
+PROGRAM = """
+import sys
+from celery import Celery
+from be_queue import Config, Queue, Queues, cli, dead_letter_queue
+
+dead_letter_queue.HIDDEN_SECONDS = 5
+prefix, url = sys.argv[1:3]
+queues = Queues([Queue(queue_name='work', task='work')]).build_celery('local', username=prefix)
+app = Celery()
+app.config_from_object(Config(queues, SQS_ENDPOINT_URL=url))
+cli.main(['-A', '__main__', *sys.argv[3:]])
+"""
 
 
 @pytest.fixture
@@ -39,6 +61,17 @@ def run(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
     yield run
     module.app.close()
+
+
+@pytest.fixture
+def command(scene: Scene, tmp_path: Path) -> Command:
+    """Runs the command in a process of its own."""
+
+    def command(*arguments: str, url: str = scene.sqs.url) -> AbstractContextManager[Program]:
+        program = ('-c', PROGRAM, scene.prefix, url)
+        return running((*program, *arguments), {}, tmp_path / f'{arguments[0]}-{uuid4()}.log')
+
+    return command
 
 
 def send_dead_letters(scene: Scene, count: int) -> list[str]:
@@ -88,6 +121,21 @@ def test_status_counts_messages_and_dead_letters(scene: Scene, app: Celery, run:
     assert scene.work in run('status').output
 
 
+def test_watch_prints_a_line_of_json_for_each_look(
+    scene: Scene, app: Celery, command: Command
+) -> None:
+    with command('watch', '--json', '--interval', '0.05') as program:
+        wait_until(lambda: program.log.count('\n') >= 2, 'it has looked twice')
+        program.ends(signal.SIGINT)
+    first, second = (json.loads(line) for line in program.log.splitlines()[:2])
+    assert first['time'] < second['time']
+    assert [depth['queue'] for depth in second['queues']] == [
+        scene.celery,
+        scene.platform,
+        scene.work,
+    ]
+
+
 def test_status_says_which_queue_does_not_exist(scene: Scene, run: Run) -> None:
     scene.client.delete_queue(QueueUrl=scene.url(scene.celery))
     wait_until(lambda: scene.celery not in scene.names(), 'the queue is deleted')
@@ -133,6 +181,34 @@ def test_an_interrupted_redrive_loses_nothing(scene: Scene, app: Celery, run: Ru
         assert scene.sqs.in_flight(f'err-{scene.work}') == 10
         assert scene.sqs.visible(f'err-{scene.work}') == 15
     assert set(tasks_of(scene, scene.work)) < set(ids)
+
+
+def test_a_redrive_that_is_killed_is_taken_up_again(
+    scene: Scene, app: Celery, command: Command
+) -> None:
+    """It is killed at the worst moment: after a batch is sent, and before that is deleted."""
+    ids = send_dead_letters(scene, 300)
+    dead = f'err-{scene.work}'
+    with faulty_sqs(scene.sqs.port) as proxy:
+
+        def after_some(handler: Handler) -> None:
+            if proxy.requests['DeleteMessageBatch'] <= 12:
+                handler.answer(*handler.forward())
+            else:
+                faulty.no_answer(handler)
+
+        proxy.fail('DeleteMessageBatch', after_some)
+        with command('redrive', 'work', url=proxy.url) as program:
+            wait_until(lambda: scene.sqs.visible(scene.work) == 130, '13 batches sent', timeout=60)
+            program.ends(signal.SIGKILL)
+    wait_until(lambda: scene.sqs.visible(dead) == 180, 'the rest is there again', timeout=60)
+    with command('redrive', 'work', '--json') as program:
+        assert program.ends(timeout=60) == 0
+    assert json.loads(program.log) == {'queue': scene.work, 'redriven': 180}
+    assert scene.is_empty(dead)
+    arrived = Counter(tasks_of(scene, scene.work))
+    assert set(arrived) == set(ids)
+    assert arrived.total() == 310
 
 
 def test_a_redriven_fifo_message_keeps_its_group_and_arrives_once(scene: Scene, run: Run) -> None:
@@ -221,9 +297,35 @@ def test_errors_of_sending_and_of_the_result_backend_are_one_line(app: Celery, r
     assert re.fullmatch('Error: OperationalError: .*: check RESULT_DB_HOST.*\n', shown)
 
 
-def test_the_doctor_finds_nothing_wrong(run: Run) -> None:
+def test_the_doctor_finds_nothing_wrong(scene: Scene, run: Run) -> None:
     findings = json.loads(run('doctor', '--json').output)
-    assert [finding['fault'] for finding in findings] == [''] * 5
+    assert [finding['fault'] for finding in findings] == [''] * 6
+    assert scene.sqs.visible(scene.work) == 0
+
+
+def test_the_doctor_names_the_rights_that_are_missing(
+    scene: Scene, app: Celery, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.send_task('work')
+    monkeypatch.setattr('be_queue.operations.ManagedQueue._is_aws', True)
+    app.conf.checks = lambda app: []  # as a worker's
+    with faulty_sqs(scene.sqs.port) as proxy:
+        app.conf.broker_read_url = broker_url(proxy.url)
+        shown = json.loads(run('doctor', '--json', exit_code=1).output)
+        assert 'SQS refuses' not in str(shown)
+        assert scene.sqs.visible(scene.work) == 1
+        for operation in (*faulty.RECEIVE, *faulty.DELETE, *faulty.SEND, *faulty.VISIBILITY):
+            proxy.fail(operation, faulty.status(400, 'AccessDeniedException'))
+        shown = run('doctor', exit_code=1).output
+        actions = 'sqs:SendMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:Receive'
+        assert f'{scene.work}: SQS refuses {actions}' in shown
+        # The monitor receives from there, which may have a role of its own.
+        assert f'{scene.platform}: SQS refuses sqs:SendMessage to these credentials' in shown
+    # Shown as often before as without the doctor.
+    (message,) = scene.client.receive_message(
+        QueueUrl=scene.url(scene.work), MessageSystemAttributeNames=['ApproximateReceiveCount']
+    )['Messages']
+    assert message['Attributes']['ApproximateReceiveCount'] == '1'
 
 
 def test_the_doctor_names_each_fault_and_its_fix(scene: Scene, app: Celery, run: Run) -> None:
@@ -262,12 +364,21 @@ def test_the_doctor_goes_on_when_sqs_is_unavailable(app: Celery, run: Run) -> No
     assert 'result backend: ok' in shown
 
 
-def test_sqs_moves_the_messages_where_it_can(scene: Scene, app: Celery, run: Run) -> None:
+#: Looks at a move that runs already, and at one that somebody cancels.
+FOLLOWED = [('RUNNING', 8), ('RUNNING', 8), ('COMPLETED', 9), ('RUNNING', 1), ('CANCELLED', 1)]
+
+
+def test_sqs_moves_the_messages_where_it_can(
+    scene: Scene, app: Celery, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As AWS answers; the servers for tests cannot do it."""
-    looks = iter([('RUNNING', 4), ('COMPLETED', 7)])
+    monkeypatch.setattr(dead_letter_queue, 'MOVE_INTERVAL', 0.01)
+    started = []
+    looks = iter([('COMPLETED', 3), ('RUNNING', 4), ('COMPLETED', 7), *FOLLOWED])
 
     def start(handler: Handler) -> None:
         assert json.loads(handler.body)['DestinationArn'].endswith(f':{scene.work}')
+        started.append(1)
         handler.answer(200, b'{"TaskHandle": "x"}')
 
     def look(handler: Handler) -> None:
@@ -280,3 +391,8 @@ def test_sqs_moves_the_messages_where_it_can(scene: Scene, app: Celery, run: Run
         proxy.fail('StartMessageMoveTask', start)
         proxy.fail('ListMessageMoveTasks', look)
         assert 'messages=7' in run('redrive', 'work').output
+        assert len(started) == 1
+        # SQS starts no second move of a queue: the first is followed.
+        assert 'messages=9' in run('redrive', 'work').output
+        assert 'stopped moving messages: CANCELLED' in run('redrive', 'work', exit_code=1).output
+        assert len(started) == 1

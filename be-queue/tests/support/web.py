@@ -14,7 +14,8 @@ from tests.support.process import Program, running
 
 __all__ = ['WebSite']
 
-SERVER = ('-m', 'gunicorn', '--threads', '4', '--no-control-socket')
+LOGGER = ('--logger-class', 'be_queue.worker.logs.gunicorn.Logger')
+SERVER = ('-m', 'gunicorn', '--threads', '4', *LOGGER, '--no-control-socket')
 
 
 class WebSite:

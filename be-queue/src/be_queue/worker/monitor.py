@@ -25,10 +25,11 @@ from be_queue import SettingError
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
 from be_queue.text import shortened, storable
 from be_queue.worker import logs, processes
-from be_queue.worker.history import engine_of, migrate, save
+from be_queue.worker.history import engine_of, fault, migrate, save
 from be_queue.worker.history.tables import ID_LENGTH
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
+from be_queue.worker.start_error import StartError
 
 __all__ = ['main']
 
@@ -66,8 +67,6 @@ def main(worker_config: WorkerConfig) -> int:
     app = Celery(config.service_name)
     app.config_from_object(worker_config)
     engine = engine_of(app)
-    if config.is_local:
-        migrate(app)
     database = engine.url.render_as_string()
     monitor = Monitor(app, queue, engine)
 
@@ -81,6 +80,7 @@ def main(worker_config: WorkerConfig) -> int:
     processes.start(Role.MONITOR)
     logger.info('started: queue=%s database=%s', queue.name, database)
     try:
+        monitor.prepare(is_local=config.is_local)
         monitor.run()
     finally:
         processes.stop()
@@ -127,6 +127,7 @@ class Monitor(ConsumerMixin):
         self.connection = app.connection_for_read(transport_options=options)
         # It would say at every retry that it has connected.
         logging.getLogger('kombu.mixins').setLevel(logging.WARNING)
+        self._app = app
         self._queue = queue
         self._engine = engine
         self._batch: list[kombu.Message] = []
@@ -139,6 +140,23 @@ class Monitor(ConsumerMixin):
 
     def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
         _reject(message, exc)
+
+    def prepare(self, *, is_local: bool) -> None:
+        """Wait for the database; migrate its tables locally.
+
+        Raises `StartError` elsewhere when they are missing or old.
+        """
+        while not self.should_stop:
+            try:
+                if is_local:
+                    migrate(self._app)
+                elif found := fault(self._app):
+                    raise StartError(found)
+            except SQLAlchemyError as error:
+                time.sleep(self._database.failed(error))
+            else:
+                self._database.ended()
+                return
 
     def run(self) -> None:
         """Consume until told to stop, however often the broker is unavailable."""

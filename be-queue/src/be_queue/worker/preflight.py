@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
@@ -10,12 +11,14 @@ from typing import Any
 
 from celery import Celery
 
-from be_queue import BeQueueError
+from be_queue import BeQueueError, SettingError
 from be_queue.outage import CHECK_SQS, brief
 from be_queue.redact import redact
 from be_queue.worker.start_error import StartError
 
-__all__ = ['declare_queues', 'listen', 'prepare_metrics_directory']
+__all__ = ['declare_queues', 'listen', 'prepare_history', 'prepare_metrics_directory']
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_metrics_directory(folder: Path) -> None:
@@ -78,6 +81,26 @@ def declare_queues(celery_app: Celery) -> str:
     if differences:
         raise StartError('\n'.join(differences))
     return endpoint
+
+
+def prepare_history(celery_app: Celery, *, is_local: bool) -> None:
+    """Migrate the tables of the history locally; elsewhere warn of those that need it.
+
+    An unavailable database is left to the worker and the monitor, which wait for it.
+    """
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    from be_queue.worker import history
+
+    try:
+        if is_local:
+            history.migrate(celery_app)
+        elif fault := history.fault(celery_app):
+            logger.warning('%s', fault)
+    except OperationalError:
+        pass
+    except (SQLAlchemyError, SettingError) as error:
+        logger.warning('the tables of the history are not verified: %s', brief(error))
 
 
 def _differences(celery_app: Celery, channel: Any) -> list[str]:

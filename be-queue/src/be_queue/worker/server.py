@@ -8,7 +8,7 @@ import socket
 import sys
 
 from be_queue import Queues
-from be_queue.worker import history, local, logs, preflight, vault
+from be_queue.worker import local, logs, preflight, vault
 from be_queue.worker.settings import Settings
 from be_queue.worker.start_error import StartError
 from be_queue.worker.supervisor import Child, Supervisor
@@ -52,10 +52,10 @@ def serve(config: Settings, queues: Queues, *, web: str, worker: str, monitor: s
                 is_scheduled = bool(config.runs_scheduler and app.conf.beat_schedule)
                 if is_scheduled:
                     scheduler.check(app)
+                in_database = app.conf.result_backend.startswith('db+')
+                if in_database:
+                    preflight.prepare_history(app, is_local=config.is_local)
             children = [_web(web, listener)]
-            in_database = app.conf.result_backend.startswith('db+')
-            if config.is_local and in_database:
-                history.migrate(app)
             if config.is_local and app.conf.PLATFORM_QUEUE_NAME and in_database:
                 children.append(Child('monitor', [sys.executable, '-m', monitor]))
             url = _url(listener)

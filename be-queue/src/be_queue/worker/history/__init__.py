@@ -4,7 +4,7 @@
 """
 
 from be_queue.worker.history.database import engine_of, save, transaction
-from be_queue.worker.history.migrate import migrate
+from be_queue.worker.history.migrate import fault, migrate
 from be_queue.worker.history.queries import Attempt, Filter, History, Minute, Page, Task, Worker
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     'Task',
     'Worker',
     'engine_of',
+    'fault',
     'migrate',
     'save',
     'transaction',

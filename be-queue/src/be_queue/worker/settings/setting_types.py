@@ -17,6 +17,9 @@ EMBEDDED_PORT = 4566
 SENTRY_DSN = re.compile(
     r'https?://[^@:/\s]+(:[^@/\s]*)?@([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(/\S+)?/\d+'
 )
+#: Characters of a password and a token that let somebody read and act: short ones are guessed.
+MIN_PASSWORD = 8
+MIN_TOKEN = 16
 #: Names of databases and tables. Treasure Data's documentation once said 255 characters and now
 #: says 128. See "Naming Requirements and Restrictions for Treasure Data Entities" there.
 TD_NAME = re.compile(r'[a-z0-9_]{3,128}')
@@ -72,6 +75,17 @@ def _levels(text: str) -> dict[str, str]:
             )
         levels[logger] = level.upper()
     return levels
+
+
+def _logins(text: str) -> dict[str, str]:
+    """Return the password of each user in ``user:password user:password``; raise ValueError."""
+    logins = dict(login.partition(':')[::2] for login in text.replace(',', ' ').split())
+    if not all(user and len(password) >= MIN_PASSWORD for user, password in logins.items()):
+        raise ValueError(
+            f'USER:PASSWORD, several separated by commas or blanks, with {MIN_PASSWORD} characters '
+            'or more in a password, and no comma or blank'
+        )
+    return logins
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -130,6 +144,14 @@ SentryDsn = Annotated[
     _allow(
         'a DSN such as https://KEY@sentry.example.com/42',
         lambda dsn: SENTRY_DSN.fullmatch(dsn.get_secret_value()),
+    ),
+]
+Logins = Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_logins)]
+AdminToken = Annotated[
+    SecretStr,
+    _allow(
+        f'{MIN_TOKEN} characters or more without blanks, for example of: openssl rand -hex 24',
+        lambda token: re.fullmatch(rf'[!-~]{{{MIN_TOKEN},}}', token.get_secret_value()),
     ),
 ]
 TdName = Annotated[str, _match(TD_NAME.pattern, TD_NAME_RULE)]

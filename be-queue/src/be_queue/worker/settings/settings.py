@@ -133,6 +133,20 @@ class Settings(VaultSettings):
     """Seconds between two requests to SQS for the number of messages in each queue; `0` does
     without these metrics."""
 
+    # The dashboard: be_queue/worker/web
+
+    dashboard_auth: types.Logins = Field(default_factory=dict, validate_default=False)
+    """Who may read the dashboard: `USER:PASSWORD`, several separated by commas or blanks. Without
+    it, the pages are off unless `ENV=local`."""
+    dashboard_open: bool = False
+    """`true` shows the pages without a login, for a proxy in front that asks for one."""
+    dashboard_arguments: bool = True
+    """`false` hides the arguments, results and tracebacks of tasks and the bodies of dead
+    letters."""
+    admin_token: types.AdminToken | None = None
+    """What a person or a script must know to redrive, delete, purge, retry and revoke by the
+    dashboard, at least 16 characters; unset, these actions are off."""
+
     # Logs: be_queue/worker/logs
 
     log_level: types.LogLevel = 'INFO'

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from celery import Celery
+
 import be_queue
 from be_queue import MappingError, Queues, SettingError
+from be_queue.doctor import Finding
 from be_queue.worker.settings.reading import ConfigError, warn_of_misspelt
 from be_queue.worker.settings.settings import Settings
 from be_queue.worker.vault import database
@@ -114,6 +118,12 @@ class WorkerConfig(be_queue.Config):
         return not self.given('task_ignore_result') or bool(
             self.given('task_store_errors_even_if_ignored')
         )
+
+    def checks(self, app: Celery) -> Iterator[Finding]:
+        """Check what a worker uses beside SQS and results, for `be-queue doctor`."""
+        from be_queue.worker.doctor import checks
+
+        return checks(app)
 
     def _result_backend(self) -> str:
         chosen = self.given('result_backend')

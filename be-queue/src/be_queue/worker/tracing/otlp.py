@@ -72,16 +72,24 @@ def start(config: Settings, logs_outages: bool) -> Callable[[float], None]:
     return stop
 
 
+def check(config: Settings, timeout: float) -> None:
+    """Raise `ConnectionError` when the collector does not take spans within ``timeout`` seconds."""
+    exporter = MaskingExporter(str(config.otel_exporter_otlp_endpoint), False, timeout)
+    if exporter.export([]) is not SpanExportResult.SUCCESS:
+        raise ConnectionError(f'{exporter.log.text}: check {CHECK}')
+
+
 class MaskingExporter(OTLPSpanExporter):
     """Masks secrets on each span, and logs once when the collector becomes unavailable."""
 
-    def __init__(self, endpoint: str, logs_outages: bool) -> None:
-        super().__init__(endpoint=f'{endpoint.rstrip("/")}/v1/traces')
+    def __init__(self, endpoint: str, logs_outages: bool, timeout: float | None = None) -> None:
+        super().__init__(endpoint=f'{endpoint.rstrip("/")}/v1/traces', timeout=timeout)
         self._outage = Outage('the OTLP endpoint', hint=CHECK) if logs_outages else None
-        self._log = LastLine()
+        #: The exporter's own.
+        self.log = LastLine()
         # The exporter logs every attempt.
         logger = logging.getLogger('opentelemetry.exporter.otlp')
-        logger.handlers, logger.propagate = [self._log], False
+        logger.handlers, logger.propagate = [self.log], False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = super().export([_masked(span) for span in spans])
@@ -89,7 +97,7 @@ class MaskingExporter(OTLPSpanExporter):
             if result is SpanExportResult.SUCCESS:
                 self._outage.ended()
             else:
-                self._outage.failed(ConnectionError(self._log.text))
+                self._outage.failed(ConnectionError(self.log.text))
         return result
 
 

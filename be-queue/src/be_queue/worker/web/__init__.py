@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 from be_queue.worker import processes
 from be_queue.worker.role import Role
 from be_queue.worker.settings import WorkerConfig
+from be_queue.worker.web.access import Access
+from be_queue.worker.web.actions import actions
 from be_queue.worker.web.dashboard import dashboard, queues_by_name
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import Check, broker_probe, health, results_probe
@@ -44,5 +46,8 @@ def create_app(worker_config: WorkerConfig) -> Flask:
     web.json.sort_keys = False  # type: ignore[attr-defined]
     web.register_blueprint(health(config, servers))
     web.register_blueprint(metrics(registry_of(config, *collectors)))
-    web.register_blueprint(dashboard(worker_config, celery_app, servers, counts, depths))
+    access = Access(config, web)
+    pages = dashboard(worker_config, celery_app, servers, counts, depths)
+    web.register_blueprint(access.protect(pages))
+    web.register_blueprint(actions(celery_app, access))
     return web

@@ -2,10 +2,13 @@
 
 from alembic import context
 
+from be_queue.worker.history.migrate import VERSION_TABLE
+
 context.configure(
     connection=context.config.attributes['connection'],
-    # The service may have migrations of its own in this database.
-    version_table='be_queue_version',
+    version_table=VERSION_TABLE,
+    # For `create_index`, which commits what came before it.
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

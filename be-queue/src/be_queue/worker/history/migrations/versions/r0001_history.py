@@ -6,16 +6,17 @@ Versions before this one made the tables without Alembic: what is there already 
 import sqlalchemy as sa
 from alembic import context, op
 
+from be_queue.worker.history.migrations import create_index
+
 revision = '0001'
 down_revision = None
 
 
 def upgrade() -> None:
     """Make what is missing."""
-    app = context.config.attributes['app']
-    there = sa.inspect(op.get_bind())
-    results = app.backend.task_cls.__table__
+    results = context.config.attributes['results']
     results.metadata.create_all(op.get_bind())
+    there = sa.inspect(op.get_bind())
     if not there.has_table('tasks'):
         op.create_table(
             'tasks',
@@ -25,6 +26,7 @@ def upgrade() -> None:
             sa.Column('args', sa.Text),
             sa.Column('kwargs', sa.Text),
             sa.Column('retries', sa.Integer, nullable=False),
+            sa.Column('earlier_attempts', sa.JSON),
             sa.Column('parent_id', sa.Text),
             sa.Column('root_id', sa.Text),
             sa.Column('group_id', sa.Text),
@@ -34,14 +36,20 @@ def upgrade() -> None:
             sa.Column('sent_at', sa.DateTime(timezone=True), nullable=False, index=True),
             sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
         )
+    elif not _has_column(there, 'tasks', 'earlier_attempts'):
+        op.add_column('tasks', sa.Column('earlier_attempts', sa.JSON))
     if not there.has_table('schedule'):
         op.create_table(
             'schedule',
             sa.Column('name', sa.String(255), primary_key=True),
             sa.Column('last_run_at', sa.DateTime(timezone=True), nullable=False),
         )
-    op.add_column('tasks', sa.Column('earlier_attempts', sa.JSON))
-    op.add_column(results.name, sa.Column('started_at', sa.DateTime), schema=results.schema)
+    if not _has_column(there, results.name, 'started_at', results.schema):
+        op.add_column(results.name, sa.Column('started_at', sa.DateTime), schema=results.schema)
     for column in ('name', 'queue'):
-        op.create_index(f'ix_tasks_{column}_sent_at', 'tasks', [column, 'sent_at'])
-    op.create_index('ix_tasks_parent_id', 'tasks', ['parent_id'])
+        create_index(f'ix_tasks_{column}_sent_at', 'tasks', [column, 'sent_at'])
+    create_index('ix_tasks_parent_id', 'tasks', ['parent_id'])
+
+
+def _has_column(there: sa.Inspector, table: str, name: str, schema: str | None = None) -> bool:
+    return name in [column['name'] for column in there.get_columns(table, schema)]
