@@ -18,9 +18,10 @@ from sqlalchemy import Engine, NullPool, inspect, text
 
 from be_queue import Config, extras
 from be_queue.cli import main
-from be_queue.testing.postgres import PostgresServer
+from be_queue.testing.postgres import URL, PostgresServer
 from be_queue.worker.history import engine_of, fault, migrate
 from be_queue.worker.history.tables import METADATA, TASKS
+from be_queue.worker.preflight import prepare_history
 
 ADDED = {'earlier_attempts'}
 
@@ -179,3 +180,20 @@ def test_the_command_migrates_and_says_in_one_line_what_it_lacks(
     assert lacking.exit_code == 1
     assert 'not_there is not installed: install be-queue[worker]' in lacking.output
     assert len(lacking.output.splitlines()) == 1
+
+
+def test_the_start_migrates_locally_and_elsewhere_warns_in_one_line(
+    url: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    app = app_of(url)
+    prepare_history(app, is_local=False)
+    (warning,) = caplog.messages
+    assert warning.endswith('are missing in the result database: run `be-queue migrate`')
+    caplog.clear()
+    prepare_history(app, is_local=True)
+    assert fault(app) is None
+    # The worker starts while the database is unavailable, and says so itself.
+    (tmp_path / 'no').mkdir()
+    for unavailable in (f'{URL}@127.0.0.1:1/none', f'db+sqlite:///{tmp_path}/no/such/folder'):
+        prepare_history(app_of(unavailable), is_local=True)
+    assert not caplog.messages
