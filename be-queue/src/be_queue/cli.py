@@ -265,6 +265,16 @@ def retry(app: Celery, task_id: str, as_json: bool) -> None:
     _print_sent(as_json, operations.retry(app, task_id))
 
 
+@example('be-queue revoke 0d3c2f6e-…')
+@click.argument('task_id')
+@as_json
+@click.pass_obj
+def revoke(app: Celery, task_id: str, as_json: bool) -> None:
+    """Have workers skip a task that waits; not one whose result is ignored."""
+    operations.revoke(app, task_id)
+    _print_json({'revoked': task_id}) if as_json else click.echo(f'revoked: {task_id}')
+
+
 @example('be-queue migrate')
 @as_json
 @click.pass_obj

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery
@@ -32,8 +33,14 @@ def add_pages(
     queues: Mapping[str, str],
     celery_app: Celery,
     depths: DepthPoller,
+    shows_arguments: bool,
 ) -> None:
-    """Add the routes. A queue's page hides its dead letters from other readers for a moment."""
+    """Add the routes. A queue's page hides its dead letters from other readers for a moment.
+
+    Arguments:
+        queues: the task of each queue.
+        shows_arguments: whether to show messages and arguments.
+    """
     asked = Check('depths', depths.poll)
 
     @routes.get('/dead-letters')
@@ -48,6 +55,8 @@ def add_pages(
 
         def peek() -> list[tuple[DeadLetter, str]]:
             letters = find_queue(celery_app, queue).dead_letter_queue().peek(LETTERS_SHOWN)
+            if not shows_arguments:
+                return [(replace(letter, args=''), '') for letter in letters]
             return [(letter, _readable(letter.body)) for letter in letters]
 
         letters, fault = pages.read(peek, TIMEOUT_SECONDS)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from flask import Response, g
+from flask import g
 
 from be_queue.worker import heartbeat
 from be_queue.worker.settings import Settings
 from be_queue.worker.web.health import TIMEOUT_SECONDS, Check, faults, not_consuming, stuck
 
-__all__ = ['Pages', 'Read', 'add_headers']
+__all__ = ['Pages', 'Read']
 
 T = TypeVar('T')
 
@@ -66,6 +66,7 @@ class Pages:
             'service': config.service_name,
             'env': config.env,
             'refresh': REFRESH_SECONDS,
+            'hides_arguments': not config.dashboard_arguments,
             'lights': self._lights,
         }
 
@@ -83,14 +84,3 @@ class Pages:
             'passing': state in ('not started', 'starting', 'stopping'),
             'servers': {check.name: found[check.name] for check in self._servers},
         }
-
-
-def add_headers(answer: Response) -> Response:
-    """Keep a page out of frames and caches."""
-    # Were a task's name or result ever to get through as markup, it still could do nothing.
-    answer.headers['Content-Security-Policy'] = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    )
-    answer.headers['Cache-Control'] = 'no-store'
-    return answer

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
 from celery import states
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -12,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from be_queue.worker.history import Filter, History, Page, Task
 from be_queue.worker.web.dashboard.page import Pages
 
-__all__ = ['add_pages']
+__all__ = ['HistoryWithoutArguments', 'add_pages']
 
 STATES = (
     states.PENDING,
@@ -22,6 +24,13 @@ STATES = (
     states.FAILURE,
     states.REVOKED,
 )
+
+
+class HistoryWithoutArguments(History):
+    """For DASHBOARD_ARGUMENTS=false: results and tracebacks are left out as well."""
+
+    def _task(self, row: Any) -> Task:
+        return replace(super()._task(row), args='', kwargs='', result='', traceback='')
 
 
 def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], history: History) -> None:
