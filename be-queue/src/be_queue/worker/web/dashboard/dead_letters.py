@@ -23,8 +23,6 @@ __all__ = ['add_pages']
 
 #: SQS has no pages: these are the first that it finds.
 LETTERS_SHOWN = 50
-#: Reading them takes a second more than SQS' answers do: its last one waits for more messages.
-TIMEOUT_SECONDS = 8.0
 
 
 def add_pages(
@@ -59,12 +57,13 @@ def add_pages(
                 return [(replace(letter, args=''), '') for letter in letters]
             return [(letter, _readable(letter.body)) for letter in letters]
 
-        letters, fault = pages.read(peek, TIMEOUT_SECONDS)
+        letters, fault = pages.read(peek, 'broker')
         html = render_template(
             'dashboard/dead_letters_of.html',
             queue=queue,
             task=queues[queue],
             letters=letters or [],
+            limit=LETTERS_SHOWN,
             depth=depths.depth(queue),
             fault=fault,
         )

@@ -53,7 +53,7 @@ def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], histor
         except ValueError as error:
             fault, status = str(error), 400
         else:
-            found, fault = pages.read(lambda: history.page(chosen, after))
+            found, fault = pages.read(lambda: history.page(chosen, after), 'results')
             status = 503 if fault else 200
         html = render_template(
             'dashboard/tasks.html',
@@ -72,7 +72,7 @@ def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], histor
         def find() -> tuple[Task | None, list[Task]]:
             return history.find(task_id), history.children(task_id)
 
-        found, fault = pages.read(find)
+        found, fault = pages.read(find, 'results')
         known, children = found or (None, [])
         html = render_template(
             'dashboard/task.html', task_id=task_id, task=known, children=children, fault=fault
