@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery, states
+from celery.app.task import Context
 
+from be_queue import Config
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from tests.support import faulty
@@ -32,6 +35,7 @@ class Desk:
         self.port = site.port
         self._program = program
         self._sqs = sqs
+        self.results = site.environment['CELERY_RESULT_BACKEND']
         self.queue = site.queue('add')
         self.dead = f'err-{self.queue}'
         for name in (self.queue, self.dead):
@@ -163,6 +167,27 @@ def test_expected_failures_are_shown_in_one_line(desk: Desk, proxy: FaultySqs) -
     assert 'AccessDenied' in desk.said(admin, desk.act(admin, PURGE, confirmed='yes'))
     (line,) = desk.logged('redriven')
     assert 'AccessDenied' in line['error']
+
+
+def test_a_failed_task_is_retried_and_a_waiting_one_revoked(desk: Desk) -> None:
+    admin, script = desk.admin(), Browser(desk.port, **bearer(TOKEN))
+    app = Celery(set_as_current=False)
+    app.config_from_object(Config(['unused'], result_backend=desk.results))
+    context = Context({'task': 'add', 'args': [1, 2], 'kwargs': {}})
+    app.backend.store_result('failed', ValueError(), states.FAILURE, request=context)
+    answer = admin.submit('/admin', '/actions/retry', task_id='failed')
+    assert answer.headers['Location'] == '/tasks/failed'
+    (line,) = desk.logged('retried')
+    assert desk.said(admin, answer) == f'Sent once more, as task {line["new_task_id"]}.'
+    assert line['task_id'] == 'failed'
+    assert desk.counts == (1, 0)
+
+    answer = admin.submit('/admin', '/actions/revoke', task_id='a/b')
+    assert answer.headers['Location'] == '/tasks/a%2Fb'
+    assert app.AsyncResult('a/b').state == states.REVOKED
+    answer = script.post('/actions/revoke', task_id='failed')
+    assert answer.status == HTTPStatus.CONFLICT
+    assert 'does not wait: its state is FAILURE' in answer.text
 
 
 def test_a_long_redrive_goes_on_behind_the_pages(desk: Desk, proxy: FaultySqs) -> None:

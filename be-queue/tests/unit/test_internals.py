@@ -78,7 +78,7 @@ UNDOCUMENTED: dict[Any, str] = {
     billiard.pool: 'EX_RECYCLE soft_timeout_sighandler',
     celery.exceptions: 'get_pickleable_exception',
     celery.utils.time: 'maybe_iso8601 maybe_make_aware',
-    trace: 'get_pickleable_exception',
+    trace: 'get_pickleable_exception trace_ok_t',
     worker_state: 'active_requests reserved_requests should_stop should_terminate task_ready',
 }
 LISTED = [

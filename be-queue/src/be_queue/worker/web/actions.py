@@ -99,6 +99,11 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
         new_id = operations.retry(celery_app, request.form['task_id'])
         return done('retried', f'Sent once more, as task {new_id}.', new_task_id=new_id)
 
+    @routes.post('/actions/revoke')
+    def revoke() -> ResponseReturnValue:
+        operations.revoke(celery_app, request.form['task_id'])
+        return done('revoked', 'Revoked: workers skip it, unless its result is ignored.')
+
     def on_dead_letters(action: str, steps: Steps) -> ResponseReturnValue:
         queue, ids = _queue(celery_app), _ids()
         if 'chosen' in request.form and not ids:
