@@ -270,12 +270,12 @@ def test_every_path_answers_while_the_broker_hangs_and_integrations_end(tmp_path
 
 def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
     database = f'db+sqlite:///{tmp_path}/results.sqlite'
-    Results(database)
+    results = Results(database)
     environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
     site = WebSite(sqs.url, environment, tmp_path)
     url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
     sqs.client().send_message(QueueUrl=url, MessageBody='x')
-    with site.server(QUEUE_DEPTH_INTERVAL='0'):
+    with site.server(QUEUE_DEPTH_INTERVAL='0', DASHBOARD_ARGUMENTS='false'):
         page = site.wait_for('python -m examples.client')
         assert 'No tasks yet' in page
         assert 'Platform queue' not in page
@@ -284,3 +284,15 @@ def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: P
         metrics = site.get('/metrics')[0]
         assert f'{PREFIX}_build_info{{' in metrics
         assert f'{PREFIX}_queue_depth_age_seconds{{' not in metrics
+
+        # The server has DASHBOARD_ARGUMENTS=false.
+        task_id = results.sent('charge', args="('visa',)", kwargs="{'cvc': 'zyx'}")
+        results.stored(ValueError('visa'), states.FAILURE, task_id, 'cvc = zyx')
+        url = sqs.client().create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
+        body = json.dumps({'headers': {'argsrepr': 'visa'}, 'body': 'zyx'})
+        sqs.client().send_message(QueueUrl=url, MessageBody=body)
+        for path in ('/', '/tasks', f'/tasks/{task_id}', f'/dead-letters/{site.queue("add")}'):
+            page = site.get(path)[0]
+            assert 'visa' not in page
+            assert 'zyx' not in page
+        assert 'Arguments and results are hidden' in page
