@@ -30,6 +30,7 @@ from tests.support.web import WebSite
 
 UNKNOWN = '\N{EN DASH}'
 PREFIX = 'orders___returns'
+TRACE_URL = 'http://traces/{task_id}?x=y'
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -192,7 +193,8 @@ def test_dead_letters_are_read_and_stay(site: WebSite, sqs: SqsServer) -> None:
     client.create_queue(QueueName=name)
     url = client.create_queue(QueueName=f'err-{name}')['QueueUrl']
     inner = base64.b64encode(json.dumps([['x'], {'password': 'hunter2'}, {}]).encode()).decode()
-    headers = {'task': f'retry{HOSTILE}', 'id': 'a/b', 'argsrepr': "('x',)"}
+    kwargs = "{'password': 'hunter2'}"
+    headers = {'task': f'retry{HOSTILE}', 'id': 'a/b', 'argsrepr': "('x',)", 'kwargsrepr': kwargs}
     body = json.dumps({'body': inner, 'headers': headers})
     reason = {'StringValue': f'poison {HOSTILE}', 'DataType': 'String'}
     client.send_message(QueueUrl=url, MessageBody=body, MessageAttributes={REASON: reason})
@@ -275,7 +277,7 @@ def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: P
     site = WebSite(sqs.url, environment, tmp_path)
     url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
     sqs.client().send_message(QueueUrl=url, MessageBody='x')
-    with site.server(QUEUE_DEPTH_INTERVAL='0', DASHBOARD_ARGUMENTS='false'):
+    with site.server(QUEUE_DEPTH_INTERVAL='0', DASHBOARD_ARGUMENTS='false', TRACE_URL=TRACE_URL):
         page = site.wait_for('python -m examples.client')
         assert 'No tasks yet' in page
         assert 'Platform queue' not in page
@@ -296,3 +298,4 @@ def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: P
             assert 'visa' not in page
             assert 'zyx' not in page
         assert 'Arguments and results are hidden' in page
+        assert f'href="http://traces/{task_id}?x=y"' in site.get(f'/tasks/{task_id}')[0]
