@@ -86,7 +86,8 @@ def page(connection: Connection, rows: Rows, chosen: Filter, after: str | None, 
     ):
         by_result = True
     else:
-        by_result = connection.scalar(select(TASKS.c.task_id).limit(1)) is None
+        any_task = select(TASKS.c.sent_at).order_by(TASKS.c.sent_at.desc()).limit(1)
+        by_result = connection.scalar(any_task) is None
     walk = _results(connection, rows, chosen) if by_result else _tasks(rows, chosen)
     first, indexed, last = walk.key[0], list(walk.indexed), None
     if after:
