@@ -18,9 +18,9 @@ from be_queue.redact import redact
 #: What the monitor sees of a task, and all that is shown of one.
 SEEN_FIELDS = (
     *('state', 'queue', 'args', 'kwargs', 'attempt', 'parent_id'),
-    *('sent_at', 'due_at', 'started_at', 'worker'),
+    *('sent_at', 'due_at', 'started_at', 'ended_at', 'worker'),
 )
-TASK_FIELDS = ('id', 'task', *SEEN_FIELDS, 'ended_at', 'earlier_attempts', 'result', 'traceback')
+TASK_FIELDS = ('id', 'task', *SEEN_FIELDS, 'earlier_attempts', 'result', 'traceback')
 
 
 @example("be-queue send add --args '[1, 2]'")
@@ -52,7 +52,7 @@ def task(app: Celery, task_id: str, as_json: bool) -> None:
         fields[f'attempt {each["number"]}'] = f'{each["exception"]}, ended {each["ended_at"]}'
     for name, value in fields.items():
         if value is not None:
-            click.echo(printable(f'{name + ":":10} {value}'))
+            click.echo(printable(f'{name + ":":12}{value}'))
 
 
 @example('be-queue retry 0d3c2f6e-…')
@@ -96,7 +96,7 @@ def _task_fields(app: Celery, task_id: str) -> dict[str, Any]:
         'args': found.args,
         'kwargs': found.kwargs,
         'attempt': max(fields['attempt'], (found.retries or 0) + 1),
-        'ended_at': found.date_done and str(found.date_done),
+        'ended_at': fields['ended_at'] or (found.date_done and str(found.date_done)),
         'result': _shown(found.result),
         'traceback': found.traceback,
     }
