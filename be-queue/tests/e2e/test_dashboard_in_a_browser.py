@@ -70,8 +70,10 @@ def open_page(chromium: Browser, site: WebSite, request: pytest.FixtureRequest) 
     pages: list[Page] = []
 
     def log(message: ConsoleMessage) -> None:
-        if message.type == 'error' and '403' not in message.text:
-            faults.append(message.text)
+        fault = f'{message.text} {message.location["url"]}'
+        # An answer in plain text has no icon.
+        if message.type == 'error' and '403' not in fault and 'favicon' not in fault:
+            faults.append(fault)
 
     def open_page(path: str = '/', **options: object) -> Page:
         context = chromium.new_context(base_url=f'http://127.0.0.1:{site.port}', **options)

@@ -34,16 +34,17 @@ def dashboard(
     routes = Blueprint('dashboard', __name__)
     for each in FILTERS:
         routes.add_app_template_filter(each)
-    pages = Pages(worker_config.APP, servers)
+    config = worker_config.APP
+    pages = Pages(config, servers)
     routes.app_context_processor(pages.context)
 
     mapping, topology = cast(Queues, worker_config.QUEUES), worker_config.TOPOLOGY
     queues = {mapping.sqs_name(queue): queue.task for queue in mapping}
     queues[topology.celery] = "Celery's own"
-    shows = worker_config.APP.dashboard_arguments
+    shows = config.dashboard_arguments
     history = (History if shows else tasks.HistoryWithoutArguments)(celery_app)
     overview.add_page(routes, pages, worker_config, celery_app, counts, depths, history)
-    tasks.add_pages(routes, pages, queues, history)
+    tasks.add_pages(routes, pages, queues, history, config.trace_url)
     if topology.platform:
         queues = queues | {topology.platform: 'copies for the monitor'}
     dead_letters.add_pages(routes, pages, queues, celery_app, depths, shows)

@@ -12,9 +12,9 @@ from celery import Celery
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from be_queue.dead_letter_queue import DeadLetter
+from be_queue.dead_letter_queue import ARGUMENTS, DeadLetter
 from be_queue.operations import find_queue
-from be_queue.redact import redact
+from be_queue.redact import redact, redact_repr, redact_text
 from be_queue.worker.web.dashboard.page import Pages
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import Check
@@ -23,8 +23,6 @@ __all__ = ['add_pages']
 
 #: SQS has no pages: these are the first that it finds.
 LETTERS_SHOWN = 50
-#: Reading them takes a second more than SQS' answers do: its last one waits for more messages.
-TIMEOUT_SECONDS = 8.0
 
 
 def add_pages(
@@ -59,12 +57,13 @@ def add_pages(
                 return [(replace(letter, args=''), '') for letter in letters]
             return [(letter, _readable(letter.body)) for letter in letters]
 
-        letters, fault = pages.read(peek, TIMEOUT_SECONDS)
+        letters, fault = pages.read(peek, 'broker')
         html = render_template(
             'dashboard/dead_letters_of.html',
             queue=queue,
             task=queues[queue],
             letters=letters or [],
+            limit=LETTERS_SHOWN,
             depth=depths.depth(queue),
             fault=fault,
         )
@@ -75,10 +74,11 @@ def _readable(body: str) -> str:
     """Return a message's body with its arguments decoded and its secrets masked."""
     try:
         message: Any = _parsed(body)
-        if isinstance(message, dict) and isinstance(message.get('body'), str):
-            message['body'] = _parsed(message['body'])
-    except ValueError:
-        return str(redact(body))
+        headers = message['headers']
+        headers |= {name: redact_repr(str(headers[name])) for name in ARGUMENTS if name in headers}
+        message['body'] = _parsed(message['body'])
+    except (ValueError, LookupError, TypeError):  # no message of Celery's
+        return redact_text(body)
     return json.dumps(redact(message), indent=2, ensure_ascii=False)
 
 

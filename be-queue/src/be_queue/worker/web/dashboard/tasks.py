@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any
+from urllib.parse import quote
 
 from celery import states
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -29,15 +29,34 @@ STATES = (
 class HistoryWithoutArguments(History):
     """For DASHBOARD_ARGUMENTS=false: results and tracebacks are left out as well."""
 
-    def _task(self, row: Any) -> Task:
-        return replace(super()._task(row), args='', kwargs='', result='', traceback='')
+    def page(self, chosen: Filter | None = None, after: str | None = None, count: int = 50) -> Page:
+        page = super().page(chosen, after, count)
+        return replace(page, tasks=[_bare(task) for task in page.tasks])
+
+    def find(self, task_id: str) -> Task | None:
+        task = super().find(task_id)
+        return task and _bare(task)
+
+    def children(self, task_id: str, count: int = 50) -> list[Task]:
+        return [_bare(task) for task in super().children(task_id, count)]
 
 
-def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], history: History) -> None:
+def _bare(task: Task) -> Task:
+    return replace(task, args='', kwargs='', result='', traceback='')
+
+
+def add_pages(
+    routes: Blueprint,
+    pages: Pages,
+    queues: Mapping[str, str],
+    history: History,
+    trace_url: str | None,
+) -> None:
     """Add the routes. They answer 503, with the reason, when the history cannot be read.
 
     Arguments:
         queues: the task of each queue, which the filters offer.
+        trace_url: as `Settings.trace_url`.
     """
 
     @routes.get('/tasks')
@@ -53,7 +72,7 @@ def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], histor
         except ValueError as error:
             fault, status = str(error), 400
         else:
-            found, fault = pages.read(lambda: history.page(chosen, after))
+            found, fault = pages.read(lambda: history.page(chosen, after), 'results')
             status = 503 if fault else 200
         html = render_template(
             'dashboard/tasks.html',
@@ -72,10 +91,15 @@ def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], histor
         def find() -> tuple[Task | None, list[Task]]:
             return history.find(task_id), history.children(task_id)
 
-        found, fault = pages.read(find)
+        found, fault = pages.read(find, 'results')
         known, children = found or (None, [])
         html = render_template(
-            'dashboard/task.html', task_id=task_id, task=known, children=children, fault=fault
+            'dashboard/task.html',
+            task_id=task_id,
+            task=known,
+            children=children,
+            fault=fault,
+            trace_url=trace_url and trace_url.replace('{task_id}', quote(task_id, safe='')),
         )
         return html, 503 if fault else 200 if known else 404
 
