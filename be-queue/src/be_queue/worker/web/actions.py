@@ -117,15 +117,15 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
         job = jobs.run(queue.name, action, lambda: steps(letters, ids), ended)
         if job is None:
             raise OperationError(f'an action on the dead letters of {queue.name} runs already')
-        text = f'{job.count:,} dead letters {action}'
+        text = f'Dead letters {action}: {job.count:,}'
         if job.is_running:
             # Not the queue's page, which would hide dead letters from the job.
-            return answer(f'{text} so far; it goes on.', back='/dead-letters')
+            return answer(f'{text} so far, it goes on.', back='/dead-letters')
         if job.error:
-            return answer(f'{text}, and then: {job.error}', 409)
+            return answer(f'{text}, and then {job.error}', 409)
         if ids and not job.count:
             return answer(f'No dead letter of {queue.name} has one of these ids.', 409)
-        return answer(f'{text}.')
+        return answer(text)
 
     @routes.errorhandler(BeQueueError)
     @routes.errorhandler(OperationalError)
