@@ -103,11 +103,11 @@ class DatabaseBackend(database.DatabaseBackend):
             return
         row = SimpleNamespace(task_id=task_id, children=None, stamps=None)
         self._update_result(row, result, state, traceback=traceback, request=request)
-        now = _without_zone(datetime.now(timezone.utc))
-        started_at = now if state == states.STARTED else None
-        # As SQLAlchemy writes it in SQLite.
-        for name, moment in (('date_done', row.date_done), (STARTED_AT, started_at)):
-            setattr(row, name, moment and moment.isoformat(' ', 'microseconds'))
+        started_at = datetime.now(timezone.utc).replace(tzinfo=None)
+        # As SQLAlchemy writes them in SQLite.
+        row.date_done = row.date_done and row.date_done.isoformat(' ', 'microseconds')
+        is_start = state == states.STARTED
+        row.started_at = started_at.isoformat(' ', 'microseconds') if is_start else None
         try:
             is_stored = self._execute(vars(row))
         except DBAPIError as error:

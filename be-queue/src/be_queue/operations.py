@@ -114,7 +114,8 @@ def retry(app: Celery, task_id: str) -> str:
         raise OperationError(f'task {task_id} has not failed: its state is {found.state}')
     if found.name is None:
         raise OperationError(
-            f'task {task_id}: its name and arguments were not stored: set result_extended'
+            f'task {task_id}: its name and arguments are not stored: set result_extended; those of '
+            'a revoked task come with its message'
         )
     return str(app.send_task(found.name, found.args, found.kwargs, parent_id=task_id).id)
 

@@ -25,6 +25,7 @@ from be_queue.testing.waiting import wait_until
 from be_queue.worker.history import engine_of, migrate, save
 from be_queue.worker.history.retention import prune
 from be_queue.worker.history.tables import TASKS
+from be_queue.worker.preflight import check_monitor
 from tests.integration.test_migrations import app_of, empty_database
 from tests.support.process import Program, running
 
@@ -41,10 +42,10 @@ class Scene:
         self._platform = f'{self.username}-local-platform.fifo'
         queues = Queues(Queue(queue_name=name, task=name) for name in ('add', 'flaky'))
         queues.build_celery('local', username=self.username)
-        self._producer = Celery(set_as_current=False)
-        self._producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
+        self.producer = Celery(set_as_current=False)
+        self.producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
         # Apps with one broker share kombu's pool, and with it each other's bindings.
-        self._connection = self._producer.connection_for_write()
+        self._connection = self.producer.connection_for_write()
 
     def monitor(self, **variables: str) -> AbstractContextManager[Program]:
         own = {'ENV': 'local', 'USERNAME': self.username, 'SQS_ENDPOINT_URL': self.sqs.url}
@@ -52,7 +53,7 @@ class Scene:
         return running(MONITOR, own | self.postgres.environment | variables, log)
 
     def send(self, name: str = 'add', *args: Any, **options: Any) -> str:
-        return str(self._producer.send_task(name, args, connection=self._connection, **options).id)
+        return str(self.producer.send_task(name, args, connection=self._connection, **options).id)
 
     def send_raw(self, body: str) -> None:
         client = self.sqs.client()
@@ -239,16 +240,23 @@ def test_an_unavailable_broker_loses_nothing(
 
 
 def test_monitors_share_the_queue_and_one_that_is_killed_loses_nothing(
-    sqs: SqsServer, postgres: PostgresServer, tmp_path: Path
+    sqs: SqsServer, postgres: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene, ids = Scene(sqs, postgres, tmp_path), []
+    scene = Scene(sqs, postgres, tmp_path)
+    ids = [scene.send()]
+    # The start of a worker tells that the monitor is missing.
+    check_monitor(scene.producer, 'app.monitor')
+    assert 'nobody consumes the platform queue: ' in caplog.text
+    assert 'messages=1; run the monitor (python -m app.monitor), or ' in caplog.text
+    caplog.clear()
     options = {'CELERY_BROKER_TRANSPORT_OPTIONS': "{'visibility_timeout': 3}"}
     database = scene.postgres.proxy
     with scene.monitor(**options) as killed, scene.monitor(**options) as other:
         for monitor in (killed, other):
             wait_until(lambda monitor=monitor: 'started: ' in monitor.log, 'it runs')
-        ids += [scene.send()]
         scene.wait_for_rows(*ids)
+        check_monitor(scene.producer, 'app.monitor')
+        assert not caplog.text
         database.cut()
         try:
 

@@ -6,8 +6,6 @@ Versions before this one made the tables without Alembic: what is there already 
 import sqlalchemy as sa
 from alembic import context, op
 
-from be_queue.worker.history.migrations import create_index
-
 revision = '0001'
 down_revision = None
 
@@ -46,9 +44,6 @@ def upgrade() -> None:
         )
     if not _has_column(there, results.name, 'started_at', results.schema):
         op.add_column(results.name, sa.Column('started_at', sa.DateTime), schema=results.schema)
-    for column in ('name', 'queue'):
-        create_index(f'ix_tasks_{column}_sent_at', 'tasks', [column, 'sent_at'])
-    create_index('ix_tasks_parent_id', 'tasks', ['parent_id'])
 
 
 def _has_column(there: sa.Inspector, table: str, name: str, schema: str | None = None) -> bool:
