@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -295,6 +295,67 @@ def test_workers_are_those_with_running_tasks(history: History, app: Celery) -> 
     with history.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE celery_taskmeta SET started_at = '2026-01-01 00:00:00'")
     assert history.workers() == []  # nothing runs for so long
+
+
+@pytest.mark.parametrize('app', ['postgresql'], indirect=True)
+def test_every_page_goes_by_its_index(history: History) -> None:
+    with history.engine.begin() as connection:
+        for statement in (
+            'INSERT INTO tasks (task_id, name, queue, retries, parent_id, sent_at, seen_at) '
+            "SELECT 't' || n, 'name' || n % 50, 'queue' || n % 10, 0, 't' || n / 4, "
+            "now() - n * interval '1 s', now() FROM generate_series(1, 30000) n",
+            'INSERT INTO celery_taskmeta (id, task_id, status, name, queue, date_done, started_at) '
+            "SELECT n, 't' || n, CASE n % 50 WHEN 0 THEN 'FAILURE' WHEN 1 THEN 'STARTED' "
+            "WHEN 2 THEN 'RETRY' WHEN 3 THEN 'REVOKED' ELSE 'SUCCESS' END, 'name' || n % 50, "
+            "'queue' || n % 10, CASE WHEN n % 50 NOT IN (1, 2) THEN now() - n * interval '1 s' "
+            'END, now() FROM generate_series(1, 30000) n',
+            'ANALYZE',
+        ):
+            connection.exec_driver_sql(statement.replace('%', '%%'))
+    seen: list[tuple[str, Any]] = []
+    event.listen(
+        history.engine, 'before_cursor_execute', lambda *given: seen.append((given[2], given[3]))
+    )
+
+    def plans(read: Callable[[], Any]) -> str:
+        seen.clear()
+        read()
+        (setting, _), *queries = seen
+        with history.engine.connect() as connection:
+            connection.exec_driver_sql(setting)
+            return '\n'.join(
+                line
+                for statement, values in queries
+                for (line,) in connection.exec_driver_sql(f'EXPLAIN {statement}', values)
+            )
+
+    day: dict[str, Any] = {'since': NOW - timedelta(hours=2), 'until': NOW - timedelta(hours=1)}
+    filters: list[dict[str, Any]] = [{}, {'name': 'name7'}, {'queue': 'queue7'}, day]
+    for state in ('', states.PENDING, *STORED):
+        for given in filters:
+            chosen = Filter(state, **given)
+            index = f'ix_tasks_{next(iter(given))}_sent_at' if given else 'ix_tasks_sent_at'
+            if given is day:
+                index = 'ix_tasks_sent_at'
+            elif state in (states.FAILURE, states.RETRY, states.REVOKED):
+                index = 'ix_celery_taskmeta_rare_states'
+            elif state == states.STARTED:
+                index = 'ix_celery_taskmeta_date_done'
+            elif state == states.SUCCESS and not given:
+                index = 'celery_taskmeta_pkey'
+            for after in (None, history.page(chosen).next):
+                found = plans(lambda one=chosen, after=after: history.page(one, after))
+                assert index in found, (chosen, found)
+                assert 'Seq Scan' not in found, (chosen, found)
+    reads: list[tuple[Callable[[], Any], str]] = [
+        (lambda: history.children('t7'), 'ix_tasks_parent_id_sent_at'),
+        (history.workers, 'ix_celery_taskmeta_date_done'),
+        (history.last_hour, 'ix_celery_taskmeta_date_done'),
+    ]
+    for read, index in reads:
+        found = plans(read)
+        assert index in found
+        assert 'Seq Scan' not in found
 
 
 def test_what_lacks_tables_is_told_how_to_make_them(app: Celery) -> None:
