@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from celery import Celery
 from psycopg.errors import UndefinedTable
 
@@ -21,13 +22,18 @@ ROOT = Path(__file__).resolve().parents[2]
 USERNAME = 'bench'
 
 
-def run(rounds: int, count: int = 10_000) -> int:
-    """Print rows per second, a line for each round."""
+def run(rounds: int, count: int = 3000) -> int:
+    """Print the rate and the monitor's CPU time, a line for each round.
+
+    MiniStack looks through the whole queue at each receive and delete: a longer backlog would
+    measure that.
+    """
     for number in range(rounds):
         with running_sqs() as sqs, running_postgres() as postgres:
             _send(sqs, count)
-            rate = _rate(sqs, postgres, count)
-            print(f'round {number + 1}: {rate:,.0f} rows/s', flush=True)  # noqa: T201
+            rate, cpu = _rate(sqs, postgres, count)
+            line = f'round {number + 1}: {rate:,.0f} rows/s, {cpu * 1000:.2f} ms of CPU per row'
+            print(line, flush=True)  # noqa: T201
     return 0
 
 
@@ -39,9 +45,13 @@ def _send(sqs: SqsServer, count: int) -> None:
     app.close()
 
 
-def _rate(sqs: SqsServer, postgres: PostgresServer, count: int) -> float:
+def _rate(sqs: SqsServer, postgres: PostgresServer, count: int) -> tuple[float, float]:
+    """Return rows per second, and the monitor's CPU seconds per row."""
     environment = {'ENV': 'local', 'USERNAME': USERNAME, 'SQS_ENDPOINT_URL': sqs.url}
-    with _running(environment | postgres.environment), postgres.connect() as connection:
+    with (
+        _running(environment | postgres.environment) as monitor,
+        postgres.connect() as connection,
+    ):
 
         def rows() -> int:
             try:
@@ -51,15 +61,16 @@ def _rate(sqs: SqsServer, postgres: PostgresServer, count: int) -> float:
 
         while not (first := rows()):
             time.sleep(0.01)
-        began_at = time.monotonic()
+        began_at, used = time.monotonic(), sum(monitor.cpu_times()[:2])
         while (last := rows()) < count:
             time.sleep(0.05)
-        return (last - first) / (time.monotonic() - began_at)
+        seconds, used = time.monotonic() - began_at, sum(monitor.cpu_times()[:2]) - used
+        return (last - first) / seconds, used / (last - first)
 
 
 @contextmanager
-def _running(environment: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(
+def _running(environment: dict[str, str]) -> Iterator[psutil.Popen]:
+    process = psutil.Popen(
         [sys.executable, '-m', 'app.monitor'],
         cwd=ROOT,
         env=bare_environment() | environment,
@@ -67,7 +78,7 @@ def _running(environment: dict[str, str]) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
