@@ -1,8 +1,7 @@
-"""Measures how fast the monitor moves a backlog to the table of tasks: ``make bench``."""
+"""Measures how fast the monitor writes the rows of a backlog: ``make bench ARGS=monitor``."""
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
@@ -22,18 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 USERNAME = 'bench'
 
 
-def main() -> None:
+def run(rounds: int, count: int = 10_000) -> int:
     """Print rows per second, a line for each round."""
-    parser = argparse.ArgumentParser(prog='python -m benchmarks.monitor', description=__doc__)
-    parser.add_argument('--tasks', type=int, default=10_000)
-    parser.add_argument('--monitors', type=int, default=1)
-    parser.add_argument('--rounds', type=int, default=3)
-    chosen = parser.parse_args()
-    for number in range(chosen.rounds):
+    for number in range(rounds):
         with running_sqs() as sqs, running_postgres() as postgres:
-            _send(sqs, chosen.tasks)
-            rate = _rate(sqs, postgres, chosen.tasks, chosen.monitors)
-            print(f'round {number + 1}: {rate:,.0f} rows/s with {chosen.monitors} monitors')  # noqa: T201
+            _send(sqs, count)
+            rate = _rate(sqs, postgres, count)
+            print(f'round {number + 1}: {rate:,.0f} rows/s', flush=True)  # noqa: T201
+    return 0
 
 
 def _send(sqs: SqsServer, count: int) -> None:
@@ -44,9 +39,9 @@ def _send(sqs: SqsServer, count: int) -> None:
     app.close()
 
 
-def _rate(sqs: SqsServer, postgres: PostgresServer, count: int, monitors: int) -> float:
+def _rate(sqs: SqsServer, postgres: PostgresServer, count: int) -> float:
     environment = {'ENV': 'local', 'USERNAME': USERNAME, 'SQS_ENDPOINT_URL': sqs.url}
-    with _running(monitors, environment | postgres.environment), postgres.connect() as connection:
+    with _running(environment | postgres.environment), postgres.connect() as connection:
 
         def rows() -> int:
             try:
@@ -63,24 +58,16 @@ def _rate(sqs: SqsServer, postgres: PostgresServer, count: int, monitors: int) -
 
 
 @contextmanager
-def _running(monitors: int, environment: dict[str, str]) -> Iterator[None]:
-    started = [
-        subprocess.Popen(
-            [sys.executable, '-m', 'app.monitor'],
-            cwd=ROOT,
-            env=bare_environment() | environment,
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        for _ in range(monitors)
-    ]
+def _running(environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'app.monitor'],
+        cwd=ROOT,
+        env=bare_environment() | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
-if __name__ == '__main__':
-    main()
+        process.kill()
+        process.wait()

@@ -198,10 +198,10 @@ def test_a_poisoned_queue_is_redriven(open_page: Open, site: WebSite, sqs: SqsSe
     for n in (1, 2):
         letters.filter(has_text=re.compile(f'id-{n}\\b')).get_by_role('checkbox').check()
     page.get_by_role('button', name='Redrive chosen').click()
-    expect(page.get_by_text('2 dead letters redriven')).to_be_visible()
+    expect(page.get_by_text('Dead letters redriven: 2')).to_be_visible()
     letters.filter(has_text=re.compile('id-3\\b')).get_by_role('button', name='Delete').click()
     page.get_by_role('button', name='Delete').click()
-    expect(page.get_by_text('1 dead letters deleted')).to_be_visible()
+    expect(page.get_by_text('Dead letters deleted: 1')).to_be_visible()
     expect(letters).to_have_count(9)
     assert (count(urls[0]), count(urls[1])) == (2, 9)
     shot(page, 'a_poisoned_queue')

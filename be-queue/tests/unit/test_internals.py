@@ -195,7 +195,7 @@ def test_the_library_imports_nothing_of_the_app_and_its_core_nothing_of_the_work
     for path in sources_of('be-queue/src/be_queue'):
         # be_queue.testing starts workers; the command says which extra it needs for what.
         parts = path.relative_to(ROOT / FOLDERS[1]).parts
-        is_core = not {'worker', 'testing', 'cli.py'} & set(parts)
+        is_core = not {'worker', 'testing', 'cli'} & set(parts)
         for module, name in imports_of(path):
             assert module.partition('.')[0] != 'app', path
             if is_core:
