@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from app.config.queues import QUEUES as WORKER_QUEUES
 from be_queue.testing.ports import free_port
@@ -17,10 +20,20 @@ from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from examples.client.__main__ import QUEUES as CLIENT_QUEUES
-from tests.support.worker import ROOT, Server, Site
+from tests.support.worker import ROOT, Site
 
 LINE = re.compile(r'^(add|retry_demo) +[0-9a-f-]{36}  (\w+)  \d+\.\d\d s  (.*)$', re.MULTILINE)
 COMMAND = [sys.executable, '-m', 'examples.client']
+
+
+@pytest.fixture(scope='module')
+def served(
+    tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
+) -> Iterator[Site]:
+    """A site whose worker runs what is sent."""
+    site = Site(tmp_path_factory.mktemp('client'), sqs.url, postgres.environment)
+    with site.worker():
+        yield site
 
 
 def client(site: Site, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -38,20 +51,20 @@ def fault(site: Site, *arguments: str, **variables: str) -> str:
     return line
 
 
-def test_it_sends_many_and_shows_how_fast_they_went(server: Server) -> None:
-    ended = client(server.site, '--count', '50')
+def test_it_sends_many_and_shows_how_fast_they_went(served: Site) -> None:
+    ended = client(served, '--count', '50')
     assert (ended.returncode, ended.stderr) == (0, '')
     assert re.search(r'^50 tasks sent in [\d.]+ s, \d+ per second$', ended.stdout, re.MULTILINE)
     assert re.search(r'^50 SUCCESS in [\d.]+ s, \d+ per second$', ended.stdout, re.MULTILINE)
 
 
-def test_a_copy_needs_only_the_wheel(server: Server, tmp_path: Path) -> None:
+def test_a_copy_needs_only_the_wheel(served: Site, tmp_path: Path) -> None:
     shutil.copytree(ROOT / 'examples' / 'client', tmp_path / 'client')
     shutil.copytree(ROOT / 'be-queue/src/be_queue', tmp_path / 'wheel' / 'be_queue')
     ended = subprocess.run(
         [sys.executable, 'client'],
         cwd=tmp_path,
-        env=server.site.environment | {'PYTHONPATH': str(tmp_path / 'wheel')},
+        env=served.environment | {'PYTHONPATH': str(tmp_path / 'wheel')},
         capture_output=True,
         text=True,
     )
@@ -62,7 +75,7 @@ def test_a_copy_needs_only_the_wheel(server: Server, tmp_path: Path) -> None:
     ]
 
 
-def test_the_wheel_s_page_is_right(server: Server, sqs: SqsServer, tmp_path: Path) -> None:
+def test_the_wheel_s_page_is_right(served: Site, sqs: SqsServer, tmp_path: Path) -> None:
     (tmp_path / 'shop').mkdir()
     page = (ROOT / 'be-queue' / 'README.md').read_text()
     for path, code in re.findall(
@@ -71,7 +84,7 @@ def test_the_wheel_s_page_is_right(server: Server, sqs: SqsServer, tmp_path: Pat
         (tmp_path / path).write_text(code)
 
     prefix = f'page-{uuid.uuid4().hex[:10]}'
-    environment = server.site.environment | {'PYTHONPATH': f'{ROOT}', 'QUEUE_PREFIX': prefix}
+    environment = served.environment | {'PYTHONPATH': f'{ROOT}', 'QUEUE_PREFIX': prefix}
 
     def python(*arguments: str) -> str:
         return subprocess.check_output(

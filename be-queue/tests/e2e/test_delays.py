@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,9 @@ from celery import Celery
 from be_queue.testing.processes import kill
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from tests.support.counted import TRANSPORT, Counted
+from tests.support.counted import Counted
 from tests.support.counting import TASK, Runs
 from tests.support.delayed import RETRIED, RETRY_COUNTDOWN
-from tests.support.own_tasks import FIFO_QUEUE, build
-from tests.support.own_worker import own_worker
 from tests.support.worker import Server, Site
 
 IMPORTS: dict[str, Any] = {'CELERY_IMPORTS': ('tests.support.counting', 'tests.support.delayed')}
@@ -119,25 +116,3 @@ def test_tasks_of_stock_producers_hop_and_survive_killed_workers(
     assert counted.runs.starts == dict.fromkeys(numbers, 1)
     assert min(starts(counted.runs).values()) >= eta
     assert delayed(sqs, counted.queue) == 0
-
-
-def test_on_a_fifo_queue_the_worker_holds_them(site: Site, sqs: SqsServer, tmp_path: Path) -> None:
-    runs = Runs(tmp_path / 'runs')
-    name = f'{site.username}-local-{FIFO_QUEUE}'
-    app = build(site.username, SQS_ENDPOINT_URL=site.environment['SQS_ENDPOINT_URL'])
-    app.conf.broker_transport = TRANSPORT
-    variables = {
-        'CELERY_BROKER_TRANSPORT': TRANSPORT,
-        # Shorter than the message waits.
-        'CELERY_BROKER_TRANSPORT_OPTIONS': {'wait_time_seconds': 1, 'visibility_timeout': 6},
-        'RUNS_FILE': runs.path,
-        'PLATFORM_QUEUE_NAME': '',
-    }
-    with own_worker(site, **IMPORTS | variables):
-        eta = time.time() + 9
-        send_for(app, eta, 1)
-        wait_until(lambda: sqs.in_flight(name) == 1, 'the worker holds it')
-        wait_until(lambda: runs.ends[1], 'it runs')
-        wait_until(lambda: sqs.in_flight(name) == 0, 'its message is deleted')
-    assert runs.starts == {1: 1}
-    assert starts(runs)[1] >= eta

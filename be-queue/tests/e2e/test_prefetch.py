@@ -6,8 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-import pytest
-
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from tests.support import blocking
@@ -19,42 +17,31 @@ RECEIVED = re.compile(r'Task tests\.count\[([0-9a-f-]+)\] received')
 HANDED_BACK = re.compile(r'handed back: queue=\S+ messages=(\d+)')
 
 
-@pytest.mark.parametrize(('children', 'tasks_per_child'), [(2, 10_000), (1, 100)])
-def test_short_tasks_do_not_wait_behind_long_ones_while_another_worker_has_room(
-    site: Site, sqs: SqsServer, children: int, tasks_per_child: int
+def test_short_tasks_do_not_wait_behind_long_ones_and_what_cannot_start_stays_on_sqs(
+    site: Site, sqs: SqsServer
 ) -> None:
-    counted, over = Counted(site, sqs), site.folder / 'over'
-    variables = {
-        'CELERY_WORKER_CONCURRENCY': children,
-        'CELERY_WORKER_MAX_TASKS_PER_CHILD': tasks_per_child,
-    }
+    counted = Counted(site, sqs)
+    over, over_again = site.folder / 'over', site.folder / 'over again'
     counted.send(300)
     # With two children a worker is full of them, or both are.
-    counted.send(children, kwargs={'until': str(over)})
+    counted.send(2, kwargs={'until': str(over)})
     counted.send(100)
-    quick = counted.sent - set(range(300, 300 + children))
-    with fleet(counted, 2, **variables) as workers:
+    quick = counted.sent - {300, 301}
+    with fleet(counted, 2, CELERY_WORKER_MAX_TASKS_PER_CHILD=100) as workers:
         wait_until(lambda: quick <= counted.runs.ends.keys(), 'every quick task has run', 60)
         assert counted.ended() == len(quick)
         over.touch()
         counted.wait_all_run()
-        assert_each_return_took_one_receive(counted, workers)
 
-
-def test_what_no_worker_can_start_stays_on_sqs(site: Site, sqs: SqsServer) -> None:
-    counted, over = Counted(site, sqs), site.folder / 'over'
-    with fleet(counted, 2, CELERY_WORKER_CONCURRENCY=1) as workers:
-        counted.send(20)
-        counted.wait_all_run()
-        counted.send(2, kwargs={'until': str(over)})
-        wait_until(lambda: counted.runs.starts.total() == 22, 'each child has a long task')
+        counted.send(4, kwargs={'until': str(over_again)})
+        wait_until(lambda: counted.runs.starts.total() == 406, 'each child has a long task')
         counted.send(20)
         # Receives in flight still bring some.
         wait_until(
-            lambda: (sqs.in_flight(counted.queue), sqs.visible(counted.queue)) == (2, 20),
+            lambda: (sqs.in_flight(counted.queue), sqs.visible(counted.queue)) == (4, 20),
             'the others are on SQS',
         )
-        over.touch()
+        over_again.touch()
         counted.wait_all_run()
         assert_each_return_took_one_receive(counted, workers)
 

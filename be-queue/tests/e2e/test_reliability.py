@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from be_queue.testing.sqs import SqsServer
@@ -48,9 +50,11 @@ def test_what_is_held_longer_than_its_visibility_timeout_runs_once(
 
 
 def test_a_long_countdown_on_a_fifo_queue_runs_once(counted: Counted) -> None:
+    sent_at = time.time()
     row = holding.held_on_fifo(counted, TIMEOUT)
     assert_nothing_is_lost(row)
     assert row.tally.duplicates == 0
+    assert counted.runs.log[0].time >= sent_at + holding.LONG * TIMEOUT
 
 
 def test_a_message_published_as_an_idle_worker_stops_is_not_hidden(counted: Counted) -> None:

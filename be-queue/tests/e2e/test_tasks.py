@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,29 @@ from be_queue.worker.history import History
 from tests.support import app_tasks
 from tests.support.metrics import wait_metric
 from tests.support.worker import ROOT, Server, Site
+
+
+@pytest.fixture(scope='module')
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, sqs: SqsServer, postgres: PostgresServer
+) -> Iterator[Server]:
+    site = Site(tmp_path_factory.mktemp('server'), sqs.url, postgres.environment)
+    with site.server(**app_tasks.IMPORTS) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """The shared server, which has counted what earlier tests ran."""
+
+    def counted(*states: str) -> float:
+        return sum(shared_server.metric('worker_tasks_count_total', state=s) for s in states)
+
+    wait_until(
+        lambda: counted('STARTED') == counted('SUCCESS', 'FAILURE', 'RETRY', 'IGNORED', 'REJECTED'),
+        'every end is counted',
+    )
+    return shared_server
 
 
 def row(postgres: PostgresServer, task_id: str) -> dict[str, Any]:
@@ -119,23 +143,3 @@ def test_a_task_is_retried_until_it_succeeds_and_a_mistake_fails_at_once(
 def test_a_task_may_start_processes_of_its_own(server: Server) -> None:
     result = server.site.producer().send_task(app_tasks.MULTIPROCESSING)
     assert result.get(timeout=90) == [1, 2, 3, 4, 5, -signal.SIGTERM]
-
-
-def test_two_workers_share_a_queue_and_run_each_task_once(server: Server, sqs: SqsServer) -> None:
-    site, counted = server.site, server.counts_from_now()
-    producer, sent = site.producer(), 0
-    with site.worker() as other:
-
-        def counts() -> list[float]:
-            success = {'state': 'SUCCESS', 'name': 'slow'}
-            return [one('worker_tasks_count_total', **success) for one in (counted, other.metric)]
-
-        while min(counts()) == 0 or sent < 40:
-            results = [producer.send_task('slow', (0.05,)) for _ in range(20)]
-            assert [result.get(timeout=60) for result in results] == [0.05] * 20
-            sent += 20
-            assert sent < 1000
-        queue = site.queue('slow')
-        wait_until(lambda: sqs.visible(queue) == sqs.in_flight(queue) == 0, 'all are deleted')
-        wait_until(lambda: sum(counts()) >= sent, 'every task is counted')
-        assert sum(counts()) == sent

@@ -21,7 +21,7 @@ from tests.support.app_tasks import FAILS_WITH_SECRETS, IMPORTS, OUTLASTS_SOFT_L
 from tests.support.metrics import wait_metric
 from tests.support.rejecting import TASK as REJECTS
 from tests.support.spans import Span, Spans
-from tests.support.worker import ROOT, Server, Site
+from tests.support.worker import ROOT, Site, Worker
 
 CLIENT = [sys.executable, '-m', 'examples.client', '--trace']
 #: Of a producer with OpenTelemetry: its trace and its span.
@@ -38,7 +38,7 @@ class Traced:
     """A worker that sends spans to an agent, and what has come there."""
 
     site: Site
-    server: Server
+    worker: Worker
     spans: Spans
     producer: Celery
 
@@ -51,7 +51,7 @@ def traced(
     modules = (*IMPORTS['CELERY_IMPORTS'], 'tests.support.delayed')
     with (
         spans.agent() as received,
-        site.server(
+        site.worker(
             JAEGER_AGENT_HOST='127.0.0.1',
             JAEGER_AGENT_PORT=received.port,
             RELEASE='1.2.3',
@@ -60,9 +60,9 @@ def traced(
             CELERY_WORKER_MAX_TASKS_PER_CHILD=TASKS_PER_CHILD,
             LONGEST_DELAY=1,
             RESULT_DB_PASS=PASSWORD,
-        ) as server,
+        ) as worker,
     ):
-        yield Traced(site, server, received, site.producer())
+        yield Traced(site, worker, received, site.producer())
 
 
 def parents(received: Spans, span: Span) -> list[str]:
@@ -156,7 +156,7 @@ def test_what_the_consumer_reports_of_a_task_is_reported_once(
     wait_until(lambda: rejected.state == 'FAILURE', 'the message is rejected')
 
     errbacks, ended = traced.site.queue('slow'), {'name': 'slow', 'state': 'SUCCESS'}
-    before = traced.server.metric('tasks_finished_total', **ended)
+    before = traced.worker.metric('tasks_finished_total', **ended)
     killed = traced.producer.send_task(
         OUTLASTS_SOFT_LIMIT,
         queue=queue,
@@ -173,9 +173,9 @@ def test_what_the_consumer_reports_of_a_task_is_reported_once(
     traced.spans.wait_task(f'run {REJECTS}', rejected.id)
     assert ran.tags['celery.state'] == 'FAILURE'
     # When the process is gone, every callback has been sent.
-    wait_metric(traced.server.metric, 'pool_processes_lost_total', 1, reason='time limit')
+    wait_metric(traced.worker.metric, 'pool_processes_lost_total', 1, reason='time limit')
     wait_until(lambda: sqs.visible(errbacks) == 0 and sqs.in_flight(errbacks) == 0, 'they have run')
-    assert traced.server.metric('tasks_finished_total', **ended) - before == 1
+    assert traced.worker.metric('tasks_finished_total', **ended) - before == 1
 
 
 def test_the_last_span_of_a_recycled_process_arrives(traced: Traced) -> None:
