@@ -15,15 +15,16 @@ from celery import Celery, states
 from sqlalchemy import Connection, Engine, event
 
 from be_queue import Config
-from be_queue.testing.postgres import running_postgres
-from be_queue.worker.history import Filter, History, migrate
+from be_queue.testing.postgres import PostgresServer, running_postgres
+from be_queue.worker.history import Filter, History, engine_of, migrate
+from be_queue.worker.history.queries import BY_INDEX
 
 __all__ = ['run']
 
 #: Times that each page is asked, each time of another name, queue, day or task.
 ROUNDS = 7
-#: Seconds of each turn of `_writes`, and turns.
-TURN, TURNS = 2.0, 9
+#: Tasks of each turn of `_writes`, and turns.
+TURN_TASKS, TURNS = 200, 100
 DAY = timedelta(days=1)
 NOISE = '(hashint4(n) & 1048575)'
 ID = "md5('task' || n)::uuid::text"
@@ -59,14 +60,13 @@ WHERE noise % 300 <> 7"""
 def run(out: Path, count: int) -> int:
     """Fill a database with ``count`` tasks; write the times and the plans to ``history.md``."""
     with running_postgres() as postgres:
-        app = Celery(set_as_current=False)
-        app.config_from_object(Config([], result_backend=postgres.direct_backend_url))
+        app = _app(postgres.direct_backend_url)
         migrate(app)
         history = History(app)
         filled = _fill(app, history.engine, count)
         print(f'{count:,} tasks written in {filled:.0f} s', flush=True)  # noqa: T201
         lines, plans = _reads(history)
-        lines += ['', *_writes(app, history.engine)]
+        lines += ['', *_writes(postgres)]
     about = f'{count:,} tasks, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}'
     text = '\n'.join([f'# The history of tasks\n\n{about}\n', *lines, '\n## Plans\n', *plans, ''])
     out.mkdir(parents=True, exist_ok=True)
@@ -151,42 +151,47 @@ def _reads(history: History) -> tuple[list[str], list[str]]:
     ask('one task', [lambda one=one: [history.find(one.id)] for one in parents])
     ask('children', [lambda one=one: history.children(one.parent_id) for one in parents])
     ask('workers', [history.workers] * ROUNDS)
-    ask('last hour, first call', [History(history._app).last_hour])
-    history.last_hour()
+    ask('last hour, first call', [history.last_hour])
     ask('last hour, every 3 s', [history.last_hour] * ROUNDS)
     return lines, plans
 
 
-def _writes(app: Celery, engine: Engine) -> list[str]:
+def _writes(postgres: PostgresServer) -> list[str]:
     """Return the cost of the index of states: turns with it and without, side by side."""
-    index = 'ix_celery_taskmeta_rare_states'
-    app.backend.session_manager.forked = True  # keeps its connection, as processes of a pool do
-    rates: dict[bool, list[float]] = {True: [], False: []}
-    with _autocommit(engine) as connection:
-        (made,) = connection.exec_driver_sql(
-            f"SELECT indexdef FROM pg_indexes WHERE indexname = '{index}'"
-        ).one()
-        for turn in range(2 * TURNS):
-            has_index = turn % 2 == 0
-            connection.exec_driver_sql(made.replace('INDEX', 'INDEX IF NOT EXISTS', 1))
-            if not has_index:
-                connection.exec_driver_sql(f'DROP INDEX {index}')
-            rates[has_index].append(_rate(app, f'turn-{turn}'))
-    ratios = [with_ / without for with_, without in zip(*rates.values(), strict=True)]
+    apps = []
+    for name in ('with_index', 'without'):
+        with postgres.connect() as connection:
+            connection.execute(f'CREATE DATABASE {name}')
+        app = _app(postgres.direct_backend_url.replace(f'/{postgres.name}?', f'/{name}?'))
+        migrate(app)
+        apps.append(app)
+    with engine_of(apps[1]).begin() as connection:
+        connection.exec_driver_sql('DROP INDEX ix_celery_taskmeta_rare_states')
+    rates: list[list[float]] = [[], []]
+    for turn in range(TURNS):
+        for n in (0, 1) if turn % 2 else (1, 0):
+            rates[n].append(_rate(apps[n], f'turn-{turn}'))
+    ratios = [with_ / without for with_, without in zip(*rates, strict=True)]
     return [
-        f'Writing the start and the success of a task: {median(rates[True]):.0f} a second with the '
-        f'index of states, {median(rates[False]):.0f} without it; the ratio of two turns is '
-        f'{median(ratios):.3f} in the median ({min(ratios):.3f} to {max(ratios):.3f}).'
+        f'Writing the start and the success of a task: {median(rates[0]):.0f} a second with the '
+        f'index of states, {median(rates[1]):.0f} without it. The ratio of two turns is '
+        f'{median(ratios):.3f} in the median of {TURNS}.'
     ]
 
 
 def _rate(app: Celery, prefix: str) -> float:
-    started, tasks = time.monotonic(), 0
-    while (seconds := time.monotonic() - started) < TURN:
-        tasks += 1
+    started = time.perf_counter()
+    for n in range(TURN_TASKS):
         for state, result in ((states.STARTED, {'pid': 4711}), (states.SUCCESS, 42)):
-            app.backend.store_result(f'{prefix}-{tasks}', result, state)
-    return tasks / seconds
+            app.backend.store_result(f'{prefix}-{n}', result, state)
+    return TURN_TASKS / (time.perf_counter() - started)
+
+
+def _app(url: str) -> Celery:
+    app = Celery(set_as_current=False)
+    app.config_from_object(Config([], result_backend=url))
+    app.backend.session_manager.forked = True  # keeps its connection, as processes of a pool do
+    return app
 
 
 @contextmanager
@@ -212,7 +217,9 @@ def _statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
 def _plans(engine: Engine, statements: list[tuple[str, Any]]) -> str:
     explain = 'EXPLAIN (ANALYZE, COSTS OFF, BUFFERS OFF) '
     with engine.connect() as connection:
+        connection.exec_driver_sql(BY_INDEX)
         return '\n\n'.join(
             '\n'.join(line for (line,) in connection.exec_driver_sql(explain + statement, values))
-            for statement, values in statements[:3]
+            for statement, values in statements[:4]
+            if statement != BY_INDEX
         )

@@ -215,7 +215,9 @@ def test_pages_fit_a_phone(open_page: Open, results: Results) -> None:
     page = open_page(viewport=PHONE, is_mobile=True)
     for path in ('/dead-letters', '/tasks', f'/tasks/{task_id}', '/'):
         page.goto(path)
-        assert page.evaluate('document.documentElement.scrollWidth == innerWidth'), path
+        # The window of a phone grows with what does not fit.
+        widths = page.evaluate('[document.documentElement.scrollWidth, innerWidth]')
+        assert widths == [PHONE['width']] * 2, path
 
 
 def test_everything_is_reached_by_the_keyboard(open_page: Open, results: Results) -> None:

@@ -70,7 +70,6 @@ def test_sentry_must_take_reports_with_this_dsn(
 
 
 def test_a_collector_must_take_spans(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, 'TIMEOUT', 0.5)
     with spans.collector() as collector:
         endpoint = {'tracing_exporter': 'otlp', 'otel_exporter_otlp_endpoint': collector.url}
         assert said(**endpoint)['traces'] == 'ok'
@@ -79,6 +78,7 @@ def test_a_collector_must_take_spans(said: Said, monkeypatch: pytest.MonkeyPatch
         shown = said(**endpoint)['traces']
         assert '401' in shown
         assert 'check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS' in shown
+    monkeypatch.setattr(doctor, 'TIMEOUT', 0.5)
     assert 'ConnectionError: ' in said(**endpoint)['traces']
 
 

@@ -138,10 +138,11 @@ def _tasks(rows: Rows, chosen: Filter) -> _Walk:
     if chosen.until:
         walk.indexed.append(t.sent_at < chosen.until)
     status = rows.results.c.status
-    if chosen.state == states.PENDING:
-        walk.others.append(status.is_(None))
-    elif chosen.state:
+    if chosen.state == states.SUCCESS:
         walk.others.append(status == chosen.state)
+    elif chosen.state:
+        # Not the other way round: from all results of the state to their tasks.
+        walk.others.append(func.coalesce(status, states.PENDING) == chosen.state)
     return walk
 
 
@@ -154,7 +155,7 @@ def _results(connection: Connection, rows: Rows, chosen: Filter) -> _Walk:
         walk.indexed.append(r.status == literal(chosen.state, literal_execute=True))
     elif chosen.state == states.STARTED:
         walk.indexed += is_started(rows)
-        walk.key = (r.id + 0,)  # sorted, since few: PostgreSQL might look for them by the id
+        walk.key = (r.id + 0,)  # sorted, since few: PostgreSQL might look for them along the ids
     elif chosen.state:
         walk.others.append(r.status == chosen.state)
     if chosen.name:

@@ -42,7 +42,7 @@ Steps = Callable[[DeadLetterQueue, Sequence[str]], Iterator[int]]
 def actions(celery_app: Celery, access: Access) -> Blueprint:
     """Return the routes. An expected failure is shown in one line, and logged."""
     routes = access.protect(Blueprint('actions', __name__))
-    jobs = Jobs(_explained)
+    jobs = Jobs()
     routes.app_context_processor(lambda: {'job_of': jobs.get})
 
     @routes.before_request
@@ -109,12 +109,17 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
             raise OperationError('choose dead letters first')
         letters, fields = queue.dead_letter_queue(), about()
 
-        def ended(job: Job) -> None:
+        def work(job: Job) -> None:
+            try:
+                for job.count in steps(letters, ids):
+                    pass
+            except Exception as error:  # noqa: BLE001  (it is shown, and logged)
+                job.error = _explained(error)
             level = logging.WARNING if job.error else logging.INFO
             more = {'count': job.count} | ({'error': job.error} if job.error else {})
             logger.log(level, 'dead letters %s', action, extra={'action': action, **fields, **more})
 
-        job = jobs.run(queue.name, action, lambda: steps(letters, ids), ended)
+        job = jobs.run(queue.name, action, work)
         if job is None:
             raise OperationError(f'an action on the dead letters of {queue.name} runs already')
         text = f'Dead letters {action}: {job.count:,}'
