@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import history
+from benchmarks import history, monitor
 from benchmarks.contenders import CONTENDERS, ENV, BenchmarkError, redis_missing
 from benchmarks.measures import MEASURES, Step, steps, take
 from benchmarks.report import demands, figures, markdown
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _options(arguments)
     if chosen.what == 'history':
         return history.run(chosen.out, chosen.rows)
+    if chosen.what == 'monitor':
+        return monitor.run(chosen.rounds or 3)
     started = time.monotonic()
     rtts = tuple(dict.fromkeys(chosen.rtt or RTTS))
     rounds = chosen.rounds or (1 if chosen.quick else 2)
@@ -102,8 +104,9 @@ def _samples(
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__)
     parser.add_argument(
-        'what', nargs='?', choices=('transport', 'history'), default='transport',
-        help='history: its pages, over --rows tasks in PostgreSQL; none of the other options',
+        'what', nargs='?', choices=('transport', 'history', 'monitor'), default='transport',
+        help='history: its pages, over --rows tasks in PostgreSQL; monitor: the rows that it '
+        'writes, in --rounds; none of the other options',
     )  # fmt: skip
     parser.add_argument('--rows', type=int, default=5_000_000)
     parser.add_argument(

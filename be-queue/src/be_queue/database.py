@@ -10,6 +10,7 @@ Proxy refuse, so the times lose their zone here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from types import SimpleNamespace
@@ -18,17 +19,23 @@ from typing import Any
 from celery import states
 from celery.backends import database
 from celery.backends.database import session
-from sqlalchemy import Connection, Engine, String, Table, delete, event, inspect, make_url
+from celery.exceptions import TaskRevokedError
+from kombu.utils.encoding import ensure_bytes
+from sqlalchemy import Connection, Engine, String, Table, delete, event, inspect, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError
 
 from be_queue.text import storable
 
-__all__ = ['DatabaseBackend']
+__all__ = ['DatabaseBackend', 'prepare_statements']
 
 #: Marks of a parameter by driver.
 _MARKS = {'psycopg': '%({})s', 'psycopg2': '%({})s', 'pysqlite': ':{}'}
+_INSERTS: dict[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
 #: The column with the start of the latest attempt, in UTC.
 STARTED_AT = 'started_at'
+#: Expired results that one statement deletes, so that it holds up no other for long.
+DELETED_AT_ONCE = 1000
 #: Executions of a statement after which psycopg prepares it: its default.
 PREPARE_THRESHOLD = 5
 
@@ -75,7 +82,7 @@ class DatabaseBackend(database.DatabaseBackend):
     def _engine_made(self, engine: Engine) -> None:
         # Elsewhere than in a process of a pool, a connection is used once.
         if engine.driver == 'psycopg' and self.session_manager.forked:
-            event.listen(engine, 'connect', _prepare_statements)
+            event.listen(engine, 'connect', prepare_statements)
         if self._callback is not None:
             self._callback(engine)
 
@@ -96,23 +103,55 @@ class DatabaseBackend(database.DatabaseBackend):
             return
         row = SimpleNamespace(task_id=task_id, children=None, stamps=None)
         self._update_result(row, result, state, traceback=traceback, request=request)
-        now = _without_zone(datetime.now(timezone.utc))
-        started_at = now if state == states.STARTED else None
-        # As SQLAlchemy writes it in SQLite.
-        for name, moment in (('date_done', row.date_done), (STARTED_AT, started_at)):
-            setattr(row, name, moment and moment.isoformat(' ', 'microseconds'))
+        started_at = datetime.now(timezone.utc).replace(tzinfo=None)
+        # As SQLAlchemy writes them in SQLite.
+        row.date_done = row.date_done and row.date_done.isoformat(' ', 'microseconds')
+        is_start = state == states.STARTED
+        row.started_at = started_at.isoformat(' ', 'microseconds') if is_start else None
         try:
-            self._execute(vars(row))
+            is_stored = self._execute(vars(row))
         except DBAPIError as error:
             if not self.exception_safe_to_retry(error):
                 raise
             self._upsert = None
             # The server may have restarted since the last result, or its login may have expired.
             self.on_backend_retryable_error(error)
-            self._execute(vars(row))
+            is_stored = self._execute(vars(row))
+        if state == states.STARTED and not is_stored:
+            self.not_started(task_id)
 
-    def _execute(self, row: dict[str, Any]) -> None:
-        """Execute the statement by the driver: SQLAlchemy would take as long again."""
+    def not_started(self, task_id: str) -> None:
+        """Called when a task was to start and is over: `SUCCESS` or `REVOKED`. Does nothing."""
+
+    @property
+    def can_revoke(self) -> bool:
+        """Whether `revoke` works with this driver."""
+        return self._driver in _MARKS
+
+    def revoke(self, task_id: str) -> bool:
+        """Store `REVOKED` for a task that waits; return False when it has begun or is over."""
+        table: Table = self.task_cls.__table__
+        error = self.encode_result(TaskRevokedError('revoked'), states.REVOKED)
+        row = {
+            'status': states.REVOKED,
+            'result': ensure_bytes(self.encode(error)),
+            'traceback': None,
+            'date_done': _without_zone(datetime.now(timezone.utc)),
+        }
+        with self.connect() as connection:
+            insert = _INSERTS[connection.dialect.name](table).values(task_id=task_id, **row)
+            statement = insert.on_conflict_do_update(
+                index_elements=[table.c.task_id],
+                set_=row,
+                where=table.c.status.in_((states.PENDING, states.RETRY)),
+            )
+            return connection.scalar(statement.returning(table.c.id)) is not None
+
+    def _execute(self, row: dict[str, Any]) -> bool:
+        """Execute the statement by the driver: SQLAlchemy would take as long again.
+
+        Return whether it has changed a row.
+        """
         engine = self._engine()
         if self._upsert is None:
             self._upsert = self._statement(engine)
@@ -120,7 +159,9 @@ class DatabaseBackend(database.DatabaseBackend):
         try:
             connection = engine.raw_connection()
             try:
-                connection.cursor().execute(self._upsert, row)
+                cursor = connection.cursor()
+                cursor.execute(self._upsert, row)
+                is_changed = cursor.rowcount > 0
             except BaseException:
                 connection.invalidate()
                 raise
@@ -129,6 +170,7 @@ class DatabaseBackend(database.DatabaseBackend):
             raise DBAPIError.instance(
                 self._upsert, row, error, errors, hide_parameters=True, dialect=engine.dialect
             ) from error
+        return is_changed
 
     def _update_result(self, task: Any, *args: Any, **kwargs: Any) -> None:
         super()._update_result(task, *args, **kwargs)
@@ -144,11 +186,17 @@ class DatabaseBackend(database.DatabaseBackend):
         self._ensure_retryable(self._delete_expired)
 
     def _delete_expired(self) -> None:
+        if not self.expires:  # never
+            return
         expired = _without_zone(datetime.now(timezone.utc) - self.expires)
-        with self.ResultSession() as session:
-            for rows in (self.task_cls, self.taskset_cls):
-                session.execute(delete(rows).where(rows.date_done < expired))
-            session.commit()
+        for rows in (self.task_cls, self.taskset_cls):
+            old = select(rows.id).where(rows.date_done < expired).limit(DELETED_AT_ONCE)
+            ids: Sequence[int] | None = None
+            while ids is None or len(ids) == DELETED_AT_ONCE:
+                with self.ResultSession() as session:
+                    ids = session.scalars(old).all()
+                    session.execute(delete(rows).where(rows.id.in_(ids)))
+                    session.commit()
 
     @cached_property
     def _texts(self) -> list[tuple[str, int | None]]:
@@ -187,11 +235,15 @@ class DatabaseBackend(database.DatabaseBackend):
             # a retry: the attempt that this leads to may be over before Celery stores the retry.
             + f" WHERE stored.status != '{states.SUCCESS}' AND NOT"
             f" (stored.status = '{states.FAILURE}' AND excluded.status = '{states.RETRY}')"
+            # The message of a revoked task comes later.
+            f" AND (stored.status, excluded.status) != ('{states.REVOKED}', '{states.STARTED}')"
         )
 
 
-def _prepare_statements(connection: Any, record: Any) -> None:
+def prepare_statements(connection: Any, record: Any) -> None:
     """Have the server parse and plan a statement once, if the connection is its own.
+
+    For SQLAlchemy's event ``connect`` of an engine for psycopg.
 
     PgBouncer in transaction mode gives each transaction any connection of the server, which may not
     have a prepared statement, and RDS Proxy would give up sharing it. PgBouncer tells its clients a

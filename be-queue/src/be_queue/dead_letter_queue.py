@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from be_queue.errors import BeQueueError
 from be_queue.naming import FIFO_SUFFIX
 from be_queue.redact import redact_repr
 from be_queue.transport.dead_letters import MESSAGE_ID, REASON, SOURCE
-from be_queue.transport.messages import copy_of
+from be_queue.transport.messages import copy_of, envelope_of
 from be_queue.transport.requests import BATCH_SIZE
 from be_queue.transport.sqs_errors import code_of
 
@@ -234,10 +232,8 @@ def _redriven(message: dict[str, Any], url: str) -> dict[str, Any]:
 def _headers(body: str) -> dict[str, Any]:
     """Return the headers of a task's message; none of another's."""
     try:
-        # kombu's default, unlike ours, encodes the whole envelope.
-        text = body if body.lstrip().startswith('{') else base64.b64decode(body, validate=True)
-        headers = json.loads(text)['headers']
-    except (ValueError, KeyError, TypeError):
+        headers = envelope_of(body)['headers']
+    except (ValueError, KeyError):
         return {}
     return headers if isinstance(headers, dict) else {}
 

@@ -24,7 +24,7 @@ from be_queue.outage import CHECK_RESULT_DB, brief
 from be_queue.transport.redrive_policy import Policy, name_of, url_beside
 from be_queue.transport.sqs_errors import is_denied, is_missing
 
-__all__ = ['Depth', 'ManagedQueue', 'find_queue', 'find_result', 'queues', 'retry']
+__all__ = ['Depth', 'ManagedQueue', 'find_queue', 'find_result', 'queues', 'retry', 'revoke']
 
 #: A person waits for the answer: short time-outs in seconds, and two tries.
 CLIENT_CONFIG: dict[str, Any] = {
@@ -114,9 +114,32 @@ def retry(app: Celery, task_id: str) -> str:
         raise OperationError(f'task {task_id} has not failed: its state is {found.state}')
     if found.name is None:
         raise OperationError(
-            f'task {task_id}: its name and arguments were not stored: set result_extended'
+            f'task {task_id}: its name and arguments are not stored: set result_extended; those of '
+            'a revoked task come with its message'
         )
     return str(app.send_task(found.name, found.args, found.kwargs, parent_id=task_id).id)
+
+
+def revoke(app: Celery, task_id: str) -> None:
+    """Have workers skip a task that waits, for a worker or for its retry.
+
+    Raises `OperationError` when it has begun or is over, or workers could not know. They do not
+    know of a task with ``ignore_result`` either: nothing is stored of it.
+    """
+    conf, backend = app.conf, app.backend
+    if not getattr(backend, 'can_revoke', False):
+        raise OperationError('revoke needs results in PostgreSQL or SQLite: set RESULT_DB_HOST')
+    if conf.task_ignore_result or not conf.task_track_started:
+        raise OperationError(
+            'revoke needs the start of tasks among the results: set task_track_started, and unset '
+            'task_ignore_result'
+        )
+    try:
+        is_revoked = backend.revoke(task_id)
+    except Exception as error:  # the driver's
+        raise OperationError(f'{brief(error)}: check {CHECK_RESULT_DB}') from error
+    if not is_revoked and (state := find_result(app, task_id).state) != states.REVOKED:
+        raise OperationError(f'task {task_id} does not wait: its state is {state}')
 
 
 class ManagedQueue:

@@ -14,6 +14,7 @@ import pytest
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
+from be_queue.worker.history import History
 from tests.support import app_tasks
 from tests.support.metrics import wait_metric
 from tests.support.worker import ROOT, Server, Site
@@ -89,6 +90,17 @@ def test_a_task_is_retried_until_it_succeeds_and_a_mistake_fails_at_once(
     failed = producer.send_task('add', (1, 'one'))
     assert retried.get(timeout=60) == 'succeeded at attempt 3'
     assert row(postgres, retried.id)['retries'] == 2
+    history = History(producer)
+    # The monitor may be behind.
+    wait_until(lambda: (t := history.find(retried.id)) and t.attempt == 3, 'its last message')
+    task = history.find(retried.id)
+    history.engine.dispose()
+    assert [(each.number, each.exception) for each in task.earlier_attempts] == [
+        (1, 'ConnectionError'),
+        (2, 'ConnectionError'),
+    ]
+    assert task.sent_at < task.earlier_attempts[0].ended_at < task.earlier_attempts[1].ended_at
+    assert task.earlier_attempts[1].ended_at < task.started_at < task.ended_at
     text = f'[{retried.id}] retry: Retry in'
     wait_until(lambda: server.log.count(text) == 2, 'both retries are logged')
     lines = [line for line in server.log.splitlines() if text in line]

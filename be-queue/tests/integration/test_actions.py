@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery, states
+from celery.app.task import Context
 
+from be_queue import Config
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from tests.support import faulty
@@ -32,6 +35,7 @@ class Desk:
         self.port = site.port
         self._program = program
         self._sqs = sqs
+        self.results = site.environment['CELERY_RESULT_BACKEND']
         self.queue = site.queue('add')
         self.dead = f'err-{self.queue}'
         for name in (self.queue, self.dead):
@@ -120,7 +124,7 @@ def test_the_cookie_of_an_admin_stays_in_the_browser_until_it_ends(desk: Desk) -
 def test_dead_letters_are_redriven_and_deleted(desk: Desk) -> None:
     desk.send_dead_letters(12)
     admin = desk.admin()
-    assert desk.said(admin, desk.act(admin, REDRIVE, 'id-3', 'id-11')) == '2 dead letters redriven.'
+    assert desk.said(admin, desk.act(admin, REDRIVE, 'id-3', 'id-11')) == 'Dead letters redriven: 2'
     assert desk.counts == (2, 10)
     (line,) = desk.logged('redriven')
     assert (line['queue'], line['ids'], line['count']) == (desk.queue, ['id-3', 'id-11'], 2)
@@ -130,14 +134,14 @@ def test_dead_letters_are_redriven_and_deleted(desk: Desk) -> None:
     assert f'Delete 2 dead letters of {desk.queue}?' in question.text
     assert desk.counts == (2, 10)
     answer = admin.post(DELETE, *hidden(question.text))
-    assert desk.said(admin, answer) == '2 dead letters deleted.'
+    assert desk.said(admin, answer) == 'Dead letters deleted: 2'
     assert desk.counts == (2, 8)
 
     said = desk.said(admin, desk.act(admin, REDRIVE, 'id-3'))
     assert said == f'No dead letter of {desk.queue} has one of these ids.'
     assert 'choose' in desk.said(admin, desk.act(admin, REDRIVE, chosen='yes'))
     assert desk.counts == (2, 8)
-    assert desk.said(admin, desk.act(admin, REDRIVE)) == '8 dead letters redriven.'
+    assert desk.said(admin, desk.act(admin, REDRIVE)) == 'Dead letters redriven: 8'
     assert desk.counts == (10, 0)
 
     desk.send_dead_letters(3)
@@ -165,6 +169,27 @@ def test_expected_failures_are_shown_in_one_line(desk: Desk, proxy: FaultySqs) -
     assert 'AccessDenied' in line['error']
 
 
+def test_a_failed_task_is_retried_and_a_waiting_one_revoked(desk: Desk) -> None:
+    admin, script = desk.admin(), Browser(desk.port, **bearer(TOKEN))
+    app = Celery(set_as_current=False)
+    app.config_from_object(Config(['unused'], result_backend=desk.results))
+    context = Context({'task': 'add', 'args': [1, 2], 'kwargs': {}})
+    app.backend.store_result('failed', ValueError(), states.FAILURE, request=context)
+    answer = admin.submit('/admin', '/actions/retry', task_id='failed')
+    assert answer.headers['Location'] == '/tasks/failed'
+    (line,) = desk.logged('retried')
+    assert desk.said(admin, answer) == f'Sent once more, as task {line["new_task_id"]}.'
+    assert line['task_id'] == 'failed'
+    assert desk.counts == (1, 0)
+
+    answer = admin.submit('/admin', '/actions/revoke', task_id='a/b')
+    assert answer.headers['Location'] == '/tasks/a%2Fb'
+    assert app.AsyncResult('a/b').state == states.REVOKED
+    answer = script.post('/actions/revoke', task_id='failed')
+    assert answer.status == HTTPStatus.CONFLICT
+    assert 'does not wait: its state is FAILURE' in answer.text
+
+
 def test_a_long_redrive_goes_on_behind_the_pages(desk: Desk, proxy: FaultySqs) -> None:
     desk.send_dead_letters(100)
     admin, script = desk.admin(), Browser(desk.port, **bearer(TOKEN))
@@ -175,8 +200,8 @@ def test_a_long_redrive_goes_on_behind_the_pages(desk: Desk, proxy: FaultySqs) -
     assert again.status == HTTPStatus.CONFLICT
     assert 'runs already' in again.text
     page = admin.get('/dead-letters').text
-    assert re.search(r'\d0 dead letters redriven so far', page)
+    assert re.search(r'Dead letters redriven: \d0 so far', page)
     proxy.repair()
     wait_until(lambda: desk.logged('redriven'), 'the redrive ends')
     assert desk.counts == (100, 0)
-    assert '100 dead letters redriven</p>' in admin.get('/dead-letters').text
+    assert 'Dead letters redriven: 100</p>' in admin.get('/dead-letters').text

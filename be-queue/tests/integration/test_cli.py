@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ from be_queue.cli import main
 from be_queue.conf import broker_url
 from be_queue.testing.waiting import wait_until
 from be_queue.transport.dead_letters import REASON
+from be_queue.worker.history import engine_of, migrate, save
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import Handler, faulty_sqs
@@ -273,10 +275,45 @@ def test_a_failed_task_is_shown_and_retried(scene: Scene, app: Celery, run: Run)
     assert json.loads(message['Body'])['body'].startswith('[[1], {"token": "hunter2"}')
 
 
+def test_a_task_that_waits_is_shown_from_the_history(app: Celery, run: Run) -> None:
+    migrate(app)
+    sent_at = datetime(2026, 11, 29, 12, tzinfo=timezone.utc)
+    failed = {'attempt': 1, 'exception': 'TimeoutError'}
+    row = {
+        **{'task_id': '10', 'name': 'work', 'queue': 'q', 'args': "('a.png',)", 'kwargs': '{}'},
+        **{'retries': 1, 'parent_id': '5', 'sent_at': sent_at, 'seen_at': sent_at},
+        'earlier_attempts': [{'data': failed, 'timestamp': '2026-11-29T12:00:05+00:00'}],
+    }
+    engine = engine_of(app)
+    save(engine, [row])
+    engine.dispose()
+    shown = json.loads(run('task', '10', '--json').output)
+    assert (shown['state'], shown['queue'], shown['attempt']) == ('PENDING', 'q', 2)
+    assert (shown['parent_id'], shown['sent_at']) == ('5', str(sent_at))
+    assert shown['earlier_attempts'][0]['exception'] == 'TimeoutError'
+    assert re.search(
+        'attempt 1: +TimeoutError, ended 2026-11-29 12:00:05', run('task', '10').output
+    )
+
+    # Once there is a result, that tells more.
+    context = Context({'task': 'work', 'args': [1], 'kwargs': {}, 'retries': 1})
+    app.backend.store_result('10', 3, states.SUCCESS, request=context)
+    shown = json.loads(run('task', '10', '--json').output)
+    assert (shown['state'], shown['args'], shown['result']) == ('SUCCESS', [1], 3)
+    assert shown['parent_id'] == '5'
+
+
 def test_a_task_that_did_not_fail_is_not_retried(app: Celery, run: Run) -> None:
     app.backend.store_result('8', 1, states.SUCCESS)
     assert 'has not failed: its state is SUCCESS' in run('retry', '8', exit_code=1).output
     assert 'has no result' in run('task', '9', exit_code=1).output
+
+
+def test_each_command_has_an_example_and_needs_no_app_for_its_help() -> None:
+    for name in main.commands:
+        shown = CliRunner().invoke(main, ['-A', 'nowhere', name, '--help'])
+        assert shown.exit_code == 0
+        assert re.search(rf'Example: be-queue (-A \S+ )?{name}', shown.output), name
 
 
 def test_errors_are_one_line(scene: Scene, app: Celery, run: Run) -> None:

@@ -30,6 +30,7 @@ from tests.support.web import WebSite
 
 UNKNOWN = '\N{EN DASH}'
 PREFIX = 'orders___returns'
+TRACE_URL = 'http://traces/{task_id}?x=y'
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -86,6 +87,7 @@ def test_lists_are_filtered_and_paged_by_links(site: WebSite, results: Results) 
     assert len(found) == 60
     assert set(found) == set(ids[1::2])
     assert 'No such tasks' in site.get('/tasks?name=paged1&until=2020-01-01T00:00')[0]
+    assert site.get('/tasks?endpoint=x&state=no')
     assert 'Invalid isoformat' in site.get('/tasks?since=yesterday', status=400)[0]
     answer = site.get(f'/tasks?id=+{ids[0]}+', status=302)[1]
     assert answer['Location'] == f'/tasks/{ids[0]}'
@@ -192,7 +194,8 @@ def test_dead_letters_are_read_and_stay(site: WebSite, sqs: SqsServer) -> None:
     client.create_queue(QueueName=name)
     url = client.create_queue(QueueName=f'err-{name}')['QueueUrl']
     inner = base64.b64encode(json.dumps([['x'], {'password': 'hunter2'}, {}]).encode()).decode()
-    headers = {'task': f'retry{HOSTILE}', 'id': 'a/b', 'argsrepr': "('x',)"}
+    kwargs = "{'password': 'hunter2'}"
+    headers = {'task': f'retry{HOSTILE}', 'id': 'a/b', 'argsrepr': "('x',)", 'kwargsrepr': kwargs}
     body = json.dumps({'body': inner, 'headers': headers})
     reason = {'StringValue': f'poison {HOSTILE}', 'DataType': 'String'}
     client.send_message(QueueUrl=url, MessageBody=body, MessageAttributes={REASON: reason})
@@ -270,12 +273,12 @@ def test_every_path_answers_while_the_broker_hangs_and_integrations_end(tmp_path
 
 def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: Path) -> None:
     database = f'db+sqlite:///{tmp_path}/results.sqlite'
-    Results(database)
+    results = Results(database)
     environment = {'CELERY_RESULT_BACKEND': database, 'PLATFORM_QUEUE_NAME': ''}
     site = WebSite(sqs.url, environment, tmp_path)
     url = sqs.client().create_queue(QueueName=site.queue('add'))['QueueUrl']
     sqs.client().send_message(QueueUrl=url, MessageBody='x')
-    with site.server(QUEUE_DEPTH_INTERVAL='0'):
+    with site.server(QUEUE_DEPTH_INTERVAL='0', DASHBOARD_ARGUMENTS='false', TRACE_URL=TRACE_URL):
         page = site.wait_for('python -m examples.client')
         assert 'No tasks yet' in page
         assert 'Platform queue' not in page
@@ -284,3 +287,16 @@ def test_an_empty_page_says_how_to_send_a_first_task(sqs: SqsServer, tmp_path: P
         metrics = site.get('/metrics')[0]
         assert f'{PREFIX}_build_info{{' in metrics
         assert f'{PREFIX}_queue_depth_age_seconds{{' not in metrics
+
+        # The server has DASHBOARD_ARGUMENTS=false.
+        task_id = results.sent('charge', args="('visa',)", kwargs="{'cvc': 'zyx'}")
+        results.stored(ValueError('visa'), states.FAILURE, task_id, 'cvc = zyx')
+        url = sqs.client().create_queue(QueueName=f'err-{site.queue("add")}')['QueueUrl']
+        body = json.dumps({'headers': {'argsrepr': 'visa'}, 'body': 'zyx'})
+        sqs.client().send_message(QueueUrl=url, MessageBody=body)
+        for path in ('/', '/tasks', f'/tasks/{task_id}', f'/dead-letters/{site.queue("add")}'):
+            page = site.get(path)[0]
+            assert 'visa' not in page
+            assert 'zyx' not in page
+        assert 'Arguments and results are hidden' in page
+        assert f'href="http://traces/{task_id}?x=y"' in site.get(f'/tasks/{task_id}')[0]

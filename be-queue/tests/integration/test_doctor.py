@@ -14,6 +14,7 @@ from be_queue import Queue, Queues
 from be_queue.doctor import examine
 from be_queue.testing.ports import free_port
 from be_queue.worker import doctor
+from be_queue.worker.history import migrate
 from be_queue.worker.settings import Settings, WorkerConfig
 from tests.integration.scene import Scene
 from tests.support import sentry_endpoint, spans
@@ -40,8 +41,12 @@ def said(scene: Scene, tmp_path: Path) -> Said:
     return said
 
 
-def test_what_is_switched_off_is_not_checked(said: Said) -> None:
-    assert not {'Vault', 'Sentry', 'traces'} & set(said())
+def test_the_tables_of_the_history_must_be_up_to_date(said: Said, app: Celery) -> None:
+    shown = said()
+    assert shown['history'].endswith('are missing in the result database: run `be-queue migrate`')
+    assert not {'Vault', 'Sentry', 'traces'} & set(shown), 'they are switched off'
+    migrate(app)
+    assert said()['history'] == 'ok'
 
 
 def test_sentry_must_take_reports_with_this_dsn(

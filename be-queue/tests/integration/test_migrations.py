@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from subprocess import PIPE, Popen, run
 from types import ModuleType
@@ -15,14 +16,21 @@ import pytest
 from celery import Celery, states
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, NullPool, inspect, text
+from sqlalchemy.exc import ProgrammingError
 
 from be_queue import Config, extras
 from be_queue.cli import main
-from be_queue.testing.postgres import PostgresServer
-from be_queue.worker.history import engine_of, fault, migrate
+from be_queue.testing.postgres import URL, PostgresServer
+from be_queue.worker.history import History, engine_of, fault, migrate, save
+from be_queue.worker.history.retention import prune
 from be_queue.worker.history.tables import METADATA, TASKS
+from be_queue.worker.preflight import prepare_history
+from be_queue.worker.scheduler import Scheduler
+from tests.support.process import ROOT
 
 ADDED = {'earlier_attempts'}
+#: As docs/history.md names them.
+ROLES = ('worker', 'monitor', 'scheduler', 'dashboard')
 
 
 @pytest.fixture(params=['postgresql', 'sqlite'])
@@ -179,3 +187,76 @@ def test_the_command_migrates_and_says_in_one_line_what_it_lacks(
     assert lacking.exit_code == 1
     assert 'not_there is not installed: install be-queue[worker]' in lacking.output
     assert len(lacking.output.splitlines()) == 1
+
+
+def test_the_start_migrates_locally_and_elsewhere_warns_in_one_line(
+    url: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    app = app_of(url)
+    prepare_history(app, is_local=False)
+    (warning,) = caplog.messages
+    assert warning.endswith('are missing in the result database: run `be-queue migrate`')
+    caplog.clear()
+    prepare_history(app, is_local=True)
+    assert fault(app) is None
+    # The worker starts while the database is unavailable, and says so itself.
+    (tmp_path / 'no').mkdir()
+    for unavailable in (f'{URL}@127.0.0.1:1/none', f'db+sqlite:///{tmp_path}/no/such/folder'):
+        prepare_history(app_of(unavailable), is_local=True)
+    assert not caplog.messages
+
+
+def test_each_user_needs_the_rights_on_its_own_tables_that_the_page_names(
+    postgres: PostgresServer,
+) -> None:
+    page = (ROOT / 'docs' / 'history.md').read_text()
+    grants = page.partition('```sql\n')[2].partition('```')[0]
+    users = {name: f'{name}_{uuid.uuid4().hex[:8]}' for name in ('owner', *ROLES)}
+    for name in ROLES:
+        grants = grants.replace(f' TO {name};', f' TO {users[name]};')
+    with empty_database(postgres) as url, postgres.connect() as superuser:
+        for user in users.values():
+            superuser.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{postgres.password}'")
+        apps = {
+            name: app_of(url.replace(f'//{postgres.user}:', f'//{user}:'))
+            for name, user in users.items()
+        }
+        administrator = engine_of(app_of(url))
+        with administrator.begin() as connection:
+            connection.execute(text(f'GRANT CREATE ON SCHEMA public TO {users["owner"]}'))
+        migrate(apps['owner'])
+        with engine_of(apps['owner']).begin() as connection:
+            connection.execute(text(grants))
+
+        work = apps['worker'].backend
+        for state in (states.STARTED, states.SUCCESS):
+            work.store_result('id', 1, state)
+        apps['worker'].backend.cleanup()
+        monitor = engine_of(apps['monitor'])
+        now = datetime.now(timezone.utc)
+        row = dict.fromkeys(TASKS.c.keys()) | {'task_id': 'id', 'name': 'add', 'retries': 0}
+        for _ in range(2):
+            save(monitor, [row | {'sent_at': now, 'seen_at': now}])
+        assert fault(apps['monitor']) is None
+        entry = {'task': 'celery.backend_cleanup', 'schedule': 3600.0}
+        apps['scheduler'].conf.beat_schedule = {'nightly': entry}
+        Scheduler(apps['scheduler']).tick()
+        task = History(apps['dashboard']).find('id')
+        assert task is not None
+        assert (task.state, task.started_at is not None) == (states.SUCCESS, True)
+        assert prune(monitor, timedelta(0)) == 1
+
+        for name, table, rows in (
+            ('dashboard', 'schedule', 1),
+            ('worker', 'tasks', None),
+            ('scheduler', 'celery_taskmeta', None),
+            ('monitor', 'celery_taskmeta', None),
+        ):
+            with (
+                nullcontext() if rows else pytest.raises(ProgrammingError, match='permission'),
+                engine_of(apps[name]).connect() as connection,
+            ):
+                assert connection.scalar(text(f'SELECT count(*) FROM {table}')) == rows
+    with postgres.connect() as superuser:
+        for user in users.values():
+            superuser.execute(f'DROP ROLE {user}')

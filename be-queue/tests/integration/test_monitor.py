@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from psycopg.rows import dict_row
-from sqlalchemy import NullPool, select
+from sqlalchemy import NullPool, select, text
 
 from be_queue import Config, Queue, Queues
 from be_queue.testing.postgres import PostgresServer
@@ -23,7 +23,10 @@ from be_queue.testing.proxy import Proxy
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker.history import engine_of, migrate, save
+from be_queue.worker.history.retention import prune
 from be_queue.worker.history.tables import TASKS
+from be_queue.worker.preflight import check_monitor
+from tests.integration.test_migrations import app_of, empty_database
 from tests.support.process import Program, running
 
 MONITOR = ('-m', 'app.monitor')
@@ -39,10 +42,10 @@ class Scene:
         self._platform = f'{self.username}-local-platform.fifo'
         queues = Queues(Queue(queue_name=name, task=name) for name in ('add', 'flaky'))
         queues.build_celery('local', username=self.username)
-        self._producer = Celery(set_as_current=False)
-        self._producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
+        self.producer = Celery(set_as_current=False)
+        self.producer.config_from_object(Config(queues, SQS_ENDPOINT_URL=sqs.url))
         # Apps with one broker share kombu's pool, and with it each other's bindings.
-        self._connection = self._producer.connection_for_write()
+        self._connection = self.producer.connection_for_write()
 
     def monitor(self, **variables: str) -> AbstractContextManager[Program]:
         own = {'ENV': 'local', 'USERNAME': self.username, 'SQS_ENDPOINT_URL': self.sqs.url}
@@ -50,7 +53,7 @@ class Scene:
         return running(MONITOR, own | self.postgres.environment | variables, log)
 
     def send(self, name: str = 'add', *args: Any, **options: Any) -> str:
-        return str(self._producer.send_task(name, args, connection=self._connection, **options).id)
+        return str(self.producer.send_task(name, args, connection=self._connection, **options).id)
 
     def send_raw(self, body: str) -> None:
         client = self.sqs.client()
@@ -115,6 +118,7 @@ def test_a_task_becomes_a_row(scene: Scene) -> None:
     assert len(row['args']) <= 1024
     assert before < row['expires'] < before + timedelta(hours=2)
     assert '@' in row['origin']
+    assert row['earlier_attempts'] is None
     # SQS tells whole milliseconds.
     assert before - timedelta(milliseconds=1) <= row['sent_at'] <= row['seen_at']
 
@@ -147,6 +151,22 @@ def test_a_retry_updates_the_row_and_an_older_message_does_not(
     for twice in (messages[1:], messages):
         save(engine, twice)
         assert row() == messages[1] | {'sent_at': first, 'seen_at': messages[2]['seen_at']}
+
+
+@pytest.mark.usefixtures('monitor')
+def test_what_is_wrong_with_earlier_attempts_costs_neither_the_others_nor_the_row(
+    scene: Scene,
+) -> None:
+    crumb = {
+        'data': {'attempt': 1, 'exception': 'nul\0'},
+        'timestamp': '2026-01-01T00:00:00+00:00',
+    }
+    wrong = [None, 'text', {'data': {}}, crumb | {'timestamp': 'yesterday'}]
+    headers = [[*wrong, crumb | {'more': 'x'}], 'text', [crumb] * 20]
+    ids = [scene.send(headers={'earlier_attempts': each}) for each in headers]
+    rows = {row['task_id']: row['earlier_attempts'] for row in scene.wait_for_rows(*ids)}
+    kept = crumb | {'data': {'attempt': 1, 'exception': 'nul\N{REPLACEMENT CHARACTER}'}}
+    assert [rows[each] for each in ids] == [[kept], None, [kept] * 10]
 
 
 def test_what_is_not_a_task_is_rejected_and_reported(scene: Scene, monitor: Program) -> None:
@@ -217,6 +237,81 @@ def test_an_unavailable_broker_loses_nothing(
         wait_until(lambda: monitor.log.count('the broker is ') == 2, 'its end is noticed')
         proxy.cut()
         assert monitor.ends(signal.SIGTERM) == 0
+
+
+def test_monitors_share_the_queue_and_one_that_is_killed_loses_nothing(
+    sqs: SqsServer, postgres: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(sqs, postgres, tmp_path)
+    ids = [scene.send()]
+    # The start of a worker tells that the monitor is missing.
+    check_monitor(scene.producer, 'app.monitor')
+    assert 'nobody consumes the platform queue: ' in caplog.text
+    assert 'messages=1; run the monitor (python -m app.monitor), or ' in caplog.text
+    caplog.clear()
+    options = {'CELERY_BROKER_TRANSPORT_OPTIONS': "{'visibility_timeout': 3}"}
+    database = scene.postgres.proxy
+    with scene.monitor(**options) as killed, scene.monitor(**options) as other:
+        for monitor in (killed, other):
+            wait_until(lambda monitor=monitor: 'started: ' in monitor.log, 'it runs')
+        scene.wait_for_rows(*ids)
+        check_monitor(scene.producer, 'app.monitor')
+        assert not caplog.text
+        database.cut()
+        try:
+
+            def both_hold_messages() -> bool:
+                ids.extend(scene.send('add', n) for n in range(15))
+                return OUTAGE in killed.log and OUTAGE in other.log
+
+            wait_until(both_hold_messages, 'each has messages that it cannot store')
+            killed.process.kill()
+        finally:
+            database.restore()
+        assert len(scene.wait_for_rows(*ids)) == len(ids)
+
+
+def test_elsewhere_than_locally_it_ends_with_one_line_where_tables_are_missing(
+    scene: Scene, tmp_path: Path
+) -> None:
+    variables = {'ENV': 'test', 'CELERY_RESULT_BACKEND': f'db+sqlite:///{tmp_path}/empty'}
+    with scene.monitor(**variables) as monitor:
+        assert monitor.ends(timeout=60) == 1
+        assert 'are missing in the result database: run `be-queue migrate`' in monitor.log
+        assert 'Traceback' not in monitor.log
+
+
+@pytest.mark.parametrize('database', ['postgresql', 'sqlite'])
+def test_old_tasks_and_results_are_pruned_in_batches_and_one_that_waits_for_its_eta_stays(
+    postgres: PostgresServer, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('be_queue.worker.history.retention.PRUNED_AT_ONCE', 3)
+    monkeypatch.setattr('be_queue.database.DELETED_AT_ONCE', 3)
+    with empty_database(postgres) as url:
+        app = app_of(url if database == 'postgresql' else f'db+sqlite:///{tmp_path}/db')
+        migrate(app)
+        engine, now = engine_of(app), datetime.now(timezone.utc)
+        old, day = now - timedelta(days=3), timedelta(days=1)
+
+        def row(task_id: str, **values: Any) -> dict[str, Any]:
+            row = {'task_id': task_id, 'name': 'add', 'retries': 0, 'sent_at': old, 'seen_at': old}
+            return dict.fromkeys(TASKS.c.keys()) | row | values
+
+        kept = [row('waits', eta=now + day), row('retried', seen_at=now), row('new', sent_at=now)]
+        save(engine, [*(row(f'{n}') for n in range(4)), row('was due', eta=old), *kept])
+        assert [prune(engine, day) for _ in range(3)] == [3, 2, 0]
+        with engine.connect() as connection:
+            left = connection.scalars(select(TASKS.c.task_id)).all()
+        assert set(left) == {'waits', 'retried', 'new'}
+
+        for n in range(8):
+            app.backend.store_result(f'{n}', n, 'SUCCESS')
+        with engine.begin() as connection:
+            aged = f"UPDATE celery_taskmeta SET date_done = '{old:%Y-%m-%d}' WHERE task_id < '7'"
+            connection.execute(text(aged))
+        app.backend.cleanup()
+        with engine.connect() as connection:
+            assert connection.scalars(text('SELECT task_id FROM celery_taskmeta')).all() == ['7']
 
 
 @pytest.mark.parametrize(

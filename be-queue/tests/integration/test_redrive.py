@@ -32,6 +32,8 @@ def test_each_queue_is_made_with_its_dead_letter_queue_and_policy(scene: Scene) 
         for each in (name, f'err-{name}'):
             assert scene.attributes(each)['KmsMasterKeyId'] == 'alias/aws/sqs'
             assert scene.client.list_queue_tags(QueueUrl=scene.url(each))['Tags'] == {'a': 'b'}
+    assert scene.attributes(scene.platform)['FifoThroughputLimit'] == 'perMessageGroupId'
+    assert scene.attributes(scene.platform)['DeduplicationScope'] == 'messageGroup'
     assert len(scene.names()) == 6
 
 

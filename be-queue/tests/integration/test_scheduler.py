@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import random
 import re
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
@@ -21,27 +18,11 @@ from sqlalchemy import update
 
 from be_queue.errors import UnmappedTaskError
 from be_queue.testing.postgres import PostgresServer
-from be_queue.testing.waiting import wait_until
 from be_queue.worker.history import migrate
 from be_queue.worker.history.tables import SCHEDULE
 from be_queue.worker.scheduler import Run, Scheduler, runs
 from tests.integration.scene import Scene
-from tests.support.process import Program, running
-
-#: Starts beat as `celery beat` does, with an entry that is due every 200 ms.
-PROGRAM = """
-import sys
-from celery import Celery
-from be_queue import Config, Queue, Queues
-
-url, prefix, backend, entry = sys.argv[1:]
-queues = Queues([Queue(queue_name='work', task='work')]).build_celery('local', username=prefix)
-app = Celery()
-app.config_from_object(Config(queues, SQS_ENDPOINT_URL=url, result_backend=backend,
-    beat_schedule={entry: {'task': 'work', 'schedule': 0.2, 'args': [1]}},
-    beat_scheduler='be_queue.worker.scheduler:Scheduler'))
-app.Beat(loglevel='INFO', quiet=True).run()
-"""
+from tests.integration.schedulers import EVERY, Schedulers, headers_of
 
 
 @pytest.fixture
@@ -63,66 +44,28 @@ def scheduler(app: Celery) -> Iterator[Callable[..., Scheduler]]:
         yield scheduler
 
 
-def messages(scene: Scene) -> list[dict[str, Any]]:
-    """Receive and delete what is there; return the headers of each."""
-    found: list[dict[str, Any]] = []
-    url = scene.url(scene.work)
-    while batch := scene.client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
-        'Messages'
-    ):
-        for message in batch:
-            found.append(json.loads(message['Body'])['headers'])
-            scene.client.delete_message(QueueUrl=url, ReceiptHandle=message['ReceiptHandle'])
-    return found
-
-
 def test_three_schedulers_send_each_due_time_once_whoever_is_killed(
     scene: Scene, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    scene.declare(scene.app())
-    backend = postgres.backend_url
-    migrate(Celery(backend=backend, set_as_current=False))
-    entry = f'every-{scene.prefix}'
-    numbers = iter(range(1000))
-    sent: Counter[str] = Counter()
-    with ExitStack() as stack:
-
-        def start() -> Program:
-            log = tmp_path / f'{next(numbers)}.log'
-            arguments = ('-c', PROGRAM, scene.sqs.url, scene.prefix, backend, entry)
-            return stack.enter_context(running(arguments, {}, log))
-
-        def more(count: int) -> None:
-            wanted = len(sent) + count
-            wait_until(lambda: collect() >= wanted, f'{count} more due times are sent', timeout=60)
-
-        def collect() -> int:
-            sent.update(headers['scheduled_for'] for headers in messages(scene))
-            return len(sent)
-
-        programs = [start() for _ in range(3)]
-        more(10)
-        kills = 4
+    kills = 4
+    with Schedulers(scene, postgres, tmp_path) as schedulers:
+        schedulers.wait_for_more(10)
         for _ in range(kills):
-            victim = programs.pop(random.randrange(3))
-            victim.ends(signal.SIGKILL)
-            more(5)
-            programs.append(start())
-        for program in programs:
-            program.ends(signal.SIGKILL)
-    collect()
+            schedulers.kill_one()
+            schedulers.wait_for_more(5)
+    sent = schedulers.sent
     # One that is killed after it has sent, and before it has committed that, is seen twice.
-    assert sum(sent.values()) - len(sent) <= kills + len(programs)
+    assert sent.total() - len(sent) <= kills + schedulers.COUNT
     first = min(map(datetime.fromisoformat, sent))
     for due in map(datetime.fromisoformat, sent):
-        assert (due - first) % timedelta(seconds=0.2) == timedelta(0)
+        assert (due - first) % EVERY == timedelta(0)
 
 
 def test_a_missed_due_time_is_sent_once(scene: Scene, scheduler: Callable[..., Scheduler]) -> None:
     late = scheduler(timedelta(days=3), schedule=crontab(minute=0, hour=4))
     late.tick()
     late.tick()
-    assert [headers['task'] for headers in messages(scene)] == ['work']
+    assert [headers['task'] for headers in headers_of(scene)] == ['work']
 
 
 def test_a_missed_due_time_is_skipped_when_the_entry_says_so(
@@ -131,7 +74,7 @@ def test_a_missed_due_time_is_skipped_when_the_entry_says_so(
     late = scheduler(timedelta(days=3), schedule=timedelta(days=2), catch_up=False)
     late.tick()
     late.tick()
-    assert messages(scene) == []
+    assert headers_of(scene) == []
     (line,) = caplog.messages
     assert re.fullmatch(r'missed, and skipped: entry=nightly late=864\d\d s', line)
 
@@ -167,9 +110,29 @@ def test_a_task_that_cannot_be_sent_is_sent_later(
     assert 'sending scheduled tasks is unavailable' in caplog.text
     due.send_task = send
     due.tick()
-    (headers,) = messages(scene)
+    (headers,) = headers_of(scene)
     late = datetime.now(timezone.utc) - datetime.fromisoformat(headers['scheduled_for'])
     assert timedelta(0) <= late < timedelta(hours=1)
+
+
+def test_a_task_whose_claim_is_not_committed_is_sent_again_with_the_same_id(
+    scene: Scene, scheduler: Callable[..., Scheduler]
+) -> None:
+    """As when it is killed in between. A FIFO queue takes only the first."""
+    due = scheduler(timedelta(days=3), schedule=crontab(minute=0, hour=4))
+    send = due.send_task
+
+    def send_and_fail(*args: Any, **kwargs: Any) -> None:
+        send(*args, **kwargs)
+        raise OSError('the database is gone')
+
+    due.send_task = send_and_fail
+    due.tick()
+    due.send_task = send
+    due.tick()
+    first, second = headers_of(scene)
+    assert first['id'] == second['id']
+    assert scene.sqs.visible(scene.platform) == 1
 
 
 def test_a_signal_ends_it_after_the_look_in_progress(
@@ -185,7 +148,7 @@ def test_a_signal_ends_it_after_the_look_in_progress(
     due.send_task = send_and_signal
     with pytest.raises(SystemExit):
         due.tick()
-    assert len(messages(scene)) == 1
+    assert len(headers_of(scene)) == 1
     with pytest.raises(SystemExit):
         due.stop(signal.SIGTERM, None)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from be_queue.testing.postgres import PostgresServer, running_postgres
 from be_queue.testing.sqs import SqsServer, running_sqs
-from tests.soak import faults, holding, kills, rates, sigterm
+from tests.soak import faults, holding, kills, rates, schedule, sigterm
 from tests.soak.table import HEAD, Row
 from tests.support.counted import Counted
 from tests.support.worker import Site
@@ -68,6 +68,11 @@ class Soak:
         say(sigterm.summary(trials))
         yield from ()
 
+    def schedule(self) -> Iterator[Row]:
+        """Yield a row for schedulers that are killed."""
+        folder = Path(tempfile.mkdtemp(dir=self.options.folder))
+        yield schedule.killed_schedulers(self.sqs, self.postgres, folder, self.options.due_times)
+
     def rates(self) -> Iterator[Row]:
         """Yield nothing; print how much of a rate limit is used."""
         for line in rates.measured(self.counted().site, self.sqs):
@@ -81,6 +86,7 @@ PARTS: dict[str, Callable[[Soak], Iterator[Row]]] = {
     'faults': Soak.faults,
     'sigterm': Soak.sigterm,
     'rates': Soak.rates,
+    'schedule': Soak.schedule,
 }
 
 
@@ -129,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--rounds', default=20, help='of each signal (20)', **number)
     parser.add_argument('--tasks', default=2000, help='of each round (2000)', **number)
     parser.add_argument('--trials', default=50, help='around a SIGTERM (50)', **number)
+    parser.add_argument('--due-times', default=300, help='of a schedule (300)', **number)
     parser.add_argument('--fault-seconds', default=5.0, type=float, help='of each fault (5)')
     parser.add_argument('--visibility-timeout', default=10, help='of held messages (10)', **number)
     parser.add_argument('--seed', default=random.randrange(10_000), help='of chance', **number)

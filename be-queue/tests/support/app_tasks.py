@@ -31,6 +31,7 @@ HEADERS = 'tests.headers'
 LOGS_EVENTS = 'tests.logs_events'
 MULTIPROCESSING = 'tests.multiprocessing'
 OUTLASTS_SOFT_LIMIT = 'tests.outlasts_soft_limit'
+RETRIED_LATER = 'tests.retried_later'
 RETURNS_NO_JSON = 'tests.returns_no_json'
 SAYS = 'tests.says'
 SHORT = 'tests.short'
@@ -115,6 +116,12 @@ def outlasts_soft_limit() -> None:
     while True:
         with suppress(SoftTimeLimitExceeded):
             signal.pause()
+
+
+@shared_task(base=FixedDelayTask, name=RETRIED_LATER, default_retry_delay=5)
+def retried_later() -> None:
+    """Fail, and wait for the retry."""
+    raise ConnectionError('on purpose')
 
 
 @shared_task(base=NoRetryTask, name=RETURNS_NO_JSON)

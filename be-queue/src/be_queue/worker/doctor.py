@@ -10,8 +10,8 @@ from urllib.request import Request, urlopen
 from celery import Celery
 
 from be_queue.doctor import Finding
-from be_queue.outage import brief
-from be_queue.worker import vault
+from be_queue.outage import CHECK_RESULT_DB, brief
+from be_queue.worker import history, vault
 from be_queue.worker.settings import Settings
 
 __all__ = ['checks']
@@ -27,6 +27,11 @@ TAKEN = (400, 413, 429)
 def checks(app: Celery) -> Iterator[Finding]:
     """Yield a finding for each integration that the settings switch on."""
     config: Settings = app.conf.APP
+    if app.conf.result_backend.startswith('db+'):
+        try:
+            yield Finding('history', history.fault(app) or '')
+        except Exception as error:  # noqa: BLE001  (each driver has its own)
+            yield Finding('history', f'{brief(error)}: check {CHECK_RESULT_DB}')
     for name, is_on, check, hint in (
         ('Vault', config.vault_addr, _vault, 'VAULT_ADDR'),
         ('Sentry', config.sentry_dsn.get_secret_value(), _sentry, 'SENTRY_DSN'),

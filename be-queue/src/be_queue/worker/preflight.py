@@ -6,17 +6,26 @@ import logging
 import os
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
 
 from be_queue import BeQueueError, SettingError
+from be_queue.operations import ManagedQueue
 from be_queue.outage import CHECK_SQS, brief
 from be_queue.redact import redact
+from be_queue.transport.sqs_errors import ERRORS
 from be_queue.worker.start_error import StartError
 
-__all__ = ['declare_queues', 'listen', 'prepare_history', 'prepare_metrics_directory']
+__all__ = [
+    'check_monitor',
+    'declare_queues',
+    'listen',
+    'prepare_history',
+    'prepare_metrics_directory',
+]
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +99,7 @@ def prepare_history(celery_app: Celery, *, is_local: bool) -> None:
     """
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-    from be_queue.worker import history
+    from be_queue.worker import history, vault
 
     try:
         if is_local:
@@ -101,6 +110,28 @@ def prepare_history(celery_app: Celery, *, is_local: bool) -> None:
         pass
     except (SQLAlchemyError, SettingError) as error:
         logger.warning('the tables of the history are not verified: %s', brief(error))
+    finally:
+        vault.stop()  # the login of the database
+
+
+def check_monitor(celery_app: Celery, monitor: str) -> None:
+    """Warn when messages wait in the platform queue and nobody consumes it.
+
+    Arguments:
+        monitor: the module to run.
+    """
+    with celery_app.connection_for_write() as connection, connection.channel() as channel:
+        for queue in celery_app.amqp.queues.values():
+            managed = ManagedQueue(channel, queue)
+            depth = None
+            with suppress(*ERRORS):  # a server that reads no depths is no fault
+                depth = managed.depth() if managed.gets_copies else None
+            if depth and depth.visible and not depth.in_flight:
+                logger.warning(
+                    'nobody consumes the platform queue: queue=%s messages=%d; run the monitor '
+                    '(python -m %s), or have no history of tasks with PLATFORM_QUEUE_NAME=',
+                    *(managed.name, depth.visible, monitor),
+                )
 
 
 def _differences(celery_app: Celery, channel: Any) -> list[str]:

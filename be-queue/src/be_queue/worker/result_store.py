@@ -26,6 +26,7 @@ from be_queue.outage import CHECK_RESULT_DB, Outage, brief
 from be_queue.redact import redact
 from be_queue.worker import shutdown
 from be_queue.worker.metrics.metrics import STORE_ERRORS, STORE_SECONDS
+from be_queue.worker.revoked import Revoked
 from be_queue.worker.role import Role
 
 __all__ = ['WAIT_PART', 'ResultStore', 'hand_back', 'install']
@@ -140,6 +141,10 @@ class ResultStore(Backend):
                 raise
             raise Reject(f'its start cannot be stored: {brief(error)}') from error
         return self.encode_result(result, state)
+
+    def not_started(self, task_id: str) -> None:
+        if self._role is Role.POOL and self.get_state(task_id) == states.REVOKED:
+            raise Revoked
 
     def on_chord_part_return(self, request: Any, state: str, *args: Any, **kwargs: Any) -> Any:
         count = partial(super().on_chord_part_return, request, state, *args, **kwargs)

@@ -18,6 +18,7 @@ from typing import Any
 
 from celery import Celery, beat, signals
 from celery.schedules import schedule as interval
+from kombu.common import maybe_declare
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -149,6 +150,8 @@ class Scheduler(beat.Scheduler):
 
     def _look(self) -> float:
         try:
+            if not self._is_started:
+                self._prepare()
             with self._engine.begin() as connection:
                 last_runs = self._last_runs(connection)
             for entry in self.schedule.values():
@@ -165,6 +168,12 @@ class Scheduler(beat.Scheduler):
             logger.info('started: entries=%s', ', '.join(self.schedule))
         waits: list[float] = [max(0.0, entry.seconds_left) for entry in self.schedule.values()]
         return min([*waits, float(self.max_interval)])
+
+    def _prepare(self) -> None:
+        # Else the first message takes a second, in which the others wait for its claim.
+        for entry in self.schedule.values():
+            queue = self.app.amqp.router.route(entry.options, entry.task)['queue']
+            maybe_declare(queue, self.producer.channel)
 
     def _last_runs(self, connection: Connection) -> Mapping[str, datetime]:
         found = dict(connection.execute(select(*SCHEDULE.c)).tuples().all())

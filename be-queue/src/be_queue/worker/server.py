@@ -53,6 +53,8 @@ def serve(config: Settings, queues: Queues, *, web: str, worker: str, monitor: s
                 if is_scheduled:
                     scheduler.check(app)
                 in_database = app.conf.result_backend.startswith('db+')
+                if not config.is_local:
+                    preflight.check_monitor(app, monitor)
                 if in_database:
                     preflight.prepare_history(app, is_local=config.is_local)
             children = [_web(web, listener)]

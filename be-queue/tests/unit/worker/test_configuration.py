@@ -184,6 +184,20 @@ def test_a_wrong_dsn_is_named_and_not_shown(configured, dsn):
     ]
 
 
+@pytest.mark.parametrize('logins', ['ann', 'ann:short', ':correct-horse', 'ann:hush-hush bob:'])
+def test_logins_and_tokens_that_are_easily_guessed_are_refused_and_not_shown(
+    configured, logins: str
+) -> None:
+    (line,) = faults(configured, DASHBOARD_AUTH=logins)
+    assert line.startswith('DASHBOARD_AUTH=***: must be USER:PASSWORD, several separated by commas')
+    (line,) = faults(configured, DASHBOARD_AUTH='', ADMIN_TOKEN='hush-hush-hush')
+    assert line.startswith('ADMIN_TOKEN=***: must be 16 characters or more')
+    right = configured(ADMIN_TOKEN='', DASHBOARD_AUTH=' ann:hush:hush,bob:battery-staple ')
+    passwords = {user: secret.get_secret_value() for user, secret in right.dashboard_auth.items()}
+    assert passwords == {'ann': 'hush:hush', 'bob': 'battery-staple'}
+    assert 'hush' not in repr(right)
+
+
 @pytest.mark.parametrize(
     ('host', 'url'),
     [

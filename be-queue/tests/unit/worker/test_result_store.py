@@ -11,6 +11,7 @@ from kombu.asynchronous import Hub
 from app.config.configuration import Config, WorkerConfig
 from be_queue import Queues, SettingError
 from be_queue.worker.result_store import install
+from be_queue.worker.revoked import Revoked
 from be_queue.worker.role import Role
 from tests.support.metrics import Counted
 
@@ -32,6 +33,19 @@ def test_each_try_is_timed_and_one_that_fails_is_an_error(tmp_path: Path, hub: H
     assert results.get_result('id') == 3
     assert counted('result_store_errors_total', operation='store') == 1
     assert counted('result_store_seconds_count', operation='store') == 2
+
+
+def test_a_task_is_skipped_that_was_revoked_and_not_one_that_has_succeeded(tmp_path: Path) -> None:
+    results = app(f'be_queue.database:DatabaseBackend+sqlite:///{tmp_path}/results').backend
+    results.play(Role.POOL)
+    assert results.revoke('waits')
+    with pytest.raises(Revoked):
+        results.store_result('waits', {}, states.STARTED)
+    assert results.get_state('waits') == states.REVOKED
+    results.store_result('done', 3, states.SUCCESS)
+    assert not results.revoke('done')
+    results.store_result('done', {}, states.STARTED)
+    assert results.get_result('done') == 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Handlers of Celery's signals: metrics, attempts, lost copies, the life of the worker's processes.
+"""Handlers of Celery's signals: metrics, lost copies, attempts, the life of the worker's processes.
 
 Importing the package connects them; Celery keeps weak references, so they live at module level.
 """

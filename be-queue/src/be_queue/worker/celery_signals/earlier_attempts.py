@@ -1,4 +1,4 @@
-"""Tells a retry of the attempts before it, for error reports and for the history of tasks."""
+"""Tells in the message of a retry of the attempts before it: for the history, and for Sentry."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from celery import current_app, signals
 
-__all__ = ['HEADER']
+__all__ = ['HEADER', 'MAX_ATTEMPTS']
 
-#: Header of a retry: one of Sentry's breadcrumbs for each attempt before it, of the last ten.
+#: Header of a retry: a breadcrumb of Sentry's for each attempt before it, of the last ten.
 HEADER = 'earlier_attempts'
 MAX_ATTEMPTS = 10
 

@@ -20,6 +20,7 @@ from celery.states import FAILURE, RECEIVED, REJECTED, RETRY, REVOKED, STARTED, 
 
 from be_queue.worker import idempotency
 from be_queue.worker.metrics import metrics
+from be_queue.worker.revoked import Revoked
 
 __all__ = ['UNKNOWN', 'labelled', 'queue_of']
 
@@ -130,12 +131,15 @@ def _prerun(task: Task, **_: Any) -> None:
 def _postrun(task: Task, retval: Any, state: str, **_: Any) -> None:
     request = task.request
     labels = task.name, queue_of(request.delivery_info)
-    labelled(metrics.RUNTIME, *labels).observe(time.monotonic() - request.prerun_at)
     # Celery sends the signal from a ``finally``. Its state is from before an error around the task,
     # such as a result that could not be stored.
     error = sys.exc_info()[1]
-    if error is not None:
-        state, retval = REJECTED if isinstance(error, Reject) else FAILURE, error
+    if isinstance(error, Revoked):
+        state = REVOKED
+    else:
+        labelled(metrics.RUNTIME, *labels).observe(time.monotonic() - request.prerun_at)
+        if error is not None:
+            state, retval = REJECTED if isinstance(error, Reject) else FAILURE, error
     labelled(metrics.WORKER_TASKS, *labels, state).inc()
     if state == RETRY:
         labelled(metrics.RETRIED, *labels).inc()

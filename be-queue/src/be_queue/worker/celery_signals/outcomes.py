@@ -30,6 +30,7 @@ from kombu.utils.encoding import safe_repr
 
 from be_queue.consumer import raised
 from be_queue.worker import soft_time_limit
+from be_queue.worker.revoked import skipping
 
 __all__ = ['TaskError']
 
@@ -48,9 +49,8 @@ def _contain(sender: str, **_: Any) -> None:
     backend.prepare_exception = _readable(backend.prepare_exception)
     for name, task in current_app.tasks.items():
         task.run = _contained(task.run)
-        task.__trace__ = _with_plain_errors(
-            trace.build_tracer(name, task, current_app.loader, sender, app=current_app)
-        )
+        run_task = trace.build_tracer(name, task, current_app.loader, sender, app=current_app)
+        task.__trace__ = _with_plain_errors(skipping(task, run_task))
 
 
 def _contained(run: Run) -> Run:

@@ -45,8 +45,8 @@ TASKS = Table(
     Column('kwargs', Text),
     # The highest seen.
     Column('retries', Integer, nullable=False),
-    # The attempts before it: a list of Sentry's breadcrumbs, from the message.
-    Column('earlier_attempts', JSON),
+    # The attempts before it, from the message: ``data`` and ``timestamp`` of Sentry's breadcrumbs.
+    Column('earlier_attempts', JSON(none_as_null=True)),
     Column('parent_id', Text),
     Column('root_id', Text),
     Column('group_id', Text),

@@ -143,6 +143,9 @@ class Settings(VaultSettings):
     dashboard_arguments: bool = True
     """`false` hides the arguments, results and tracebacks of tasks and the bodies of dead
     letters."""
+    trace_url: Annotated[str | None, Field(pattern=r'^https?://.*\{task_id\}')] = None
+    """Where a task's trace is shown, for a link: a URL with `{task_id}`, the value of the tag
+    `celery.task_id` of its spans."""
     admin_token: types.AdminToken | None = None
     """What a person or a script must know to redrive, delete, purge, retry and revoke by the
     dashboard, at least 16 characters; unset, these actions are off."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
 import be_queue
 from be_queue import MappingError, Queues, SettingError
-from be_queue.doctor import Finding
 from be_queue.worker.settings.reading import ConfigError, warn_of_misspelt
 from be_queue.worker.settings.settings import Settings
 from be_queue.worker.vault import database
+
+if TYPE_CHECKING:
+    from be_queue.doctor import Finding
 
 __all__ = ['SOFT_PART', 'TASK_TIME_LIMIT', 'WorkerConfig']
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import opentracing  # type: ignore[import-untyped]
-from celery import Task, current_app, signals
+from celery import Task, current_app, signals, states
 from celery.exceptions import Reject
 
 from be_queue.tracing import JAEGER, SENT_AT, W3C, in_both_forms, mark_failed, trace_sends
 from be_queue.worker import tracing
 from be_queue.worker.redaction import redacted
+from be_queue.worker.revoked import Revoked
 from be_queue.worker.role import Role
 
 __all__ = ['connect', 'ended', 'failed', 'lost', 'started']
@@ -79,6 +80,8 @@ def ended(task: Task, state: str | None, **_: Any) -> None:
     """End the span of a task, whose state is None when it ended in an error inside Celery."""
     scope = vars(task.request).pop('trace_scope', None)
     error = sys.exc_info()[1] if state is None else None
+    if isinstance(error, Revoked):
+        state, error = states.REVOKED, None
     if scope is None or isinstance(error, SystemExit):
         return  # the process is being killed: see `lost`
     scope.span.set_tag('celery.state', state or 'FAILURE')

@@ -48,10 +48,9 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
     @routes.before_request
     def check() -> ResponseReturnValue | None:
         if not access.actions_enabled:
-            return refused(OFF)
+            return _line(OFF, 403)
         if request.endpoint != 'actions.admin' and not access.is_admin:
-            is_given = request.authorization and request.authorization.type == 'bearer'
-            return refused(WRONG_TOKEN if is_given else NO_TOKEN)
+            return refused(WRONG_TOKEN if _is_script() else NO_TOKEN)
         if request.method == 'POST' and not access.has_token:
             try:
                 access.check_form()
@@ -99,6 +98,11 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
         new_id = operations.retry(celery_app, request.form['task_id'])
         return done('retried', f'Sent once more, as task {new_id}.', new_task_id=new_id)
 
+    @routes.post('/actions/revoke')
+    def revoke() -> ResponseReturnValue:
+        operations.revoke(celery_app, request.form['task_id'])
+        return done('revoked', 'Revoked: workers skip it, unless its result is ignored.')
+
     def on_dead_letters(action: str, steps: Steps) -> ResponseReturnValue:
         queue, ids = _queue(celery_app), _ids()
         if 'chosen' in request.form and not ids:
@@ -113,15 +117,15 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
         job = jobs.run(queue.name, action, lambda: steps(letters, ids), ended)
         if job is None:
             raise OperationError(f'an action on the dead letters of {queue.name} runs already')
-        text = f'{job.count:,} dead letters {action}'
+        text = f'Dead letters {action}: {job.count:,}'
         if job.is_running:
             # Not the queue's page, which would hide dead letters from the job.
-            return answer(f'{text} so far; it goes on.', back='/dead-letters')
+            return answer(f'{text} so far, it goes on.', back='/dead-letters')
         if job.error:
-            return answer(f'{text}, and then: {job.error}', 409)
+            return answer(f'{text}, and then {job.error}', 409)
         if ids and not job.count:
             return answer(f'No dead letter of {queue.name} has one of these ids.', 409)
-        return answer(f'{text}.')
+        return answer(text)
 
     @routes.errorhandler(BeQueueError)
     @routes.errorhandler(OperationalError)
@@ -146,11 +150,13 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
     def refused(text: str, status: int = 403) -> ResponseReturnValue:
         fields = {'action': 'refused', 'path': request.path, **access.who()}
         logger.warning('an action by the dashboard is refused: %s', text, extra=fields)
-        return Response(f'{text}\n', status, mimetype='text/plain')
+        if _is_script():
+            return _line(text, status)
+        return render_template('actions/admin.html', refusal=text), status
 
     def answer(text: str, status: int = 200, back: str = '') -> ResponseReturnValue:
         if access.has_token:
-            return Response(f'{text}\n', status, mimetype='text/plain')
+            return _line(text, status)
         flash(text, 'bad' if status >= 400 else 'ok')
         return redirect(f'{request.script_root}{back or _back()}', 303)
 
@@ -167,6 +173,14 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
         )
 
     return routes
+
+
+def _is_script() -> bool:
+    return bool(request.authorization and request.authorization.type == 'bearer')
+
+
+def _line(text: str, status: int) -> Response:
+    return Response(f'{text}\n', status, mimetype='text/plain')
 
 
 def _queue(celery_app: Celery) -> operations.ManagedQueue:

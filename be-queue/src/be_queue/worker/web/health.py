@@ -126,12 +126,12 @@ class Check:
             self._fault, self._finished, self._thread = fault, time.monotonic(), None
 
 
-def faults(checks: Iterable[Check], timeout: float = TIMEOUT_SECONDS) -> dict[str, str | None]:
-    """Return each check's fault by its name, within ``timeout`` seconds; all run side by side."""
+def faults(checks: Iterable[Check]) -> dict[str, str | None]:
+    """Return each check's fault by its name, within `TIMEOUT_SECONDS`; all run side by side."""
     checks = list(checks)
     for check in checks:
         check.start()
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     return {check.name: check.fault(deadline) for check in checks}
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from be_queue.dead_letter_queue import DeadLetter
+from be_queue.dead_letter_queue import ARGUMENTS, DeadLetter
 from be_queue.operations import find_queue
-from be_queue.redact import redact
+from be_queue.redact import redact, redact_repr, redact_text
 from be_queue.worker.web.dashboard.page import Pages
 from be_queue.worker.web.depths import DepthPoller
 from be_queue.worker.web.health import Check
@@ -22,8 +23,6 @@ __all__ = ['add_pages']
 
 #: SQS has no pages: these are the first that it finds.
 LETTERS_SHOWN = 50
-#: Reading them takes a second more than SQS' answers do: its last one waits for more messages.
-TIMEOUT_SECONDS = 8.0
 
 
 def add_pages(
@@ -32,8 +31,14 @@ def add_pages(
     queues: Mapping[str, str],
     celery_app: Celery,
     depths: DepthPoller,
+    shows_arguments: bool,
 ) -> None:
-    """Add the routes. A queue's page hides its dead letters from other readers for a moment."""
+    """Add the routes. A queue's page hides its dead letters from other readers for a moment.
+
+    Arguments:
+        queues: the task of each queue.
+        shows_arguments: whether to show messages and arguments.
+    """
     asked = Check('depths', depths.poll)
 
     @routes.get('/dead-letters')
@@ -48,14 +53,17 @@ def add_pages(
 
         def peek() -> list[tuple[DeadLetter, str]]:
             letters = find_queue(celery_app, queue).dead_letter_queue().peek(LETTERS_SHOWN)
+            if not shows_arguments:
+                return [(replace(letter, args=''), '') for letter in letters]
             return [(letter, _readable(letter.body)) for letter in letters]
 
-        letters, fault = pages.read(peek, TIMEOUT_SECONDS)
+        letters, fault = pages.read(peek, 'broker')
         html = render_template(
             'dashboard/dead_letters_of.html',
             queue=queue,
             task=queues[queue],
             letters=letters or [],
+            limit=LETTERS_SHOWN,
             depth=depths.depth(queue),
             fault=fault,
         )
@@ -66,10 +74,11 @@ def _readable(body: str) -> str:
     """Return a message's body with its arguments decoded and its secrets masked."""
     try:
         message: Any = _parsed(body)
-        if isinstance(message, dict) and isinstance(message.get('body'), str):
-            message['body'] = _parsed(message['body'])
-    except ValueError:
-        return str(redact(body))
+        headers = message['headers']
+        headers |= {name: redact_repr(str(headers[name])) for name in ARGUMENTS if name in headers}
+        message['body'] = _parsed(message['body'])
+    except (ValueError, LookupError, TypeError):  # no message of Celery's
+        return redact_text(body)
     return json.dumps(redact(message), indent=2, ensure_ascii=False)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from flask import Response, g
+from flask import g
 
 from be_queue.worker import heartbeat
+from be_queue.worker.history import Task
 from be_queue.worker.settings import Settings
-from be_queue.worker.web.health import TIMEOUT_SECONDS, Check, faults, not_consuming, stuck
+from be_queue.worker.web.health import Check, faults, not_consuming, stuck
 
-__all__ = ['Pages', 'Read', 'add_headers']
+__all__ = ['Pages', 'Read']
 
 T = TypeVar('T')
 
+#: The longest wait for a query, of somebody who has asked for just that.
+TIMEOUT_SECONDS = 5.0
 #: An open page looks again so often.
 REFRESH_SECONDS = 3
 
@@ -46,18 +51,31 @@ class Pages:
         self._config = config
         self._servers = servers
 
-    def faults(self, *checks: Check, timeout: float = TIMEOUT_SECONDS) -> dict[str, str | None]:
-        """Return the faults of these checks and of the servers, within ``timeout`` seconds."""
-        g.faults = found = faults([*self._servers, *checks], timeout)
+    def faults(self, *checks: Check) -> dict[str, str | None]:
+        """Return the faults of these checks and of the servers, within a second."""
+        g.faults = found = faults([*self._servers, *checks])
         return found
 
-    def read(
-        self, query: Callable[[], T], timeout: float = TIMEOUT_SECONDS
-    ) -> tuple[T | None, str | None]:
-        """Return a query's value, and why it has none within ``timeout`` seconds."""
+    def read(self, query: Callable[[], T], server: str) -> tuple[T | None, str | None]:
+        """Return a query's value, or None and why it has none.
+
+        Arguments:
+            server: the name of the server that it asks. While that has a fault, the query gets a
+                second to answer, else `TIMEOUT_SECONDS`.
+        """
         read: Read[T | None] = Read('query', query, None)
-        fault = self.faults(read, timeout=timeout)[read.name]
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        found = self.faults(read)
+        fault = found[read.name]
+        if not found.get(server):
+            fault = read.fault(deadline)
         return read.value, fault
+
+    def shown(self, tasks: list[Task]) -> list[Task]:
+        """Return tasks without what DASHBOARD_ARGUMENTS hides."""
+        if self._config.dashboard_arguments:
+            return tasks
+        return [replace(task, args='', kwargs='', result='', traceback='') for task in tasks]
 
     def context(self) -> dict[str, Any]:
         """Return the variables of the templates."""
@@ -66,6 +84,7 @@ class Pages:
             'service': config.service_name,
             'env': config.env,
             'refresh': REFRESH_SECONDS,
+            'hides_arguments': not config.dashboard_arguments,
             'lights': self._lights,
         }
 
@@ -83,14 +102,3 @@ class Pages:
             'passing': state in ('not started', 'starting', 'stopping'),
             'servers': {check.name: found[check.name] for check in self._servers},
         }
-
-
-def add_headers(answer: Response) -> Response:
-    """Keep a page out of frames and caches."""
-    # Were a task's name or result ever to get through as markup, it still could do nothing.
-    answer.headers['Content-Security-Policy'] = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    )
-    answer.headers['Cache-Control'] = 'no-store'
-    return answer

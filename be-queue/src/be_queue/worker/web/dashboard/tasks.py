@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from urllib.parse import quote
 
 from celery import states
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -22,21 +23,30 @@ STATES = (
     states.FAILURE,
     states.REVOKED,
 )
+#: Of a `Filter`, and of the form.
+FIELDS = ('state', 'name', 'queue', 'since', 'until')
 
 
-def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], history: History) -> None:
+def add_pages(
+    routes: Blueprint,
+    pages: Pages,
+    queues: Mapping[str, str],
+    history: History,
+    trace_url: str | None,
+) -> None:
     """Add the routes. They answer 503, with the reason, when the history cannot be read.
 
     Arguments:
         queues: the task of each queue, which the filters offer.
+        trace_url: as `Settings.trace_url`.
     """
 
     @routes.get('/tasks')
     def tasks() -> ResponseReturnValue:
-        given = {name: value for name in request.args if (value := request.args[name].strip())}
-        if task_id := given.get('id'):
+        if task_id := request.args.get('id', '').strip():
             return redirect(url_for('.task', task_id=task_id))
-        after = given.pop('after', None)
+        given = {name: value for name in FIELDS if (value := request.args.get(name, '').strip())}
+        after = request.args.get('after')
         found: Page | None = None
         fault: str | None
         try:
@@ -44,11 +54,12 @@ def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], histor
         except ValueError as error:
             fault, status = str(error), 400
         else:
-            found, fault = pages.read(lambda: history.page(chosen, after))
+            found, fault = pages.read(lambda: history.page(chosen, after), 'results')
             status = 503 if fault else 200
         html = render_template(
             'dashboard/tasks.html',
-            page=found,
+            tasks=pages.shown(found.tasks) if found else [],
+            next=found and found.next,
             fault=fault,
             given=given,
             is_first=after is None,
@@ -60,26 +71,27 @@ def add_pages(routes: Blueprint, pages: Pages, queues: Mapping[str, str], histor
     # Ids may hold any characters.
     @routes.get('/tasks/<path:task_id>', merge_slashes=False)
     def task(task_id: str) -> ResponseReturnValue:
-        def find() -> tuple[Task | None, list[Task]]:
-            return history.find(task_id), history.children(task_id)
+        def find() -> list[Task]:
+            found = history.find(task_id)
+            return pages.shown([found, *history.children(task_id)]) if found else []
 
-        found, fault = pages.read(find)
-        known, children = found or (None, [])
+        found, fault = pages.read(find, 'results')
+        known, children = (found[0], found[1:]) if found else (None, [])
         html = render_template(
-            'dashboard/task.html', task_id=task_id, task=known, children=children, fault=fault
+            'dashboard/task.html',
+            task_id=task_id,
+            task=known,
+            children=children,
+            fault=fault,
+            trace_url=trace_url and trace_url.replace('{task_id}', quote(task_id, safe='')),
         )
         return html, 503 if fault else 200 if known else 404
 
 
 def _filter(given: Mapping[str, str]) -> Filter:
     """Return what the form asks for. Raises ValueError for a time that is none."""
-    return Filter(
-        state=given.get('state', ''),
-        name=given.get('name', ''),
-        queue=given.get('queue', ''),
-        since=_moment(given.get('since')),
-        until=_moment(given.get('until')),
-    )
+    texts = {name: given.get(name, '') for name in ('state', 'name', 'queue')}
+    return Filter(**texts, since=_moment(given.get('since')), until=_moment(given.get('until')))
 
 
 def _moment(text: str | None) -> datetime | None:
