@@ -87,5 +87,4 @@ soak: $(LIBRARY_READY)  ## Kill, stop and starve workers for an hour, and count 
 
 bench: $(LIBRARY_READY)  ## Compare with stock Celery on SQS, and on Redis where there is one (ARGS=--quick)
 	@cd be-queue && PYTHONPATH=.. ../$(BIN)/python -m benchmarks $(ARGS)
-	@cd be-queue && ../$(BIN)/python -m benchmarks.monitor
 # template: end

@@ -1,4 +1,4 @@
-"""Compares this transport with stock Celery on SQS and on Redis: ``make bench``."""
+"""Compares this transport with stock Celery, or times the history's pages: ``make bench``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import history, monitor
 from benchmarks.contenders import CONTENDERS, ENV, BenchmarkError, redis_missing
 from benchmarks.measures import MEASURES, Step, steps, take
 from benchmarks.report import demands, figures, markdown
@@ -31,6 +32,10 @@ QUICK = 0.4
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; return the exit status."""
     chosen = _options(arguments)
+    if chosen.what == 'history':
+        return history.run(chosen.out, chosen.rows)
+    if chosen.what == 'monitor':
+        return monitor.run(chosen.rounds or 3)
     started = time.monotonic()
     rtts = tuple(dict.fromkeys(chosen.rtt or RTTS))
     rounds = chosen.rounds or (1 if chosen.quick else 2)
@@ -98,6 +103,12 @@ def _samples(
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__)
+    parser.add_argument(
+        'what', nargs='?', choices=('transport', 'history', 'monitor'), default='transport',
+        help='history: its pages, over --rows tasks in PostgreSQL; monitor: the rows that it '
+        'writes, in --rounds; none of the other options',
+    )  # fmt: skip
+    parser.add_argument('--rows', type=int, default=5_000_000)
     parser.add_argument(
         '--rtt', type=float, action='append', metavar='MS',
         help='round-trip delay to the server; more than one are measured in turn (default: 0, 10)',

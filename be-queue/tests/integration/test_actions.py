@@ -124,7 +124,7 @@ def test_the_cookie_of_an_admin_stays_in_the_browser_until_it_ends(desk: Desk) -
 def test_dead_letters_are_redriven_and_deleted(desk: Desk) -> None:
     desk.send_dead_letters(12)
     admin = desk.admin()
-    assert desk.said(admin, desk.act(admin, REDRIVE, 'id-3', 'id-11')) == '2 dead letters redriven.'
+    assert desk.said(admin, desk.act(admin, REDRIVE, 'id-3', 'id-11')) == 'Dead letters redriven: 2'
     assert desk.counts == (2, 10)
     (line,) = desk.logged('redriven')
     assert (line['queue'], line['ids'], line['count']) == (desk.queue, ['id-3', 'id-11'], 2)
@@ -134,14 +134,14 @@ def test_dead_letters_are_redriven_and_deleted(desk: Desk) -> None:
     assert f'Delete 2 dead letters of {desk.queue}?' in question.text
     assert desk.counts == (2, 10)
     answer = admin.post(DELETE, *hidden(question.text))
-    assert desk.said(admin, answer) == '2 dead letters deleted.'
+    assert desk.said(admin, answer) == 'Dead letters deleted: 2'
     assert desk.counts == (2, 8)
 
     said = desk.said(admin, desk.act(admin, REDRIVE, 'id-3'))
     assert said == f'No dead letter of {desk.queue} has one of these ids.'
     assert 'choose' in desk.said(admin, desk.act(admin, REDRIVE, chosen='yes'))
     assert desk.counts == (2, 8)
-    assert desk.said(admin, desk.act(admin, REDRIVE)) == '8 dead letters redriven.'
+    assert desk.said(admin, desk.act(admin, REDRIVE)) == 'Dead letters redriven: 8'
     assert desk.counts == (10, 0)
 
     desk.send_dead_letters(3)
@@ -200,8 +200,8 @@ def test_a_long_redrive_goes_on_behind_the_pages(desk: Desk, proxy: FaultySqs) -
     assert again.status == HTTPStatus.CONFLICT
     assert 'runs already' in again.text
     page = admin.get('/dead-letters').text
-    assert re.search(r'\d0 dead letters redriven so far', page)
+    assert re.search(r'Dead letters redriven: \d0 so far', page)
     proxy.repair()
     wait_until(lambda: desk.logged('redriven'), 'the redrive ends')
     assert desk.counts == (100, 0)
-    assert '100 dead letters redriven</p>' in admin.get('/dead-letters').text
+    assert 'Dead letters redriven: 100</p>' in admin.get('/dead-letters').text

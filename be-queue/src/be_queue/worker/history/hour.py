@@ -20,7 +20,7 @@ MINUTE = timedelta(minutes=1)
 LATE = timedelta(seconds=15)
 #: Results of a minute whose times make up its means.
 SAMPLE = 100
-#: Results that one call counts at most, a minute more or less; older minutes wait for the next.
+#: When a call has counted so many results of finished minutes, the older ones wait for the next.
 COUNTED = 100_000
 
 
@@ -56,11 +56,12 @@ class LastHour:
         known = {start: self._finished[start] for start in starts if start in self._finished}
         finished, counted = dict(known), 0
         for start in starts:
-            if start not in known and counted < COUNTED:
+            is_over = start + MINUTE + LATE < now
+            if start not in known and (counted < COUNTED or not is_over):
                 known[start] = minute = _minute(connection, rows, start)
-                counted += minute.succeeded + minute.failed
-                if start + MINUTE + LATE < now:
+                if is_over:
                     finished[start] = minute
+                    counted += minute.succeeded + minute.failed
         self._finished = finished
         return [known.get(start, Minute(start, 0, 0, None, None)) for start in reversed(starts)]
 

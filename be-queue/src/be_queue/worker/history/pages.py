@@ -14,14 +14,14 @@ from sqlalchemy.sql.elements import ColumnElement
 from be_queue.worker.history.tables import TASKS, UtcDateTime
 from be_queue.worker.history.task import Rows, Task
 
-__all__ = ['RESULTS_WALKED', 'Filter', 'Page', 'is_rare', 'page']
+__all__ = ['Filter', 'Page', 'is_started', 'page']
 
 #: Tasks that one page looks at, at most, each with its result: 25 microseconds apiece.
 TASKS_WALKED = 1_000
 #: Results that it looks at instead, without their tasks: 5 microseconds apiece.
 RESULTS_WALKED = 5_000
-#: An index holds the results of these states alone.
-RARE = states.ALL_STATES - {states.SUCCESS, states.PENDING}
+#: An index holds the results of these states alone, so that a success costs nothing.
+RARE = {states.FAILURE, states.RETRY, states.REVOKED}
 #: By how much clocks differ, and a result may be stored after its end.
 LATE = timedelta(minutes=5)
 
@@ -81,12 +81,13 @@ def page(connection: Connection, rows: Rows, chosen: Filter, after: str | None, 
     if after:
         by_result = after.isdigit()
     elif not chosen.until and (
-        chosen.state in RARE
+        chosen.state in RARE | {states.STARTED}
         or (chosen.state == states.SUCCESS and not (chosen.name or chosen.queue))
     ):
         by_result = True
     else:
-        by_result = connection.scalar(select(TASKS.c.task_id).limit(1)) is None
+        any_task = select(TASKS.c.sent_at).order_by(TASKS.c.sent_at.desc()).limit(1)
+        by_result = connection.scalar(any_task) is None
     walk = _results(connection, rows, chosen) if by_result else _tasks(rows, chosen)
     first, indexed, last = walk.key[0], list(walk.indexed), None
     if after:
@@ -112,10 +113,10 @@ def page(connection: Connection, rows: Rows, chosen: Filter, after: str | None, 
     return Page(tasks, key)
 
 
-def is_rare(status: ColumnElement[str], state: str) -> Conditions:
-    """Return conditions by which each database takes the index of a state in `RARE`."""
-    common = literal(states.SUCCESS, literal_execute=True)
-    return [status == literal(state, literal_execute=True), status != common]
+def is_started(rows: Rows) -> Conditions:
+    """Return conditions that Celery's index of ends finds: only a running task has none."""
+    r = rows.results.c
+    return [r.status == states.STARTED, r.date_done.is_(None)]
 
 
 def _values(after: str) -> list[ColumnElement[Any]]:
@@ -137,10 +138,11 @@ def _tasks(rows: Rows, chosen: Filter) -> _Walk:
     if chosen.until:
         walk.indexed.append(t.sent_at < chosen.until)
     status = rows.results.c.status
-    if chosen.state == states.PENDING:
-        walk.others.append(status.is_(None))
-    elif chosen.state:
+    if chosen.state == states.SUCCESS:
         walk.others.append(status == chosen.state)
+    elif chosen.state:
+        # Not the other way round: from all results of the state to their tasks.
+        walk.others.append(func.coalesce(status, states.PENDING) == chosen.state)
     return walk
 
 
@@ -149,7 +151,11 @@ def _results(connection: Connection, rows: Rows, chosen: Filter) -> _Walk:
     sent_at, r = TASKS.c.sent_at, rows.results.c
     walk = _Walk(rows.select(by_result=True), (r.id,), RESULTS_WALKED)
     if chosen.state in RARE:
-        walk.indexed += is_rare(r.status, chosen.state)
+        # The literal itself: a prepared statement could not take an index of some states.
+        walk.indexed.append(r.status == literal(chosen.state, literal_execute=True))
+    elif chosen.state == states.STARTED:
+        walk.indexed += is_started(rows)
+        walk.key = (r.id + 0,)  # sorted, since few: PostgreSQL might look for them along the ids
     elif chosen.state:
         walk.others.append(r.status == chosen.state)
     if chosen.name:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any
 
-from celery import Celery, states
+from celery import Celery
 from sqlalchemy import Connection, Engine, Select, func, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -17,7 +17,7 @@ from be_queue import SettingError
 from be_queue.worker.history.database import engine_of
 from be_queue.worker.history.hour import LastHour, Minute
 from be_queue.worker.history.migrate import fault
-from be_queue.worker.history.pages import RESULTS_WALKED, Filter, Page, is_rare, page
+from be_queue.worker.history.pages import Filter, Page, is_started, page
 from be_queue.worker.history.tables import TASKS
 from be_queue.worker.history.task import Attempt, Rows, Task
 
@@ -25,6 +25,11 @@ __all__ = ['Attempt', 'Filter', 'History', 'Minute', 'Page', 'Task', 'Worker']
 
 #: SQS hides a message for 12 hours at most: then the task runs elsewhere.
 LONGEST_RUN = timedelta(hours=12)
+#: Each query follows indexes to a few rows. Were PostgreSQL to expect more, as it does of short
+#: spans of time, it would read all the millions instead.
+BY_INDEX = '; '.join(
+    f'SET LOCAL enable_{plan} = off' for plan in ('seqscan', 'hashjoin', 'mergejoin')
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ class History:
         """Return up to ``count`` tasks after those of an earlier `Page`.
 
         The order is that of sending, the latest first, then of the ids. It is that of the first
-        stored state instead, the latest first, for a state other than PENDING without ``until``
-        (for SUCCESS, without ``name`` and ``queue`` too), and for all tasks while no monitor has
+        stored state instead, the latest first, for STARTED, RETRY, FAILURE and REVOKED without
+        ``until``, for SUCCESS alone or with ``since``, and for all tasks while no monitor has
         written any: only there are tasks that no monitor has seen. New tasks come before a page,
         never into it.
 
@@ -104,18 +109,15 @@ class History:
 
         A task that began more than 12 hours ago is left out: its worker was killed.
         """
-        r = self._rows.results.c
+        name = func.coalesce(self._rows.results.c.worker, '')
         earliest = datetime.now(timezone.utc).replace(tzinfo=None) - LONGEST_RUN
-        started = (
-            select(func.coalesce(r.worker, '').label('name'), self._rows.started_at.label('began'))
+        query = (
+            select(name, func.count(), func.min(self._rows.started_at))
             .select_from(self._rows.results)
-            .where(*is_rare(r.status, states.STARTED), self._rows.began >= earliest)
-            .order_by(r.id.desc())
-            .limit(RESULTS_WALKED)
-            .subquery()
+            .where(*is_started(self._rows), self._rows.began >= earliest)
+            .group_by(name)
+            .order_by(name)
         )
-        name, began = started.c
-        query = select(name, func.count(), func.min(began)).group_by(name).order_by(name)
         with self._reading() as connection:
             return [Worker(*row) for row in connection.execute(query)]
 
@@ -128,6 +130,8 @@ class History:
     def _reading(self) -> Iterator[Connection]:
         try:
             with self.engine.connect() as connection:
+                if connection.dialect.name == 'postgresql':
+                    connection.exec_driver_sql(BY_INDEX)
                 yield connection
         except (OperationalError, ProgrammingError) as error:
             # SQLite has one kind of error for all.

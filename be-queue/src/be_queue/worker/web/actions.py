@@ -42,16 +42,15 @@ Steps = Callable[[DeadLetterQueue, Sequence[str]], Iterator[int]]
 def actions(celery_app: Celery, access: Access) -> Blueprint:
     """Return the routes. An expected failure is shown in one line, and logged."""
     routes = access.protect(Blueprint('actions', __name__))
-    jobs = Jobs(_explained)
+    jobs = Jobs()
     routes.app_context_processor(lambda: {'job_of': jobs.get})
 
     @routes.before_request
     def check() -> ResponseReturnValue | None:
         if not access.actions_enabled:
-            return refused(OFF)
+            return _line(OFF, 403)
         if request.endpoint != 'actions.admin' and not access.is_admin:
-            is_given = request.authorization and request.authorization.type == 'bearer'
-            return refused(WRONG_TOKEN if is_given else NO_TOKEN)
+            return refused(WRONG_TOKEN if _is_script() else NO_TOKEN)
         if request.method == 'POST' and not access.has_token:
             try:
                 access.check_form()
@@ -110,23 +109,28 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
             raise OperationError('choose dead letters first')
         letters, fields = queue.dead_letter_queue(), about()
 
-        def ended(job: Job) -> None:
+        def work(job: Job) -> None:
+            try:
+                for job.count in steps(letters, ids):
+                    pass
+            except Exception as error:  # noqa: BLE001  (it is shown, and logged)
+                job.error = _explained(error)
             level = logging.WARNING if job.error else logging.INFO
             more = {'count': job.count} | ({'error': job.error} if job.error else {})
             logger.log(level, 'dead letters %s', action, extra={'action': action, **fields, **more})
 
-        job = jobs.run(queue.name, action, lambda: steps(letters, ids), ended)
+        job = jobs.run(queue.name, action, work)
         if job is None:
             raise OperationError(f'an action on the dead letters of {queue.name} runs already')
-        text = f'{job.count:,} dead letters {action}'
+        text = f'Dead letters {action}: {job.count:,}'
         if job.is_running:
             # Not the queue's page, which would hide dead letters from the job.
-            return answer(f'{text} so far; it goes on.', back='/dead-letters')
+            return answer(f'{text} so far, it goes on.', back='/dead-letters')
         if job.error:
-            return answer(f'{text}, and then: {job.error}', 409)
+            return answer(f'{text}, and then {job.error}', 409)
         if ids and not job.count:
             return answer(f'No dead letter of {queue.name} has one of these ids.', 409)
-        return answer(f'{text}.')
+        return answer(text)
 
     @routes.errorhandler(BeQueueError)
     @routes.errorhandler(OperationalError)
@@ -151,11 +155,13 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
     def refused(text: str, status: int = 403) -> ResponseReturnValue:
         fields = {'action': 'refused', 'path': request.path, **access.who()}
         logger.warning('an action by the dashboard is refused: %s', text, extra=fields)
-        return Response(f'{text}\n', status, mimetype='text/plain')
+        if _is_script():
+            return _line(text, status)
+        return render_template('actions/admin.html', refusal=text), status
 
     def answer(text: str, status: int = 200, back: str = '') -> ResponseReturnValue:
         if access.has_token:
-            return Response(f'{text}\n', status, mimetype='text/plain')
+            return _line(text, status)
         flash(text, 'bad' if status >= 400 else 'ok')
         return redirect(f'{request.script_root}{back or _back()}', 303)
 
@@ -172,6 +178,14 @@ def actions(celery_app: Celery, access: Access) -> Blueprint:
         )
 
     return routes
+
+
+def _is_script() -> bool:
+    return bool(request.authorization and request.authorization.type == 'bearer')
+
+
+def _line(text: str, status: int) -> Response:
+    return Response(f'{text}\n', status, mimetype='text/plain')
 
 
 def _queue(celery_app: Celery) -> operations.ManagedQueue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 __all__ = ['Job', 'Jobs']
@@ -29,14 +29,9 @@ class Job:
 
 
 class Jobs:
-    """Jobs by queue: one at a time.
+    """Jobs by queue, of which one runs at a time."""
 
-    Arguments:
-        explain: returns the text of an error.
-    """
-
-    def __init__(self, explain: Callable[[Exception], str]) -> None:
-        self._explain = explain
+    def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
@@ -44,35 +39,21 @@ class Jobs:
         """Return the job that runs, or has ended since its request was answered."""
         return self._jobs.get(queue)
 
-    def run(
-        self,
-        queue: str,
-        action: str,
-        steps: Callable[[], Iterator[int]],
-        ended: Callable[[Job], None],
-    ) -> Job | None:
-        """Start a job, and return it when it ends or some seconds later; None while another runs.
-
-        Arguments:
-            steps: does it, and yields how many dead letters are done.
-            ended: called at the end, in the job's thread.
-        """
+    def run(self, queue: str, action: str, work: Callable[[Job], None]) -> Job | None:
+        """Run a job, and return it when it ends or some seconds later; None while another runs."""
         job = Job(action)
         with self._lock:
             if (latest := self._jobs.get(queue)) and latest.is_running:
                 return None
             self._jobs[queue] = job
 
-        def work() -> None:
+        def run() -> None:
             try:
-                for job.count in steps():
-                    pass
-            except Exception as error:  # noqa: BLE001  (it is shown, and logged)
-                job.error = self._explain(error)
-            ended(job)
-            job.is_running = False
+                work(job)
+            finally:
+                job.is_running = False
 
-        thread = threading.Thread(target=work, name=f'{action} {queue}', daemon=True)
+        thread = threading.Thread(target=run, name=f'{action} {queue}', daemon=True)
         thread.start()
         thread.join(PATIENCE_SECONDS)
         with self._lock:

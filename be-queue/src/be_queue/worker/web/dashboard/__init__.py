@@ -41,11 +41,10 @@ def dashboard(
     mapping, topology = cast(Queues, worker_config.QUEUES), worker_config.TOPOLOGY
     queues = {mapping.sqs_name(queue): queue.task for queue in mapping}
     queues[topology.celery] = "Celery's own"
-    shows = config.dashboard_arguments
-    history = (History if shows else tasks.HistoryWithoutArguments)(celery_app)
+    history = History(celery_app)
     overview.add_page(routes, pages, worker_config, celery_app, counts, depths, history)
     tasks.add_pages(routes, pages, queues, history, config.trace_url)
     if topology.platform:
         queues = queues | {topology.platform: 'copies for the monitor'}
-    dead_letters.add_pages(routes, pages, queues, celery_app, depths, shows)
+    dead_letters.add_pages(routes, pages, queues, celery_app, depths, config.dashboard_arguments)
     return routes

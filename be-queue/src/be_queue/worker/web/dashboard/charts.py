@@ -44,7 +44,7 @@ def charts_of(minutes: Sequence[Minute]) -> list[Chart]:
     times = [f'{each.start:%H:%M} UTC' for each in minutes]
     return [
         _chart(times, 'Tasks ended', number, sum(ended), succeeded=succeeded, failed=failed),
-        _chart(times, 'Failed', percent, _mean(rates, ended), failed=rates),
+        _chart(times, 'Failure rate', percent, _mean(rates, ended), failed=rates),
         _chart(times, 'Mean waiting time', duration, _mean(waited, ended), waited=waited),
         _chart(times, 'Mean running time', duration, _mean(ran, ended), ran=ran),
     ]

@@ -47,7 +47,7 @@ def add_page(
     first_task = first_task_command(queues.values())
 
     def read_latest() -> list[Task]:
-        return history.page(count=TASKS_SHOWN).tasks
+        return pages.shown(history.page(count=TASKS_SHOWN).tasks)
 
     def read_charts() -> list[Chart]:
         return charts_of(history.last_hour())

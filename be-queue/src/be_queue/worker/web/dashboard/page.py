@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from flask import g
 
 from be_queue.worker import heartbeat
+from be_queue.worker.history import Task
 from be_queue.worker.settings import Settings
 from be_queue.worker.web.health import Check, faults, not_consuming, stuck
 
@@ -68,6 +70,12 @@ class Pages:
         if not found.get(server):
             fault = read.fault(deadline)
         return read.value, fault
+
+    def shown(self, tasks: list[Task]) -> list[Task]:
+        """Return tasks without what DASHBOARD_ARGUMENTS hides."""
+        if self._config.dashboard_arguments:
+            return tasks
+        return [replace(task, args='', kwargs='', result='', traceback='') for task in tasks]
 
     def context(self) -> dict[str, Any]:
         """Return the variables of the templates."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timezone
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from be_queue.worker.history import Filter, History, Page, Task
 from be_queue.worker.web.dashboard.page import Pages
 
-__all__ = ['HistoryWithoutArguments', 'add_pages']
+__all__ = ['add_pages']
 
 STATES = (
     states.PENDING,
@@ -24,25 +23,8 @@ STATES = (
     states.FAILURE,
     states.REVOKED,
 )
-
-
-class HistoryWithoutArguments(History):
-    """For DASHBOARD_ARGUMENTS=false: results and tracebacks are left out as well."""
-
-    def page(self, chosen: Filter | None = None, after: str | None = None, count: int = 50) -> Page:
-        page = super().page(chosen, after, count)
-        return replace(page, tasks=[_bare(task) for task in page.tasks])
-
-    def find(self, task_id: str) -> Task | None:
-        task = super().find(task_id)
-        return task and _bare(task)
-
-    def children(self, task_id: str, count: int = 50) -> list[Task]:
-        return [_bare(task) for task in super().children(task_id, count)]
-
-
-def _bare(task: Task) -> Task:
-    return replace(task, args='', kwargs='', result='', traceback='')
+#: Of a `Filter`, and of the form.
+FIELDS = ('state', 'name', 'queue', 'since', 'until')
 
 
 def add_pages(
@@ -61,10 +43,10 @@ def add_pages(
 
     @routes.get('/tasks')
     def tasks() -> ResponseReturnValue:
-        given = {name: value for name in request.args if (value := request.args[name].strip())}
-        if task_id := given.get('id'):
+        if task_id := request.args.get('id', '').strip():
             return redirect(url_for('.task', task_id=task_id))
-        after = given.pop('after', None)
+        given = {name: value for name in FIELDS if (value := request.args.get(name, '').strip())}
+        after = request.args.get('after')
         found: Page | None = None
         fault: str | None
         try:
@@ -76,7 +58,8 @@ def add_pages(
             status = 503 if fault else 200
         html = render_template(
             'dashboard/tasks.html',
-            page=found,
+            tasks=pages.shown(found.tasks) if found else [],
+            next=found and found.next,
             fault=fault,
             given=given,
             is_first=after is None,
@@ -88,11 +71,12 @@ def add_pages(
     # Ids may hold any characters.
     @routes.get('/tasks/<path:task_id>', merge_slashes=False)
     def task(task_id: str) -> ResponseReturnValue:
-        def find() -> tuple[Task | None, list[Task]]:
-            return history.find(task_id), history.children(task_id)
+        def find() -> list[Task]:
+            found = history.find(task_id)
+            return pages.shown([found, *history.children(task_id)]) if found else []
 
         found, fault = pages.read(find, 'results')
-        known, children = found or (None, [])
+        known, children = (found[0], found[1:]) if found else (None, [])
         html = render_template(
             'dashboard/task.html',
             task_id=task_id,
@@ -106,13 +90,8 @@ def add_pages(
 
 def _filter(given: Mapping[str, str]) -> Filter:
     """Return what the form asks for. Raises ValueError for a time that is none."""
-    return Filter(
-        state=given.get('state', ''),
-        name=given.get('name', ''),
-        queue=given.get('queue', ''),
-        since=_moment(given.get('since')),
-        until=_moment(given.get('until')),
-    )
+    texts = {name: given.get(name, '') for name in ('state', 'name', 'queue')}
+    return Filter(**texts, since=_moment(given.get('since')), until=_moment(given.get('until')))
 
 
 def _moment(text: str | None) -> datetime | None:

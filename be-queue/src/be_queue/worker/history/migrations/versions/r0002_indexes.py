@@ -22,14 +22,12 @@ def upgrade() -> None:
         postgresql_where=has_parent,
         sqlite_where=has_parent,
     )
-    is_rare = sa.text("status <> 'SUCCESS'")
     create_index(
         f'ix_{results.name}_rare_states',
         results.name,
         ['status', 'id'],
         schema=results.schema,
-        postgresql_where=is_rare,
-        sqlite_where=is_rare,
+        postgresql_where=sa.text("status IN ('FAILURE', 'RETRY', 'REVOKED')"),
     )
     indexes = sa.inspect(op.get_bind()).get_indexes(results.name, results.schema)
     if not any(index['column_names'][0] == 'date_done' for index in indexes):
