@@ -91,7 +91,9 @@ class Schedulers:
         wait_until(lambda: self._collect() >= wanted, f'{count} more are sent', timeout=60)
 
     def kill_one(self) -> None:
-        """Kill one, and start another."""
+        """Kill one of three that are up, and start another."""
+        for program in self._programs:
+            wait_until(lambda p=program: 'started: ' in p.log, 'it is up', timeout=60)
         victim = self._programs.pop(random.randrange(self.COUNT))
         victim.ends(signal.SIGKILL)
         self._start()
