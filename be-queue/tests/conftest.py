@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import kombu.pools
 import pytest
 from kombu.asynchronous import Hub, set_event_loop
@@ -13,6 +14,10 @@ from be_queue.testing.sqs import SqsServer
 from tests.support import openbao, prometheus, redis
 from tests.support.faulty import FaultySqs, faulty_sqs
 from tests.support.openbao import OpenBao, running_openbao
+
+# A deadline measures the machine: one that is busy took 200 ms for an example now and then.
+hypothesis.settings.register_profile('tests', deadline=None)
+hypothesis.settings.load_profile('tests')
 
 # Needs programs that the wheels of dev-requirements.txt do not have; CI has them.
 collect_ignore = [

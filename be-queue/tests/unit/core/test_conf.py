@@ -7,7 +7,7 @@ from typing import Any
 import kombu
 import pytest
 from celery import Celery
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from be_queue import Config, Queue, Queues, UnmappedTaskError
@@ -252,7 +252,6 @@ HIDDEN: list[Any] = [
 ]
 
 
-@settings(deadline=None, max_examples=200)
 @given(PASSWORDS, st.sampled_from(HIDDEN))
 def test_repr_hides_passwords(password: str, keywords: Any) -> None:
     assert_hidden(password, repr(Config(['foo'], **keywords(password))))

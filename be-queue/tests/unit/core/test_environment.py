@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from be_queue import SettingError
@@ -63,7 +63,6 @@ def test_a_refused_value_that_names_a_secret_is_not_shown() -> None:
     assert 'hunter2' not in str(caught.value)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(known_settings())),
     st.text(st.sampled_from('[]{}():,\'"0a.-') | st.characters(), min_size=1),

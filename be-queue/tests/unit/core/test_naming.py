@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport.SQS import Channel
 
@@ -65,7 +65,6 @@ def test_the_dead_letter_name_decides_whether_a_name_is_too_long(suffix: str) ->
         naming.check_sqs_name(f'n{longest}', 'entry')
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.just('local') | LEGAL | ANYTHING, LEGAL | ANYTHING, LEGAL | ANYTHING, FIFO)
 def test_every_name_is_refused_or_legal_on_sqs(
     env: str, username: str, queue_name: str, suffix: str

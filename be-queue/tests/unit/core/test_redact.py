@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from be_queue.redact import redact, redact_repr, redact_text
@@ -31,7 +31,6 @@ def test_a_url_keeps_everything_but_its_password(value: str, shown: str) -> None
     assert redact(value).partition(':')[0] == value.partition(':')[0]
 
 
-@settings(deadline=None)
 @given(PASSWORDS, PASSWORDS)
 def test_passwords_in_urls_are_hidden_quoted_or_raw_one_or_two(one: str, two: str) -> None:
     quoted = redact(f'db+postgresql+psycopg://user:{quote(one, safe="")}@host:5432/name')
@@ -43,7 +42,6 @@ def test_passwords_in_urls_are_hidden_quoted_or_raw_one_or_two(one: str, two: st
     assert shown.endswith('@second')
 
 
-@settings(deadline=None)
 @given(
     PASSWORDS,
     st.lists(st.sampled_from(['dict', 'list', 'tuple', 'key']), max_size=5),
