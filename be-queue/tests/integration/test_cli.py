@@ -128,7 +128,7 @@ def test_watch_prints_a_line_of_json_for_each_look(
 ) -> None:
     with command('watch', '--json', '--interval', '0.05') as program:
         wait_until(lambda: program.log.count('\n') >= 2, 'it has looked twice')
-        program.ends(signal.SIGINT)
+        assert program.ends(signal.SIGINT, timeout=60) == 0
     first, second = (json.loads(line) for line in program.log.splitlines()[:2])
     assert first['time'] < second['time']
     assert [depth['queue'] for depth in second['queues']] == [

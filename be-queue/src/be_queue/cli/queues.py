@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -51,14 +52,28 @@ def watch(app: Celery, interval: float, as_json: bool) -> None:
 
     With --json, each look is a line: {"time": ..., "queues": [...]}.
     """
-    while as_json:
-        looked_at = datetime.now(timezone.utc).isoformat(timespec='milliseconds')
-        print_json({'time': looked_at, 'queues': _all_fields(_depths(app))})
-        time.sleep(interval)
-    with Live(_status_table(_depths(app)), console=console, auto_refresh=False) as live:
-        while True:
-            time.sleep(interval)
+    if as_json:
+        for looked_at in _looks(interval):
+            print_json({'time': looked_at, 'queues': _all_fields(_depths(app))})
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for _ in _looks(interval):
             live.update(_status_table(_depths(app)), refresh=True)
+
+
+def _looks(interval: float) -> Iterator[str]:
+    """Yield the time now and after each ``interval``, until Ctrl-C; a second one ends all."""
+    stopped = threading.Event()
+
+    def stop(*_: Any) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    # Python's handler raises KeyboardInterrupt anywhere, also in a callback that swallows it.
+    signal.signal(signal.SIGINT, stop)
+    while not stopped.is_set():
+        yield datetime.now(timezone.utc).isoformat(timespec='milliseconds')
+        stopped.wait(interval)
 
 
 @example('be-queue peek images-thumbnail -n 5')
