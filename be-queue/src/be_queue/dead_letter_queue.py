@@ -189,7 +189,7 @@ class DeadLetterQueue:
         source, destination = (
             self._attribute(u, 'QueueArn') for u in (self._url, self._source_url)
         )
-        # Of another run, perhaps: SQS moves the messages of a queue once at a time.
+        # Perhaps another run started it: SQS moves the messages of a queue once at a time.
         if self._latest_move(source).get('Status') != 'RUNNING':
             self._client.start_message_move_task(SourceArn=source, DestinationArn=destination)
         while True:

@@ -1,4 +1,4 @@
-"""What an operator does by the dashboard, from gunicorn, on a real SQS server."""
+"""Actions by the dashboard, from gunicorn, on a real SQS server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command's doctor says of a worker's integrations, on real ones."""
+"""The checks of `be-queue doctor` of a worker's integrations, on real ones."""
 
 from __future__ import annotations
 

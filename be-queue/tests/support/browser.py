@@ -16,7 +16,7 @@ __all__ = ['Answer', 'Browser', 'basic', 'bearer']
 
 @dataclass
 class Answer:
-    """What the server has answered."""
+    """The answers of the server."""
 
     status: int
     headers: http.client.HTTPMessage

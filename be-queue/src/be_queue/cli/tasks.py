@@ -15,7 +15,7 @@ from be_queue.cli.output import print_json, printable
 from be_queue.dead_letter_queue import OperationError
 from be_queue.redact import redact
 
-#: What the monitor sees of a task, and all that is shown of one.
+#: The fields that the history knows of a task, and all that are shown.
 SEEN_FIELDS = (
     *('state', 'queue', 'args', 'kwargs', 'attempt', 'parent_id'),
     *('sent_at', 'due_at', 'started_at', 'ended_at', 'worker'),

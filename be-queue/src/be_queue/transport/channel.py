@@ -45,8 +45,8 @@ CLIENT_CONFIG: dict[str, Any] = {
     'read_timeout': 10,
     'retries': {'mode': 'standard', 'total_max_attempts': 5},
 }
-#: Of a FIFO queue that gets copies, each task's in a group of its own: otherwise SQS takes 300
-#: requests a second for all of them.
+#: For a FIFO queue that gets copies, each task's in a group of its own. Without these SQS takes
+#: 300 requests a second for all groups together.
 HIGH_THROUGHPUT = {
     'DeduplicationScope': 'messageGroup',
     'FifoThroughputLimit': 'perMessageGroupId',

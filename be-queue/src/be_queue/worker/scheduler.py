@@ -170,8 +170,8 @@ class Scheduler(beat.Scheduler):
         return min([*waits, float(self.max_interval)])
 
     def _prepare(self) -> None:
-        # Else the first message takes a second, in which the others wait for its claim. Celery
-        # loads these two when it first sends.
+        # Celery loads these two when it first sends. The first message would take a second, in
+        # which the other replicas wait for its claim.
         _ = self.app.backend, self.app.amqp.send_task_message
         for entry in self.schedule.values():
             queue = self.app.amqp.router.route(entry.options, entry.task)['queue']

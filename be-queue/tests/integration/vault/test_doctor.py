@@ -1,4 +1,4 @@
-"""What the command's doctor says of Vault."""
+"""The check of `be-queue doctor` of Vault."""
 
 from __future__ import annotations
 

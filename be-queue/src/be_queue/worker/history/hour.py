@@ -26,7 +26,7 @@ COUNTED = 100_000
 
 @dataclass(frozen=True)
 class Minute:
-    """What ended in a minute.
+    """The tasks that ended in a minute.
 
     Arguments:
         start: its beginning.

@@ -162,13 +162,13 @@ def _results(connection: Connection, rows: Rows, chosen: Filter) -> _Walk:
         walk.others.append(r.name == chosen.name)
     if chosen.queue:
         walk.others.append(r.queue == chosen.queue)
-    # Of a result alone, the first known time of the run; UTC without a zone.
+    # Without a task, the first known time of the run; UTC without a zone.
     began = func.coalesce(rows.began, r.date_done)
     if chosen.since:
         naive = _naive(chosen.since)
         alone = and_(sent_at.is_(None), began >= literal(naive, DateTime))
         walk.others.append(or_(sent_at >= chosen.since, alone))
-        # What had its first state before a task that ended by then was sent before.
+        # Ids are in the order of the first state: up to this one, all tasks were sent before.
         before = select(r.id).where(r.date_done < naive - LATE).order_by(r.date_done.desc())
         if (result_id := connection.scalar(before.limit(1))) is not None:
             walk.indexed.append(r.id > result_id)

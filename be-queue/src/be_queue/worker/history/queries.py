@@ -1,4 +1,4 @@
-"""What the dashboard and the command read of the history: lists of tasks, and one by its id."""
+"""Reads the history for the dashboard and the command: lists of tasks, and one by its id."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Settings(VaultSettings):
     """Where a task's trace is shown, for a link: a URL with `{task_id}`, the value of the tag
     `celery.task_id` of its spans."""
     admin_token: types.AdminToken | None = None
-    """What a person or a script must know to redrive, delete, purge, retry and revoke by the
+    """The token for those who may redrive, delete, purge, retry and revoke by the
     dashboard, at least 16 characters; unset, these actions are off."""
 
     # Logs: be_queue/worker/logs

@@ -1,4 +1,4 @@
-"""What an operator does by the dashboard: the actions of the command ``be-queue``.
+"""The actions of the command ``be-queue``, by the dashboard.
 
 The pages send forms, with the macros of ``templates/_actions.html``. A script sends the same fields
 with the header ``Authorization: Bearer <ADMIN_TOKEN>``, and gets one line of text.

@@ -10,7 +10,7 @@ from be_queue.worker.web.dashboard.filters import duration, number, percent
 
 __all__ = ['HEIGHT', 'STEP', 'Chart', 'charts_of']
 
-#: Of the bars, and from one to the next, in units of the SVG.
+#: The height of the chart, and the step from one bar to the next, in units of the SVG.
 HEIGHT, STEP = 40, 4
 
 Values = Sequence[float | None]

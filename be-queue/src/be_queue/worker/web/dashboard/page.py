@@ -1,4 +1,4 @@
-"""What every page of the dashboard has: the health lights, and reads that end within a second."""
+"""The parts of every page: the health lights, and reads that end within a second."""
 
 from __future__ import annotations
 

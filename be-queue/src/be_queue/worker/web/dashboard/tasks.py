@@ -23,7 +23,7 @@ STATES = (
     states.FAILURE,
     states.REVOKED,
 )
-#: Of a `Filter`, and of the form.
+#: Fields of a `Filter`, and of the form.
 FIELDS = ('state', 'name', 'queue', 'since', 'until')
 
 
