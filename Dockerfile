@@ -40,7 +40,9 @@ ENV SERVER_HOST=0.0.0.0 \
     PROMETHEUS_MULTIPROC_DIR=/metrics
 # All that the worker writes. Mount /metrics from memory (tmpfs, or emptyDir with medium: Memory):
 # each task updates files there.
-RUN install --directory --owner=worker --group=worker /metrics var
+RUN install --directory --owner=worker --group=worker /metrics var \
+    && printf '#!/bin/sh\nexec python -m be_queue.cli "$@"\n' > /usr/local/bin/be-queue \
+    && chmod +x /usr/local/bin/be-queue
 COPY --from=build /venv /venv
 COPY be-queue/src/be_queue be_queue
 COPY app app
