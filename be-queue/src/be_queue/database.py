@@ -27,11 +27,12 @@ from sqlalchemy.exc import DataError, DBAPIError
 
 from be_queue.text import storable
 
-__all__ = ['DatabaseBackend', 'prepare_statements']
+__all__ = ['INSERTS', 'DatabaseBackend', 'prepare_statements', 'without_zone']
 
 #: Marks of a parameter by driver.
 _MARKS = {'psycopg': '%({})s', 'psycopg2': '%({})s', 'pysqlite': ':{}'}
-_INSERTS: dict[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
+#: Inserts with ON CONFLICT by dialect.
+INSERTS: dict[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
 #: The column with the start of the latest attempt, in UTC.
 STARTED_AT = 'started_at'
 #: Expired results that one statement deletes, so that it holds up no other for long.
@@ -136,10 +137,10 @@ class DatabaseBackend(database.DatabaseBackend):
             'status': states.REVOKED,
             'result': ensure_bytes(self.encode(error)),
             'traceback': None,
-            'date_done': _without_zone(datetime.now(timezone.utc)),
+            'date_done': without_zone(datetime.now(timezone.utc)),
         }
         with self.connect() as connection:
-            insert = _INSERTS[connection.dialect.name](table).values(task_id=task_id, **row)
+            insert = INSERTS[connection.dialect.name](table).values(task_id=task_id, **row)
             statement = insert.on_conflict_do_update(
                 index_elements=[table.c.task_id],
                 set_=row,
@@ -174,7 +175,7 @@ class DatabaseBackend(database.DatabaseBackend):
 
     def _update_result(self, task: Any, *args: Any, **kwargs: Any) -> None:
         super()._update_result(task, *args, **kwargs)
-        task.date_done = task.date_done and _without_zone(task.date_done)
+        task.date_done = task.date_done and without_zone(task.date_done)
         for name, length in self._texts:
             value = getattr(task, name)
             if isinstance(value, str):
@@ -188,7 +189,7 @@ class DatabaseBackend(database.DatabaseBackend):
     def _delete_expired(self) -> None:
         if not self.expires:  # never
             return
-        expired = _without_zone(datetime.now(timezone.utc) - self.expires)
+        expired = without_zone(datetime.now(timezone.utc) - self.expires)
         for rows in (self.task_cls, self.taskset_cls):
             old = select(rows.id).where(rows.date_done < expired).limit(DELETED_AT_ONCE)
             ids: Sequence[int] | None = None
@@ -254,5 +255,6 @@ def prepare_statements(connection: Any, record: Any) -> None:
         connection.prepare_threshold = PREPARE_THRESHOLD
 
 
-def _without_zone(moment: datetime) -> datetime:
+def without_zone(moment: datetime) -> datetime:
+    """Return a moment as Celery's columns have it: in UTC, without the zone."""
     return moment.astimezone(timezone.utc).replace(tzinfo=None)

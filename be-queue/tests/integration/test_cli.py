@@ -5,34 +5,29 @@ from __future__ import annotations
 import json
 import re
 import signal
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from celery import Celery, states
 from celery.app.task import Context
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from be_queue import dead_letter_queue
 from be_queue.cli import main
 from be_queue.conf import broker_url
 from be_queue.testing.waiting import wait_until
-from be_queue.transport.dead_letters import REASON
 from be_queue.worker.history import engine_of, migrate, save
+from tests.integration.operating import Run, send_dead_letters
 from tests.integration.scene import Scene
 from tests.support import faulty
 from tests.support.faulty import Handler, faulty_sqs
 from tests.support.process import Program, running
 
-Run = Callable[..., Result]
 Command = Callable[..., AbstractContextManager[Program]]
 
 #: As the script that pip installs, for an app of its own.
@@ -51,21 +46,6 @@ cli.main(['-A', '__main__', *sys.argv[3:]])
 
 
 @pytest.fixture
-def run(app: Celery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    module = ModuleType('operated')
-    module.app = app
-    monkeypatch.setitem(sys.modules, 'operated', module)
-
-    def run(*arguments: str, exit_code: int = 0, **kwargs: Any) -> Result:
-        result = CliRunner().invoke(main, ['-A', 'operated', *arguments], **kwargs)
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    yield run
-    module.app.close()
-
-
-@pytest.fixture
 def command(scene: Scene, tmp_path: Path) -> Command:
     """Runs the command in a process of its own."""
 
@@ -74,22 +54,6 @@ def command(scene: Scene, tmp_path: Path) -> Command:
         return running((*program, *arguments), {}, tmp_path / f'{arguments[0]}-{uuid4()}.log')
 
     return command
-
-
-def send_dead_letters(scene: Scene, count: int) -> list[str]:
-    """Return the ids of their tasks."""
-    ids = [f'id-{number}' for number in range(count)]
-    for task_id in ids:
-        headers = {'task': 'work', 'id': task_id, 'argsrepr': '(1,)', 'kwargsrepr': '{}'}
-        scene.client.send_message(
-            QueueUrl=scene.url(f'err-{scene.work}'),
-            MessageBody=json.dumps({'body': '[[1], {}, {}]', 'headers': headers}),
-            MessageAttributes={
-                REASON: {'DataType': 'String', 'StringValue': 'unknown task: [red]\x1b[31mwork'},
-                'own': {'DataType': 'String', 'StringValue': 'kept'},
-            },
-        )
-    return ids
 
 
 def tasks_of(scene: Scene, queue: str) -> list[str]:
@@ -332,73 +296,6 @@ def test_errors_of_sending_and_of_the_result_backend_are_one_line(app: Celery, r
     assert 'Could not connect to the endpoint' in run('send', 'work', exit_code=1).output
     shown = run('task', '1', exit_code=1).output
     assert re.fullmatch('Error: OperationalError: .*: check RESULT_DB_HOST.*\n', shown)
-
-
-def test_the_doctor_finds_nothing_wrong(scene: Scene, run: Run) -> None:
-    findings = json.loads(run('doctor', '--json').output)
-    assert [finding['fault'] for finding in findings] == [''] * 6
-    assert scene.sqs.visible(scene.work) == 0
-
-
-def test_the_doctor_names_the_rights_that_are_missing(
-    scene: Scene, app: Celery, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app.send_task('work')
-    monkeypatch.setattr('be_queue.operations.ManagedQueue._is_aws', True)
-    app.conf.checks = lambda app: []  # as a worker's
-    with faulty_sqs(scene.sqs.port) as proxy:
-        app.conf.broker_read_url = broker_url(proxy.url)
-        shown = json.loads(run('doctor', '--json', exit_code=1).output)
-        assert 'SQS refuses' not in str(shown)
-        assert scene.sqs.visible(scene.work) == 1
-        for operation in (*faulty.RECEIVE, *faulty.DELETE, *faulty.SEND, *faulty.VISIBILITY):
-            proxy.fail(operation, faulty.status(400, 'AccessDeniedException'))
-        shown = run('doctor', exit_code=1).output
-        actions = 'sqs:SendMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility, sqs:Receive'
-        assert f'{scene.work}: SQS refuses {actions}' in shown
-        # The monitor receives from there, which may have a role of its own.
-        assert f'{scene.platform}: SQS refuses sqs:SendMessage to these credentials' in shown
-    # Shown as often before as without the doctor.
-    (message,) = scene.client.receive_message(
-        QueueUrl=scene.url(scene.work), MessageSystemAttributeNames=['ApproximateReceiveCount']
-    )['Messages']
-    assert message['Attributes']['ApproximateReceiveCount'] == '1'
-
-
-def test_the_doctor_names_each_fault_and_its_fix(scene: Scene, app: Celery, run: Run) -> None:
-    app.conf.result_backend = 'db+sqlite:////nowhere/results.sqlite'
-    app.send_task('work')
-    send_dead_letters(scene, 2)
-    scene.client.set_queue_attributes(
-        QueueUrl=scene.url(scene.work),
-        Attributes={'RedrivePolicy': scene.policy(f'err-{scene.work}', 9)},
-    )
-    scene.client.delete_queue(QueueUrl=scene.url(scene.celery))
-    shown = run('doctor', exit_code=1).output
-    assert 'SQS: ok' in shown
-    assert f'{scene.work}: 2 dead letters: be-queue peek {scene.work} shows why' in shown
-    assert f'{scene.work}: 1 messages wait and none is in flight: start a worker' in shown
-    assert f'{scene.platform}: 1 messages wait and none is in flight: start the monitor' in shown
-    assert 'maxReceiveCount 9' in shown
-    assert f'queue {scene.celery!r} does not exist on SQS' in shown
-    assert 'result backend: OperationalError' in shown
-
-
-def test_the_doctor_says_how_far_the_clock_is_off(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    behind = time.time() - 120
-    monkeypatch.setattr('be_queue.operations.time.time', lambda: behind)
-    assert re.search(
-        r'clock: this machine is 1[12]\d s behind SQS', run('doctor', exit_code=1).output
-    )
-
-
-def test_the_doctor_goes_on_when_sqs_is_unavailable(app: Celery, run: Run) -> None:
-    app.conf.broker_read_url = 'sqs://test:test@127.0.0.1:9'
-    shown = run('doctor', exit_code=1).output
-    assert re.search('SQS: EndpointConnectionError: .*: check SQS_ENDPOINT_URL', shown)
-    assert 'result backend: ok' in shown
 
 
 #: Looks at a move that runs already, and at one that somebody cancels.

@@ -10,16 +10,14 @@ from typing import Any
 
 from celery import Celery
 from sqlalchemy import Connection, Engine, case, create_engine
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
 
 from be_queue import SettingError
+from be_queue.database import INSERTS
 from be_queue.redact import redact
 from be_queue.worker.history.tables import TASKS
 
 __all__ = ['engine_of', 'save', 'transaction']
-
-_INSERT: Mapping[str, Any] = {'postgresql': postgresql.insert, 'sqlite': sqlite.insert}
 
 
 def engine_of(app: Celery) -> Engine:
@@ -31,7 +29,7 @@ def engine_of(app: Celery) -> Engine:
     try:
         url = conf.result_backend.removeprefix('db+')
         engine = create_engine(url, hide_parameters=True, **(conf.database_engine_options or {}))
-        _INSERT[engine.dialect.name]
+        INSERTS[engine.dialect.name]
     except (ArgumentError, ImportError, KeyError) as error:
         raise SettingError(
             f'result_backend={redact(conf.result_backend)!r}: the table of tasks needs '
@@ -64,7 +62,7 @@ def save(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
 
 @cache
 def _upsert(dialect: str) -> Any:
-    insert = _INSERT[dialect](TASKS)
+    insert = INSERTS[dialect](TASKS)
     old, new = TASKS.c, insert.excluded
     # Messages come twice and in any order: an older attempt must not undo a newer one.
     latest = {c.name: case((new.retries >= old.retries, new[c.name]), else_=c) for c in old}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery import states
 from sqlalchemy import Connection, DateTime, Select, and_, func, literal, or_, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
+from be_queue.database import without_zone
 from be_queue.worker.history.tables import TASKS, UtcDateTime
 from be_queue.worker.history.task import Rows, Task
 
@@ -165,7 +166,7 @@ def _results(connection: Connection, rows: Rows, chosen: Filter) -> _Walk:
     # Without a task, the first known time of the run; UTC without a zone.
     began = func.coalesce(rows.began, r.date_done)
     if chosen.since:
-        naive = _naive(chosen.since)
+        naive = without_zone(chosen.since)
         alone = and_(sent_at.is_(None), began >= literal(naive, DateTime))
         walk.others.append(or_(sent_at >= chosen.since, alone))
         # Ids are in the order of the first state: up to this one, all tasks were sent before.
@@ -173,10 +174,6 @@ def _results(connection: Connection, rows: Rows, chosen: Filter) -> _Walk:
         if (result_id := connection.scalar(before.limit(1))) is not None:
             walk.indexed.append(r.id > result_id)
     if chosen.until:
-        alone = and_(sent_at.is_(None), began < literal(_naive(chosen.until), DateTime))
+        alone = and_(sent_at.is_(None), began < literal(without_zone(chosen.until), DateTime))
         walk.others.append(or_(sent_at < chosen.until, alone))
     return walk
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc).replace(tzinfo=None)
