@@ -22,6 +22,7 @@ DOCKERFILE = (ROOT / 'Dockerfile').read_text()
 STAGES = dict(re.findall(r'^FROM \S+ AS (\w+)\n((?:(?!FROM ).*\n)*)', DOCKERFILE, re.MULTILINE))
 #: Variables of the example file whose value there is not the default.
 EXAMPLES = {
+    'LIVENESS_FILE',
     'USERNAME',
     'RESULT_DB_HOST',
     'RATELIMIT_HOST',

@@ -66,6 +66,8 @@ class Schedulers:
         self._stack = ExitStack()
         self._programs: list[Program] = []
         self._started = 0
+        #: Touched by each of them.
+        self.liveness_file = folder / 'alive'
         backend = postgres.backend_url
         self._arguments = (
             *('-c', PROGRAM, scene.sqs.url, scene.prefix, backend),
@@ -101,7 +103,8 @@ class Schedulers:
     def _start(self) -> None:
         self._started += 1
         log = self._folder / f'scheduler-{self._started}.log'
-        self._programs.append(self._stack.enter_context(running(self._arguments, {}, log)))
+        own = {'LIVENESS_FILE': str(self.liveness_file)}
+        self._programs.append(self._stack.enter_context(running(self._arguments, own, log)))
 
     def _collect(self) -> int:
         self.sent.update(headers['scheduled_for'] for headers in headers_of(self._scene))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import uuid
 from collections.abc import Iterator
@@ -219,6 +220,28 @@ def test_an_unavailable_database_loses_nothing_not_even_at_a_stop(
         scene.wait_for_rows(*missed)
 
 
+def test_a_liveness_probe_sees_it_work_and_wait_for_an_unavailable_database(
+    scene: Scene, tmp_path: Path
+) -> None:
+    file = tmp_path / 'alive'
+
+    def is_touched() -> bool:
+        return file.exists() and file.stat().st_mtime > 0
+
+    with scene.monitor(LIVENESS_FILE=str(file)) as monitor:
+        scene.wait_for_rows(scene.send())
+        os.utime(file, (0, 0))
+        wait_until(is_touched, 'it works')
+        scene.postgres.proxy.cut()
+        try:
+            scene.send()
+            wait_until(lambda: OUTAGE in monitor.log, 'the outage is noticed')
+            os.utime(file, (0, 0))
+            wait_until(is_touched, 'it waits')
+        finally:
+            scene.postgres.proxy.restore()
+
+
 def test_an_unavailable_broker_loses_nothing(
     sqs: SqsServer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
@@ -322,6 +345,7 @@ def test_old_tasks_and_results_are_pruned_in_batches_and_one_that_waits_for_its_
             {'CELERY_RESULT_BACKEND': 'redis://me:hunter2@127.0.0.1/0'},
             "result_backend='redis://me:***@127.0.0.1/0': the table of tasks needs db+postgresql",
         ),
+        ({'LIVENESS_FILE': '/missing/alive'}, 'LIVENESS_FILE=/missing/alive cannot be written: '),
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_it_with_one_line(

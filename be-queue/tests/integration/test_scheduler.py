@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -18,6 +19,7 @@ from sqlalchemy import update
 
 from be_queue.errors import UnmappedTaskError
 from be_queue.testing.postgres import PostgresServer
+from be_queue.testing.waiting import wait_until
 from be_queue.worker.history import migrate
 from be_queue.worker.history.tables import SCHEDULE
 from be_queue.worker.scheduler import Run, Scheduler, runs
@@ -50,6 +52,8 @@ def test_three_schedulers_send_each_due_time_once_whoever_is_killed(
     kills = 4
     with Schedulers(scene, postgres, tmp_path) as schedulers:
         schedulers.wait_for_more(10)
+        os.utime(schedulers.liveness_file, (0, 0))
+        wait_until(lambda: schedulers.liveness_file.stat().st_mtime > 0, 'it is touched')
         for _ in range(kills):
             schedulers.kill_one()
             schedulers.wait_for_more(5)

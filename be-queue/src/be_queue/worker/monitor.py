@@ -27,7 +27,7 @@ from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage, brief
 from be_queue.text import shortened, storable
 from be_queue.transport.messages import envelope_of, with_copied_attributes
 from be_queue.transport.requests import BATCH_SIZE
-from be_queue.worker import logs, processes
+from be_queue.worker import liveness, logs, processes
 from be_queue.worker.history import engine_of, fault, migrate, save
 from be_queue.worker.history.retention import PRUNED_AT_ONCE, prune
 from be_queue.worker.history.tables import ID_LENGTH
@@ -77,6 +77,7 @@ def main(worker_config: WorkerConfig) -> int:
             "PLATFORM_QUEUE_NAME='': the platform queue is switched off, so there is nothing to "
             'monitor: name it, or do not start the monitor'
         )
+    liveness.touch()
     app = Celery(config.service_name)
     app.config_from_object(worker_config)
     engine = engine_of(app)
@@ -176,6 +177,7 @@ class Monitor:
         Raises `StartError` elsewhere when they are missing or old.
         """
         while not self.should_stop:
+            liveness.touch()
             try:
                 if is_local:
                     migrate(self._app)
@@ -192,6 +194,7 @@ class Monitor:
         given = self._app.conf.broker_transport_options.get('client-config') or {}
         options = {'client-config': given | CLIENT_CONFIG}
         while not self.should_stop:
+            liveness.touch()
             connection = self._app.connection_for_read(transport_options=options)
             try:
                 with connection, connection.channel() as channel:
@@ -205,6 +208,7 @@ class Monitor:
 
     def _move(self, channel: Any) -> None:
         """Move a batch from the queue to the table."""
+        liveness.touch()
         client, url = channel.blocking_sqs(self._queue.name), channel.url_of(self._queue.name)
         rows, messages = [], []
         for message in self._received(client, url, channel.visibility_timeout):
@@ -251,6 +255,7 @@ class Monitor:
     def _saved(self, rows: list[dict[str, Any]]) -> bool:
         """Try until the rows are committed; return whether they were before the stop."""
         while True:
+            liveness.touch()
             try:
                 save(self._engine, rows)
             except SQLAlchemyError as error:

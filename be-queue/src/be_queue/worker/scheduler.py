@@ -23,6 +23,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from be_queue.outage import CHECK_RESULT_DB, CHECK_SQS, Outage
+from be_queue.worker import liveness
 from be_queue.worker.history import engine_of, transaction
 from be_queue.worker.history.tables import SCHEDULE
 
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: After so many seconds a due time counts as missed.
 MISSED_SECONDS = 60.0
+#: The longest wait between two looks, so that a liveness probe sees one a minute.
+MAX_WAIT_SECONDS = 30.0
 #: The namespace of the ids of scheduled tasks.
 NAMESPACE = uuid.UUID('7d0f4c0e-6c55-4f4e-9a53-1f3c5b0a9d11')
 
@@ -136,6 +139,7 @@ class Scheduler(beat.Scheduler):
         """Send what is due; return the seconds until the next look."""
         self._is_looking = True
         try:
+            liveness.touch()
             return self._look()
         finally:
             self._is_looking = False
@@ -167,7 +171,7 @@ class Scheduler(beat.Scheduler):
             self._is_started = True
             logger.info('started: entries=%s', ', '.join(self.schedule))
         waits: list[float] = [max(0.0, entry.seconds_left) for entry in self.schedule.values()]
-        return min([*waits, float(self.max_interval)])
+        return min([*waits, float(self.max_interval), MAX_WAIT_SECONDS])
 
     def _prepare(self) -> None:
         # Celery loads these two when it first sends. The first message would take a second, in

@@ -58,6 +58,8 @@ class Settings(VaultSettings):
     """Where the web server listens; by default `0.0.0.0`, locally `127.0.0.1`."""
     server_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """The web server's port; 0 takes any free one."""
+    liveness_file: Path | None = None
+    """A file that the monitor and the scheduler touch while they work, for a liveness probe."""
 
     # Queues
 
