@@ -8,7 +8,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,15 @@ class Scene:
         # Apps with one broker share kombu's pool, and with it each other's bindings.
         self._connection = self.producer.connection_for_write()
 
-    def monitor(self, **variables: str) -> AbstractContextManager[Program]:
+    @contextmanager
+    def monitor(self, **variables: str) -> Iterator[Program]:
+        """Run a monitor; it ends well, or SQS would hide what its last receive is answered."""
         own = {'ENV': 'local', 'USERNAME': self.username, 'SQS_ENDPOINT_URL': self.sqs.url}
         log = self._folder / f'{uuid.uuid4().hex}.log'
-        return running(MONITOR, own | self.postgres.environment | variables, log)
+        with running(MONITOR, own | self.postgres.environment | variables, log) as monitor:
+            yield monitor
+            if monitor.process.poll() is None:
+                monitor.ends(signal.SIGTERM, timeout=60)
 
     def send(self, name: str = 'add', *args: Any, **options: Any) -> str:
         return str(self.producer.send_task(name, args, connection=self._connection, **options).id)
