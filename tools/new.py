@@ -22,6 +22,9 @@ LIBRARY = 'be-queue/'
 TEMPLATES_OWN = [
     'be-queue/benchmarks/',
     'be-queue/tests/',
+    'CHANGELOG.md',
+    'LICENSE',
+    'SECURITY.md',
     'library-requirements.txt',
     'tests/template/',
     'tools/new.py',

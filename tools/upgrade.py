@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / 'be-queue'
 #: What a release replaces. Anything else in be-queue/ stays, such as the template's own tests.
-PARTS = ('src', 'pyproject.toml', 'README.md', 'CHANGELOG.md')
+PARTS = ('src', 'pyproject.toml', 'README.md', 'CHANGELOG.md', 'LICENSE')
 
 
 def git(*arguments: str | Path) -> str:

@@ -51,6 +51,7 @@ def library(version: str) -> dict[str, str]:
     return {
         'be-queue/pyproject.toml': re.sub('(?m)^version = .*', f'version = "{version}"', pyproject),
         'be-queue/README.md': f'# be-queue {version}\n',
+        'be-queue/LICENSE': f'Of {version}',
         'be-queue/CHANGELOG.md': '\n'.join(['# Changelog\n', *sections]),
         'be-queue/src/be_queue/__init__.py': '',
         f'be-queue/src/be_queue/{MODULES[version]}': f'# {version}\n',
