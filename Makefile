@@ -9,8 +9,15 @@ INSTALL     := $(BIN)/python -m pip install --disable-pip-version-check
 # The template's repository, for `make upgrade` without FROM.
 TEMPLATE ?=
 
+IMAGE   ?= python-backend-worker-template
+RELEASE ?= unknown
+# By digest: in March 2026, tags of this scanner were moved to malicious images.
+TRIVY   := aquasec/trivy:0.74.0@sha256:62b1e65e8869bc4b4c6aa4fa2b21595256c7c2f6018a9d9ad61caf87187c1969
+# A dependency with another licence fails `make audit`: ask whoever decides on licences, then add it here.
+LICENCES := MIT;BSD;Apache;PSF-2.0;MPL 2.0;LGPL
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format docs lock upgrade clean
+.PHONY: help run test lint format docs lock upgrade clean audit image scan
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,13 +66,27 @@ lock:  ## Resolve dependencies anew and export the requirements files (needs Poe
 upgrade:  ## Replace be-queue/ by that of a release (VERSION=0.3.0 FROM=<git URL, folder or wheel>)
 	@$(PYTHON) tools/upgrade.py '$(VERSION)' '$(or $(FROM),$(TEMPLATE))'
 
+audit: $(RUN_READY)  ## List the licences of the image's packages, and look for known vulnerabilities
+	@test -x $(VENV)/audit/bin/python || $(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet 'pip-audit>=2.10,<3' 'pip-licenses>=5.5,<6'
+	$(VENV)/audit/bin/pip-licenses --python $(BIN)/python --allow-only '$(LICENCES)' --partial-match \
+		--packages $$(sed -n 's/==.*//p' pip-requirements.txt)
+	$(VENV)/audit/bin/pip-audit --vulnerability-service osv --require-hashes --disable-pip -r pip-requirements.txt
+
+image:  ## Build the worker's image (IMAGE=name:tag RELEASE=1.2.3)
+	docker build --pull --target worker --build-arg RELEASE='$(RELEASE)' --tag $(IMAGE) .
+
+scan:  ## Look for severe vulnerabilities in IMAGE that have a fix; .trivyignore may except some
+	docker run --rm --volume /var/run/docker.sock:/var/run/docker.sock --volume $(CURDIR):/src:ro --workdir /src \
+		$(TRIVY) image --scanners vuln --ignore-unfixed --severity HIGH,CRITICAL --exit-code 1 $(IMAGE)
+
 clean:  ## Remove the environment, caches and local state
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist prometheus_multiproc_dir var
 
 # template: begin
 # The template's own, which `make new` removes: it makes a service of your own, and leaves the library
 # to its releases.
-.PHONY: new test-library soak bench
+.PHONY: new test-library soak bench newest upstream wheel
 LIBRARY_READY := $(VENV)/.library-requirements-installed
 
 new:  ## Make this the service NAME=thumbnailer (DEMO=no: without the demo tasks)
@@ -76,8 +97,8 @@ $(LIBRARY_READY): $(READY) library-requirements.txt
 	@$(INSTALL) --quiet --require-hashes -r library-requirements.txt
 	@touch $@
 
-# mypy sees every import of the library.
-lint: $(LIBRARY_READY)
+# mypy sees every import of the library; the template's tests check the jobs by their schemas.
+lint test: $(LIBRARY_READY)
 
 test-library: $(LIBRARY_READY)  ## Run the tests of be-queue
 	cd be-queue && ../$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
@@ -87,4 +108,17 @@ soak: $(LIBRARY_READY)  ## Kill, stop and starve workers for an hour, and count 
 
 bench: $(LIBRARY_READY)  ## Compare with stock Celery on SQS, and on Redis where there is one (ARGS=--quick)
 	@cd be-queue && PYTHONPATH=.. ../$(BIN)/python -m benchmarks $(ARGS)
+
+newest: $(LIBRARY_READY)  ## Replace the locked versions in .venv by the newest compatible ones
+	$(INSTALL) --quiet --upgrade pip
+	$(INSTALL) --upgrade --upgrade-strategy eager --group library \
+		--editable 'be-queue[results,worker,sentry,vault,fluent,jaeger,otlp]'
+
+upstream: newest  ## And Celery and kombu by their main branches
+	$(INSTALL) --upgrade celery@git+https://github.com/celery/celery kombu@git+https://github.com/celery/kombu
+
+wheel:  ## Build the wheel of be-queue into dist/ (TAG=v1.2.3: fail when that is not its version)
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist ./be-queue
+	@test -z '$(TAG)' || test -f dist/be_queue-$(TAG:v%=%)-py3-none-any.whl \
+		|| { echo "$(TAG) is not the version of be-queue: dist/ has $$(ls dist)"; exit 1; }
 # template: end

@@ -47,25 +47,9 @@ def ratelimits() -> dict[str, Any]:
 
 
 @pytest.fixture(scope='module')
-def gitlab() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / '.gitlab-ci.yml').read_text())
-
-
-@pytest.fixture(scope='module')
 def example() -> dict[str, str]:
     text = (ROOT / '.env.example').read_text()
     return dict(re.findall(r'^#([A-Z0-9_]+)=(.*)$', text, re.MULTILINE))
-
-
-def test_every_python_version_is_the_same_everywhere(gitlab):
-    (matrix,) = gitlab['test']['parallel']['matrix']
-    tested = matrix['PYTHON_MINOR']
-    by_number = sorted(tested, key=lambda version: [int(part) for part in version.split('.')])
-    assert tested == by_number
-    assert gitlab['variables']['PYTHON_MINOR'] == tested[-1]
-    assert re.search(r'^ARG BASE=python:([\d.]+)-slim$', DOCKERFILE, re.MULTILINE)[1] == tested[-1]
-    assert f'requires-python = ">={tested[0]},' in (ROOT / 'pyproject.toml').read_text()
-    assert f'supported=({" ".join(tested)})' in (ROOT / '.ci' / 'run').read_text()
 
 
 def test_the_image_copies_what_exists():

@@ -16,7 +16,7 @@ RUN_BY = {
     '.venv/bin/python -m examples.client': 'test_a_fresh_copy_runs_with_two_commands',
     '.venv/bin/python -m examples.client --count 100': 'test_a_fresh_copy_runs_with_two_commands',
     'curl http://127.0.0.1:8080/metrics': 'test_a_fresh_copy_runs_with_two_commands',
-    'poetry install': 'the image and .gitlab-ci.yml: Poetry is no dependency of the tests',
+    'poetry install': 'by hand: Poetry is no dependency of the tests',
     'poetry run python3 app/server.py': 'tests/e2e/test_server.py, in the same .venv',
     'docker-compose up --build': 'by hand: a test may not count on a Docker engine',
     'make upgrade VERSION=0.3.0 FROM=../python-backend-worker-template': (
