@@ -44,3 +44,15 @@ def test_a_broken_link_is_seen(tmp_path: Path) -> None:
     page = tmp_path / 'page.md'
     page.write_text('# One\n[a](gone.md) [b](#two) [c](page.md#one) [d](https://x.example/#e)\n')
     assert list(broken(page)) == ['gone.md', '#two']
+
+
+def test_the_tests_that_show_what_is_promised_exist() -> None:
+    """A service has no tests of the library: the page names their files without links."""
+    page = (ROOT / 'docs' / 'delivery.md').read_text()
+    table = page.partition('\n|---')[2].partition('\n\n')[0].splitlines()[1:]
+    assert table
+    for row in table:
+        named = re.findall(r'`([\w/]+\.py)::(\w+)`', row)
+        assert named, row
+        for file, test in named:
+            assert f'\ndef {test}(' in (ROOT / 'be-queue' / 'tests' / file).read_text()

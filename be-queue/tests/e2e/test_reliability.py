@@ -35,6 +35,10 @@ def test_a_killed_worker_loses_nothing(counted: Counted) -> None:
     assert_nothing_is_lost(kills.killed_workers(counted, 1, 150, TIMEOUT))
 
 
+def test_a_lost_machine_loses_nothing(counted: Counted) -> None:
+    assert_nothing_is_lost(kills.lost_machines(counted, 1, 150, TIMEOUT))
+
+
 def test_a_stopped_worker_loses_nothing_and_repeats_nothing(counted: Counted) -> None:
     assert_nothing_is_lost(kills.stopped_workers(counted, 1, 300, TIMEOUT))
 

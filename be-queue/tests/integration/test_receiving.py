@@ -10,9 +10,13 @@ from kombu.asynchronous import Hub
 
 from be_queue import Config, Queue, Queues
 from be_queue.testing.sqs import SqsServer
+from be_queue.transport import requests
 from be_queue.transport.visibility import CHANGE
 from tests.integration.consuming import consuming
 from tests.integration.scene import Scene
+from tests.integration.sending import first
+from tests.support import faulty
+from tests.support.faulty import FaultySqs
 from tests.support.loop import turn_until
 
 
@@ -26,6 +30,30 @@ def test_what_a_receive_in_flight_brings_at_the_end_is_handed_back(scene: Scene,
         app.send_task('work')
     assert consumer.noted.releases == [(scene.work, 1)]
     assert (scene.sqs.visible(scene.work), scene.sqs.in_flight(scene.work)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [faulty.status(403, 'AccessDeniedException'), faulty.no_answer],
+    ids=['denied', 'half-open socket'],
+)
+def test_after_a_receive_that_fails_another_brings_the_message(
+    scene: Scene,
+    hub: Hub,
+    proxy: FaultySqs,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: faulty.Fault,
+) -> None:
+    monkeypatch.setattr(requests, 'ANSWER_TIMEOUT', 0.5)
+    app = scene.app(proxy.url)
+    app.send_task('work')
+    # Without an answer from the first, nothing but its time-out lets the worker go on.
+    proxy.fail('ReceiveMessage', first(1, fault))
+    with consuming(app, hub, scene.work) as consumer:
+        consumer.wait_for(1)
+        assert proxy.requests['ReceiveMessage'] > 1
+        consumer.acknowledge()
+    assert scene.is_empty(scene.work)
 
 
 A1, A2, B1 = range(3)

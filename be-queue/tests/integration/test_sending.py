@@ -284,3 +284,16 @@ def test_a_request_without_an_answer_does_not_keep_a_process_from_ending(
             assert process.wait(timeout=20) == -signal.SIGINT
         finally:
             process.kill()
+
+
+def test_what_a_killed_producer_has_sent_is_there(site: Site) -> None:
+    each = "for n in range(10_000): app.send_task('work.one', (n,)); print(n, flush=True)"
+    program = PRODUCER.format(url=site.sqs.url, env=site.env, send=each)
+    with subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        confirmed = [int(process.stdout.readline()) for _ in range(20)]
+        process.kill()
+        confirmed += map(int, process.stdout)
+    sent = sorted(number for (number,) in site.args(f'{site.env}-work'))
+    # The one that it was sending may be there as well.
+    assert sent in (confirmed, [*confirmed, len(confirmed)])

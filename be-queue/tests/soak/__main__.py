@@ -38,7 +38,12 @@ class Soak:
 
     def kills(self) -> Iterator[Row]:
         """Yield a row for each kind of signal."""
-        for part in (kills.killed_children, kills.killed_workers, kills.stopped_workers):
+        for part in (
+            kills.killed_children,
+            kills.killed_workers,
+            kills.lost_machines,
+            kills.stopped_workers,
+        ):
             yield part(self.counted(), self.options.rounds, self.options.tasks)
 
     def holding(self) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from tests.soak.table import Row
 from tests.support.counted import Counted
 from tests.support.worker import Server, Worker
 
-__all__ = ['killed_children', 'killed_workers', 'stopped_workers']
+__all__ = ['killed_children', 'killed_workers', 'lost_machines', 'stopped_workers']
 
 T = TypeVar('T', bound=Worker)
 
@@ -67,6 +67,23 @@ def killed_workers(
     in_flight = _ended(counted, rounds, tasks, lambda: counted.server(**variables), end)
     _finished(counted, rounds * tasks, variables)
     return Row(f'SIGKILL on the main process, {rounds} rounds', counted.tally(), in_flight)
+
+
+def lost_machines(
+    counted: Counted, rounds: int, tasks: int, visibility_timeout: int = VISIBILITY_TIMEOUT
+) -> Row:
+    """Kill every process of a server in each round of ``tasks``, and start another."""
+
+    def end(server: Server) -> int:
+        # The supervisor first: it would end the others in order.
+        for pid in (server.process.pid, *server.processes()):
+            kill(pid)
+        return counted.sqs.in_flight(counted.queue)
+
+    variables = _variables(visibility_timeout)
+    in_flight = _ended(counted, rounds, tasks, lambda: counted.server(**variables), end)
+    _finished(counted, rounds * tasks, variables)
+    return Row(f'SIGKILL on every process, {rounds} rounds', counted.tally(), in_flight)
 
 
 def stopped_workers(
