@@ -52,8 +52,8 @@ format: $(READY)  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(RUN_READY)  ## Write the tables of docs/settings.md and docs/metrics.md from the code
-	$(BIN)/python -m be_queue.worker.reference app.worker docs
+docs: $(RUN_READY)  ## Write the tables of settings, metrics and alerts in docs/
+	$(BIN)/python -m be_queue.worker.reference app.worker docs deploy/prometheus/rules
 
 lock:  ## Resolve dependencies anew and export the requirements files (needs Poetry with its export plugin)
 	poetry lock

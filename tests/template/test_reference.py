@@ -1,4 +1,4 @@
-"""The tables of docs/settings.md and docs/metrics.md are those of the code: `make docs`."""
+"""Tables of docs/ are those of the code, the runbook's alerts those of the rules: `make docs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from be_queue.testing.processes import NO_DOTENV
 from be_queue.worker import reference
 from tests.support.worker import ROOT
 
-PAGES = ['settings.md', 'metrics.md']
+PAGES = ['settings.md', 'metrics.md', 'runbook.md']
+RULES = ROOT / 'deploy' / 'prometheus' / 'rules'
 OWN = """
 from pydantic import Field
 
@@ -39,7 +40,7 @@ def written(folder: Path, app: str) -> list[str]:
     for page in PAGES:
         (folder / page).write_text((ROOT / 'docs' / page).read_text())
     subprocess.run(
-        [sys.executable, '-m', 'be_queue.worker.reference', app, folder],
+        [sys.executable, '-m', 'be_queue.worker.reference', app, folder, RULES],
         cwd=ROOT,
         env={'PYTHONPATH': str(folder), 'SERVICE_NAME': 'other'} | NO_DOTENV,
         check=True,
@@ -53,7 +54,7 @@ def test_the_pages_are_those_of_the_code(tmp_path: Path) -> None:
 
 def test_settings_and_metrics_of_the_service_get_a_row(tmp_path: Path) -> None:
     (tmp_path / 'own.py').write_text(OWN)
-    settings, metrics = written(tmp_path, 'own')
+    settings, metrics, _ = written(tmp_path, 'own')
     assert '| `THUMBNAIL_SIZE` | `256` | Pixels of the longer side. |\n<!-- table end' in settings
     assert (
         '| `{prefix}_orders_charged_total` | counter | `currency` | Orders charged, by currency. |'

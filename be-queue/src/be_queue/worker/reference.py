@@ -1,10 +1,12 @@
-"""Writes the tables of docs/settings.md and docs/metrics.md: ``make docs``.
+"""Writes the tables of docs/settings.md and docs/metrics.md, and docs/runbook.md: ``make docs``.
 
 A page marks where a table goes, and the names that it lists, as patterns of `fnmatch`. A name goes
 to the first table of its page that has a pattern for it:
 
     <!-- table: LOG_* -->
     <!-- table end -->
+
+The runbook has its alerts between ``<!-- alerts -->`` and ``<!-- alerts end -->``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill as fill_text
 from typing import Any
 
 from celery import Celery
@@ -27,9 +30,13 @@ from pydantic.fields import FieldInfo
 
 from be_queue.worker.settings import Settings, current
 
-__all__ = ['fill', 'metrics', 'settings']
+__all__ = ['alerts', 'fill', 'metrics', 'settings']
 
 TABLE = re.compile(r'(<!-- table: ([^\n]+) -->\n).*?(<!-- table end -->)', re.DOTALL)
+ALERTS = re.compile(r'(<!-- alerts -->\n).*(<!-- alerts end -->)', re.DOTALL)
+#: A label or the value in an annotation of a rule.
+PLACEHOLDER = re.compile(r'\{\{ \$(?:labels\.)?(\w+).*?\}\}')
+WIDTH = 110
 
 
 def settings(settings_class: type[Settings]) -> dict[str, str]:
@@ -85,6 +92,27 @@ def fill(page: str, heading: str, rows: Mapping[str, str]) -> str:
     return filled
 
 
+def alerts(rules: Path) -> str:
+    """Return a section for each alert in the files of Prometheus's rules in a folder."""
+    import yaml  # `make run` installs it; no worker needs it
+
+    sections = []
+    for path in sorted(rules.glob('*.yml')):
+        for group in yaml.safe_load(path.read_text())['groups']:
+            sections.append(f'\n## Alerts: {group["name"]}\n')
+            for rule in group['rules']:
+                notes = {
+                    name: PLACEHOLDER.sub(r'*\1*', text).strip()
+                    for name, text in rule['annotations'].items()
+                }
+                duration = f', after {rule["for"]}' if 'for' in rule else ''
+                head = f'`{rule["labels"]["severity"]}`{duration}: {notes["summary"]}'
+                meaning = fill_text(notes['description'], WIDTH, break_on_hyphens=False)
+                text = f'{head}\n\n{meaning}\n\n{notes["runbook"]}\n'
+                sections.append(f'\n### {rule["alert"]}\n\n{text}')
+    return ''.join(sections) + '\n'
+
+
 def _row(*cells: str) -> str:
     return f'| {" | ".join(cells)} |\n'
 
@@ -113,12 +141,13 @@ def _description(settings_class: type[Settings], name: str) -> str:
     return ''
 
 
-def main(app: str, folder: str) -> None:
-    """Write the tables of both pages.
+def main(app: str, folder: str, rules: str = '') -> None:
+    """Write the tables of the pages.
 
     Arguments:
         app: the module that imports the service's settings, tasks and metrics.
         folder: has the pages.
+        rules: folder of Prometheus's rules, for runbook.md; without it that page stays as it is.
     """
     with tempfile.TemporaryDirectory() as metrics_folder:
         os.environ['PROMETHEUS_MULTIPROC_DIR'] = metrics_folder
@@ -131,6 +160,10 @@ def main(app: str, folder: str) -> None:
             page = Path(folder) / name
             heading = _row(*columns) + _row(*('---' for _ in columns))
             page.write_text(fill(page.read_text(), heading, rows))
+    if rules:
+        page = Path(folder) / 'runbook.md'
+        sections = alerts(Path(rules))
+        page.write_text(ALERTS.sub(lambda m: m[1] + sections + m[2], page.read_text()))
 
 
 if __name__ == '__main__':
