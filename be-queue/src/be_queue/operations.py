@@ -200,7 +200,12 @@ class ManagedQueue:
 
     def clock_skew(self) -> float:
         """Return the seconds by which this machine's clock is ahead of SQS'."""
-        answer = self._client.list_queues(MaxResults=1)
+        try:
+            answer = self._client.get_queue_url(QueueName=self.name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+            answer = error.response
         date = answer['ResponseMetadata']['HTTPHeaders']['date']
         return time.time() - parsedate_to_datetime(date).timestamp()
 

@@ -94,10 +94,19 @@ class FaultySqs(FaultyService):
         self.faults: dict[str, Fault] = {}
         #: Requests by operation, the failed ones included.
         self.requests: Counter[str] = Counter()
+        #: The same by operation and name of the queue, which is '' for those of no queue.
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self._counting = threading.Lock()
 
     @property
     def url(self) -> str:
         return f'http://test:test@127.0.0.1:{self.port}'
+
+    def count(self, operation: str, queue: str) -> None:
+        """Count a request; each connection has a thread."""
+        with self._counting:
+            self.requests[operation] += 1
+            self.asked[operation, queue] += 1
 
     def fail(self, operation: str, fault: Fault) -> None:
         """Have every request of an operation fail from now on; ``'*'`` is all that have no own."""
@@ -121,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.body = self.rfile.read(int(self.headers['Content-Length']))
         operation = self.headers.get('X-Amz-Target', '').rpartition('.')[2]
-        self.server.requests[operation] += 1
+        self.server.count(operation, queue_of(json.loads(self.body)))
         faults = self.server.faults
         fault = faults.get(operation) or faults.get('*')
         if fault is None:
@@ -148,6 +157,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing of each request."""
+
+
+def queue_of(request: dict[str, Any]) -> str:
+    """Return the name of the queue that a request is about, '' for none."""
+    url, arn = request.get('QueueUrl', ''), request.get('SourceArn', '')
+    name: str = request.get('QueueName') or url.rpartition('/')[2] or arn.rpartition(':')[2]
+    return name
 
 
 def faulty_sqs(port: int) -> AbstractContextManager[FaultySqs]:
