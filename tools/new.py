@@ -49,6 +49,21 @@ DEMO = ['examples/', 'tests/test_tasks.py', 'tests/test_worker.py']
 DEMO_PARTS = [
     ('Dockerfile', 'COPY examples examples\n', ''),
     ('pyproject.toml', '"examples", ', ''),
+    *(
+        (
+            'deploy/kubernetes/overlays/prod/scaling.yaml',
+            f"""    - type: aws-sqs-queue
+      authenticationRef: {{name: {TEMPLATE}}}
+      metadata:
+        queueURL: prod-{TEMPLATE}-{task}
+        awsRegion: us-west-2
+        queueLength: '{length}'
+        scaleOnInFlight: 'true'
+""",
+            '',
+        )
+        for task, length in {'add': 100, 'retry-demo': 100, 'slow': 4}.items()
+    ),
     ('docs/observability.md', '; `examples/td` has both, and what Fluentd needs', ''),
     ('docs/how-to/delete-an-integration.md', ', `examples/td`', ''),
     (

@@ -47,6 +47,7 @@ def test_it_refuses_and_changes_nothing(checkout: Checkout) -> None:
     assert line in refusal('NAME=thumbnailer', 'DEMO=no')
 
 
+@pytest.mark.timeout(300)
 def test_with_the_demo_its_own_tests_are_green_whatever_the_developer_has_set(
     checkout: Checkout,
 ) -> None:
