@@ -11,7 +11,7 @@ TEMPLATE ?=
 
 IMAGE   ?= python-backend-worker-template
 RELEASE ?= unknown
-# By digest: in March 2026, tags of this scanner were moved to malicious images.
+# By digest: in March 2026, malicious images were published under its tags (GHSA-69fq-xp46-6x23).
 TRIVY   := aquasec/trivy:0.74.0@sha256:62b1e65e8869bc4b4c6aa4fa2b21595256c7c2f6018a9d9ad61caf87187c1969
 # A dependency with another licence fails `make audit`: ask whoever decides on licences, then add it here.
 LICENCES := MIT;BSD;Apache;PSF-2.0;MPL 2.0;LGPL
