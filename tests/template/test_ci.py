@@ -123,3 +123,22 @@ def test_actions_are_pinned_by_commit() -> None:
     assert used
     pinned = re.compile(r'actions/\w+@[0-9a-f]{40}  # v[\d.]+')
     assert [action for action in used if not pinned.fullmatch(action)] == []
+
+
+def test_a_deployment_is_that_of_the_page() -> None:
+    """With a limit to each wait, since nobody looks on."""
+    page = (ROOT / 'deploy' / 'kubernetes' / 'README.md').read_text()
+    (block,) = re.findall(r'^## Deploy\n\n```sh\n(.*?)```', page, re.MULTILINE | re.DOTALL)
+    shown = [line for line in block.splitlines() if line.startswith('kubectl ')]
+    gitlab, _ = jobs(ROOT)
+    script = gitlab['.deploy']['script']
+    run = [line for line in script if line.startswith('kubectl ') and ' config ' not in line]
+    assert len(run) == len(shown) > 0
+    for line, command in zip(run, shown, strict=True):
+        assert line.removesuffix(' --timeout 10m') == command.removesuffix(' --timeout 10m')
+    for name, job in gitlab.items():
+        if isinstance(job, dict) and job.get('extends') == '.deploy':
+            assert name == f'deploy-{job["environment"]}'
+            overlay = ROOT / 'deploy' / 'kubernetes' / 'overlays' / job['environment']
+            text = (overlay / 'kustomization.yaml').read_text()
+            assert len(re.findall('^ *- name: .*\n *newName: .*\n *newTag: .*$', text, re.M)) == 1
