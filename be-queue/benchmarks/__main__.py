@@ -18,11 +18,13 @@ from typing import Any
 from benchmarks import history, monitor
 from benchmarks.contenders import CONTENDERS, ENV, BenchmarkError, redis_missing
 from benchmarks.measures import MEASURES, Step, steps, take
-from benchmarks.report import demands, figures, markdown
+from benchmarks.report import demands, figures, markdown, readme, with_table
 from benchmarks.servers import Brokers, running_servers
 from benchmarks.site import Site
 
 RESULTS = Path(__file__).parent / 'results'
+#: Of the template; has a table of the results.
+README = Path(__file__).parents[2] / 'README.md'
 #: Round-trip delays in milliseconds: a server beside the worker, and one in its region.
 RTTS = (0.0, 10.0)
 #: The part of the tasks and times of a full run.
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.what == 'history':
         return history.run(chosen.out, chosen.rows)
     if chosen.what == 'monitor':
-        return monitor.run(chosen.rounds or 3)
+        return monitor.run(chosen.out, chosen.rounds or 3)
     started = time.monotonic()
     rtts = tuple(dict.fromkeys(chosen.rtt or RTTS))
     rounds = chosen.rounds or (1 if chosen.quick else 2)
@@ -78,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / 'latest.json').write_text(json.dumps(content, indent=1) + '\n')
     (chosen.out / 'latest.md').write_text(text)
+    if chosen.out == RESULTS:
+        README.write_text(with_table(README.read_text(), readme(found)))
     print(text, f'Written to {chosen.out}: latest.json, latest.md', sep='\n')  # noqa: T201
     return 1 if left_out.keys() - {'Redis'} else 0
 

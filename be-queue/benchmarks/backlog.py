@@ -11,6 +11,7 @@ from typing import Any
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from benchmarks.contenders import BenchmarkError
+from benchmarks.memory import Backlog
 from benchmarks.servers import Broker
 from tests.support.redis import RedisServer
 
@@ -22,7 +23,11 @@ BATCH = 10
 
 def fill(broker: Broker, queue: str, count: int) -> None:
     """Turn the one message of the queue into ``count`` tasks with ids of their own."""
-    if isinstance(broker.server, RedisServer):
+    if isinstance(broker.server, Backlog):
+        (message,) = broker.server.read()
+        broker.server.clear()
+        broker.server.add(*copies(message, count))
+    elif isinstance(broker.server, RedisServer):
         _fill_redis(broker.server, queue, count)
     else:
         _fill_sqs(broker.server, queue, count)
@@ -30,6 +35,8 @@ def fill(broker: Broker, queue: str, count: int) -> None:
 
 def unsettled(broker: Broker, queue: str) -> int:
     """Return how many messages are in the queue or held by a worker."""
+    if isinstance(broker.server, Backlog):
+        return 0  # there is nothing to delete
     if isinstance(broker.server, RedisServer):
         client = broker.server.client()
         return int(client.llen(queue) + client.hlen('unacked'))

@@ -14,6 +14,7 @@ from typing import Any
 from celery import Celery
 
 from be_queue import Queue, Queues
+from be_queue.transport.capacity import MAX_PER_CHILD
 
 __all__ = [
     'CONTENDERS',
@@ -43,9 +44,8 @@ class Contender:
     Arguments:
         name: on the command line and in queue names.
         label: in tables.
-        backlog: tasks to run at no delay and with one: some seconds of work each. Not a multiple of
-            2,000, where both children of the template's worker would be replaced at the end.
-        broker: ``sqs`` or ``redis``.
+        backlog: tasks to run at no delay and with one: some seconds of work each.
+        broker: ``sqs``, ``redis`` or ``memory``.
         results: ``postgres`` or ``redis``; '' for none.
         settings: Celery settings, other than defaults, of a stock one.
     """
@@ -67,6 +67,13 @@ TUNED = {
     'worker_prefetch_multiplier': 16,
     'broker_transport_options': {'polling_interval': 0.01},
 }
+#: The template's own, but for what its transport does: that holds so many messages for each child.
+FLOOR = {
+    'broker_url': 'memory://',
+    'broker_transport': 'benchmarks.memory:Transport',
+    'worker_consumer': 'celery.worker.consumer:Consumer',
+    'worker_prefetch_multiplier': MAX_PER_CHILD,
+}
 #: As the template stores results: the start too, each with name, arguments, worker and queue.
 STORED = {'task_track_started': True, 'result_extended': True}
 CONTENDERS = {
@@ -76,6 +83,7 @@ CONTENDERS = {
         Contender('default', 'stock default', (80, 80)),
         Contender('tuned', 'stock tuned', (1999, 300), settings=TUNED),
         Contender('redis', 'Redis', (3999, 150), broker='redis'),
+        Contender('floor', 'floor', (7999, 7999), broker='memory', settings=FLOOR),
         Contender('ours-results', 'be_queue, results', (3000, 3000), results='postgres'),
         Contender('redis-results', 'Redis, results', (3000, 150), 'redis', 'redis', STORED),
     )
@@ -93,13 +101,18 @@ def celery_app(
     """Return a contender's app, whose task goes to the first of the queues.
 
     Arguments:
-        broker_url: ``http://key:secret@host:port`` of an SQS server, ``redis://...`` for Redis.
+        broker_url: ``http://key:secret@host:port`` of an SQS server, ``redis://...`` for Redis, a
+            path for `benchmarks.memory`.
         queues: names on the broker, ``bench-...``.
         result_backend: Celery's setting.
     """
     app = Celery('benchmarks', set_as_current=True)
     if contender.is_ours:
         app.config_from_object(_template_config(broker_url, queues, result_backend))
+        return app
+    if contender.broker == 'memory':
+        app.config_from_object(_template_config('', queues, result_backend))
+        app.conf.update(contender.settings | {'broker_transport_options': {'backlog': broker_url}})
         return app
     options = dict(contender.settings.get('broker_transport_options', {}))
     if contender.broker == 'sqs':

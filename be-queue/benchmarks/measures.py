@@ -5,20 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timezone
+from pathlib import Path
 from typing import Any
 
+from be_queue.testing.postgres import running_postgres
 from be_queue.testing.waiting import wait_until
 from benchmarks.backlog import fill, unsettled
 from benchmarks.contenders import Contender
 from benchmarks.servers import Broker
 from benchmarks.site import Site, Worker
+from tests.support import worker as template
 
 __all__ = ['MEASURES', 'Step', 'consume', 'steps', 'take', 'wait_run']
 
+#: Threads that send, by measure.
+PUBLISH_THREADS = {'publish': 1, 'publish-4': 4, 'publish-16': 16}
 #: On the command line, in the order of a round. ``latency`` is measured on the worker that
 #: ``consume`` has started.
-MEASURES = ('ten-queues', 'consume', 'latency', 'publish', 'batch')
-GROUPS = (('ten-queues',), ('consume', 'latency'), ('publish',), ('batch',))
+GROUPS = (
+    ('ten-queues',),
+    ('consume', 'latency'),
+    *((name,) for name in PUBLISH_THREADS),
+    ('batch',),
+    ('server',),
+)
+MEASURES = tuple(measure for group in GROUPS for measure in group)
 #: Single tasks to an idle worker in a round.
 SENDS = 50
 #: Seconds of sending.
@@ -57,25 +69,25 @@ def steps(
     rtts: Iterable[float], rounds: int, contenders: Iterable[Contender], only: Sequence[str]
 ) -> list[Step]:
     """Return all steps in order: contenders take turns, round by round."""
-    groups = [tuple(m for m in group if m in only) for group in GROUPS]
     return [
         Step(rtt, round_, contender, measures)
         for round_ in range(1, rounds + 1)
         for rtt in rtts
-        for measures in groups
-        if measures
+        for group in GROUPS
         for contender in contenders
-        if _has(contender, measures[0], rtt)
+        if (measures := tuple(m for m in group if m in only and _has(contender, m, rtt)))
     ]
 
 
 def _has(contender: Contender, measure: str, rtt: float) -> bool:
-    if contender.results:
+    if contender.results or contender.broker == 'memory':
         return measure == 'consume' and not rtt
     if measure in ('ten-queues', 'batch'):
         return contender.is_ours
+    if measure == 'server':
+        return contender.is_ours and not rtt
     # A producer has nothing that is tuned.
-    return measure != 'publish' or contender.name != 'tuned'
+    return measure not in PUBLISH_THREADS or contender.name != 'tuned'
 
 
 def take(step: Step, site: Site, broker: Broker, part: float) -> list[dict[str, Any]]:
@@ -84,11 +96,12 @@ def take(step: Step, site: Site, broker: Broker, part: float) -> list[dict[str, 
     Arguments:
         part: of all tasks and times, above 0 to 1.
     """
-    if step.measure in ('publish', 'batch'):
+    if step.measure == 'server':
+        return [{'measure': 'server', 'start': server_start(site.folder, broker.url)}]
+    if step.measure in (*PUBLISH_THREADS, 'batch'):
         return [publish(site, broker, step.measure, PUBLISH * part)]
     count = 2 if step.measure == 'latency' else step.contender.backlog[step.rtt > 0] * part
-    has_latency = 'latency' in step.measures and not step.contender.results
-    sends = max(1, int(SENDS * part)) if has_latency else 0
+    sends = max(1, int(SENDS * part)) if 'latency' in step.measures else 0
     sample, seconds = consume(site, broker, max(2, int(count)), sends)
     samples = [] if step.measure == 'latency' else [{'measure': step.measure} | sample]
     return samples + ([{'measure': 'latency', 'seconds': seconds}] if seconds else [])
@@ -105,11 +118,13 @@ def consume(
 
     Returns the figures of the backlog (the rate in tasks per second from the first that ran to the
     last, CPU in milliseconds per task or None when all were over at the first look, requests to SQS
-    by operation), and the seconds from each send to the start of its task.
+    by operation, the worker's memory at the end, the seconds from its command to the first task),
+    and the seconds from each send to the start of its task.
     """
     site.produce('seed')
     fill(broker, site.queues[0], count)
     before = broker.requests()
+    started_at = time.monotonic()
     with site.worker() as worker:
         wait_run(site, worker, 1)
         started, cpu_before = site.records.count(), worker.cpu_seconds()
@@ -118,6 +133,7 @@ def consume(
         wait_until(lambda: not unsettled(broker, site.queues[0]), 'all are deleted', STUCK)
         worker.check_alive()
         requests = dict(broker.requests() - before)
+        memory = worker.memory()
         seconds = site.produce('latency', str(sends)) if sends else []
         worker.check_alive()
     times = sorted(site.records.first_runs().values())[:count]
@@ -127,17 +143,34 @@ def consume(
         'rate': (count - 1) / (times[-1] - times[0]),
         'cpu': (cpu_after - cpu_before) / (ended - started) * 1000 if ended > started else None,
         'requests': requests,
+        'memory': memory,
+        'start': times[0] - started_at,
     }, seconds
+
+
+def server_start(folder: Path, sqs_url: str) -> float:
+    """Return the seconds from the command ``app/server.py`` to the end of a task that waits."""
+    with running_postgres() as postgres:
+        server_site = template.Site(folder, sqs_url, postgres.environment)
+        result = server_site.producer().send_task('add', (1, 2))
+        started_at = time.time()
+        with server_site.server(wait=False):
+            result.get(timeout=STUCK)
+            ended_at: float = result.date_done.replace(tzinfo=timezone.utc).timestamp()
+    return ended_at - started_at
 
 
 def publish(site: Site, broker: Broker, how: str, seconds: float) -> dict[str, Any]:
     """Return tasks per second of one producer, and its requests to SQS by operation.
 
     Arguments:
-        how: ``publish`` for delay(), ``batch`` for be_queue.send_batch().
+        how: one of `PUBLISH_THREADS` for delay(), ``batch`` for be_queue.send_batch().
     """
     before = broker.requests()
-    answer = site.produce(how, str(seconds))
+    if how == 'batch':
+        answer = site.produce('batch', str(seconds))
+    else:
+        answer = site.produce('publish', str(seconds), str(PUBLISH_THREADS[how]))
     return {
         'measure': how,
         'tasks': answer['sent'],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -22,18 +23,23 @@ ROOT = Path(__file__).resolve().parents[2]
 USERNAME = 'bench'
 
 
-def run(rounds: int, count: int = 3000) -> int:
-    """Print the rate and the monitor's CPU time, a line for each round.
+def run(out: Path, rounds: int, count: int = 3000) -> int:
+    """Write the rate and the monitor's CPU time of each round to ``monitor.md``.
 
     MiniStack looks through the whole queue at each receive and delete: a longer backlog would
     measure that.
     """
-    for number in range(rounds):
+    lines = ['| round | rows/s | CPU per row, ms |', '| --- | --: | --: |']
+    for number in range(1, rounds + 1):
         with running_sqs() as sqs, running_postgres() as postgres:
             _send(sqs, count)
             rate, cpu = _rate(sqs, postgres, count)
-            line = f'round {number + 1}: {rate:,.0f} rows/s, {cpu * 1000:.2f} ms of CPU per row'
-            print(line, flush=True)  # noqa: T201
+        lines.append(f'| {number} | {rate:,.0f} | {cpu * 1000:.2f} |')
+        print(lines[-1], flush=True)  # noqa: T201
+    about = f'{count:,} copies a round, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}'
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'monitor.md').write_text('\n'.join(['# The monitor', '', about, '', *lines, '']))
+    print(f'Written to {out}: monitor.md')  # noqa: T201
     return 0
 
 

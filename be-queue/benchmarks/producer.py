@@ -1,7 +1,7 @@
 """Sends tasks as one contender does: a program of its own, so that nothing else takes its time.
 
     python -m benchmarks.producer seed                  one task, with its queues
-    python -m benchmarks.producer publish SECONDS       delay() in a loop
+    python -m benchmarks.producer publish SECONDS N     delay() in a loop, in N threads
     python -m benchmarks.producer batch SECONDS         be_queue.send_batch() of a thousand each
     python -m benchmarks.producer latency COUNT         single tasks to an idle worker
 
@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import be_queue
@@ -22,7 +24,7 @@ from benchmarks.contenders import BenchmarkError
 from benchmarks.records import Records
 from benchmarks.worker_app import app, noop, records_path
 
-#: Tasks before anything is timed: connections are made and queues declared.
+#: Tasks of each thread before anything is timed: connections are made and queues declared.
 WARM_UP = 3
 #: Signatures of one send_batch().
 BATCH = 1000
@@ -33,13 +35,13 @@ PAUSE = (0.05, 0.15)
 MAX_START_SECONDS = 30.0
 
 
-def main(command: str, amount: str = '0') -> Any:
+def main(command: str, amount: str = '0', threads: str = '1') -> Any:
     """Run a command; return its answer."""
     if command == 'latency':
         return latencies(int(amount))
     if command == 'seed':
         return send()
-    return rate(send_thousand if command == 'batch' else send, float(amount))
+    return rate(send_thousand if command == 'batch' else send, float(amount), int(threads))
 
 
 def send() -> int:
@@ -57,15 +59,24 @@ def send_thousand() -> int:
     return BATCH
 
 
-def rate(send_some: Callable[[], int], seconds: float) -> dict[str, float]:
+def rate(send_some: Callable[[], int], seconds: float, threads: int) -> dict[str, float]:
     """Send for some seconds; return how many tasks, the time, and the tasks with the warm-up's."""
-    for _ in range(WARM_UP):
-        send()
-    timed = 0
-    started = time.monotonic()
-    while (took := time.monotonic() - started) < seconds:
-        timed += send_some()
-    return {'timed': timed, 'seconds': took, 'sent': timed + WARM_UP}
+    times = []
+    ready = threading.Barrier(threads, lambda: times.append(time.monotonic()))
+
+    def send_on() -> int:
+        for _ in range(WARM_UP):
+            send()
+        ready.wait()
+        sent = 0
+        while time.monotonic() - times[0] < seconds:
+            sent += send_some()
+        return sent
+
+    with ThreadPoolExecutor(threads) as pool:
+        sent = [pool.submit(send_on) for _ in range(threads)]
+    took, timed = time.monotonic() - times[0], sum(each.result() for each in sent)
+    return {'timed': timed, 'seconds': took, 'sent': timed + WARM_UP * threads}
 
 
 def latencies(count: int) -> list[float]:

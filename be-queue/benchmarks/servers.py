@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from be_queue.testing.postgres import running_postgres
 from be_queue.testing.sqs import SqsServer, running_sqs
 from benchmarks.contenders import BenchmarkError
+from benchmarks.memory import Backlog
 from tests.support.redis import RedisServer, running_redis
 
 __all__ = ['Broker', 'Brokers', 'running_proxy', 'running_servers']
@@ -49,12 +52,14 @@ class Broker:
         proxy: in front of it, None at no delay.
     """
 
-    server: SqsServer | RedisServer
+    server: SqsServer | RedisServer | Backlog
     proxy: Proxy | None = None
 
     @property
     def url(self) -> str:
         """The URL that a contender connects to."""
+        if isinstance(self.server, Backlog):
+            return str(self.server.path)
         port = self.proxy.port if self.proxy else self.server.port
         if isinstance(self.server, RedisServer):
             return f'redis://127.0.0.1:{port}/0'
@@ -64,15 +69,17 @@ class Broker:
         """Remove the messages of a worker that was killed, which would count as another's."""
         if isinstance(self.server, RedisServer):
             self.server.client().flushall()
+        elif isinstance(self.server, Backlog):
+            self.server.clear()
 
     def requests(self) -> Counter[str]:
         """Return the requests to SQS so far, by operation; none where there is no proxy."""
-        if self.proxy is None or isinstance(self.server, RedisServer):
+        if self.proxy is None or not isinstance(self.server, SqsServer):
             return Counter()
         return self.proxy.counts()
 
 
-#: By kind, ``sqs`` or ``redis``, and delay in milliseconds.
+#: By kind, ``sqs``, ``redis`` or ``memory``, and delay in milliseconds.
 Brokers = dict[tuple[str, float], Broker]
 
 
@@ -122,4 +129,6 @@ def running_servers(
             for kind, server in servers.items()
             for rtt in rtts
         }
-        yield brokers, results
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        memory = Broker(Backlog(Path(folder) / 'backlog'))
+        yield brokers | {('memory', rtt): memory for rtt in rtts}, results

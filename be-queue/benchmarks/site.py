@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import psutil
@@ -124,3 +125,19 @@ class Worker:
             with suppress(psutil.NoSuchProcess):  # then it is in its parent's at the next look
                 seconds += sum(child.cpu_times()[:2])
         return seconds
+
+    def memory(self) -> dict[str, float]:
+        """Return megabytes of the main process and, on average, of a child.
+
+        ``uss`` is what would be free if the process ended; ``pss`` counts what it shares too, a
+        part for each process.
+        """
+        children = []
+        for child in self._process.children():
+            with suppress(psutil.NoSuchProcess):  # it is being replaced
+                children.append(child.memory_full_info())
+        found = {}
+        for kind in ('uss', 'pss'):
+            found[f'main_{kind}'] = getattr(self._process.memory_full_info(), kind) / 1e6
+            found[f'child_{kind}'] = mean(getattr(child, kind) for child in children) / 1e6
+        return found

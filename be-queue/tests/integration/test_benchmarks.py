@@ -14,13 +14,14 @@ import pytest
 
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
-from benchmarks.__main__ import main
+from benchmarks.__main__ import README, RESULTS, main
 from benchmarks.backlog import copies
 from benchmarks.contenders import CONTENDERS, ENV, Contender
 from benchmarks.delay_proxy import RequestCounter
-from benchmarks.measures import Step, take
+from benchmarks.measures import PUBLISH_THREADS, Step, publish, server_start, take
+from benchmarks.memory import Backlog
 from benchmarks.records import Recorder, Records
-from benchmarks.report import demands, figures, markdown
+from benchmarks.report import demands, figures, markdown, readme, with_table
 from benchmarks.servers import Broker, running_proxy
 from benchmarks.site import Site
 
@@ -82,7 +83,8 @@ def sample(contender: str, measure: str, **values: Any) -> dict[str, Any]:
 
 
 def consumed(contender: str, rate: float, **values: Any) -> dict[str, Any]:
-    defaults = {'tasks': 100, 'repeated': 0, 'cpu': 1.0}
+    memory = {'child_uss': 30.0}
+    defaults = {'tasks': 100, 'repeated': 0, 'cpu': 1.0, 'memory': memory, 'start': 1.5}
     return sample(contender, 'consume', rate=rate, **{'requests': {}} | defaults | values)
 
 
@@ -103,6 +105,8 @@ def test_figures_are_medians_and_requests_totals() -> None:
         'consume': 300.0,
         'cpu': 1.0,
         'repeated': 2,
+        'start': 1.5,
+        'child_uss': 30.0,
         'requests': 36 / 300,
         'receives': 24 / 300,
         'deletes': 12 / 300,
@@ -115,6 +119,7 @@ def test_figures_are_medians_and_requests_totals() -> None:
 
 def test_demands_are_judged_by_ratios_within_one_run() -> None:
     samples = [consumed('ours', 1000.0, cpu=0.4), consumed('tuned', 50.0, cpu=1.0)]
+    samples += [consumed('floor', 2000.0)]
     found = {10.0: figures(samples, 10.0)}
     judged = {one['label']: (one['outcome'], one['value']) for one in demands(found)}
     assert judged['consume vs stock tuned'] == ('reached', 20.0)
@@ -122,7 +127,27 @@ def test_demands_are_judged_by_ratios_within_one_run() -> None:
     assert judged['idle latency p50 vs stock default'] == ('unmeasured', None)
     text = markdown({}, found, {})
     assert '| consume vs stock tuned | 10 | ≥ 20 x | 20 x | reached |' in text
-    assert '| consume, tasks/s | 1,000 | 50.0 (20x) |' in text
+    assert '| consume, tasks/s | 1,000 | 50.0 (20x) | 2,000 (0.50x) |' in text
+    assert '| consume, of the floor | 0.50 | 0.03 | 1.00 |' in text
+
+
+def test_the_table_of_the_readme_shows_who_is_ahead() -> None:
+    samples = [
+        consumed('ours', 1000.0, start=1.0) | {'rtt': 0.0},
+        consumed('tuned', 50.0, start=0.9) | {'rtt': 0.0},
+        consumed('redis', 1049.0, start=0.99) | {'rtt': 0.0},
+    ]
+    lines = readme({0.0: figures(samples, 0.0)}).splitlines()
+    assert '| tasks run per second | 1,000 |  | 50 | 1,049 |' in lines
+    assert '| start of the worker to its first task | 1.0 s |  | **0.9 s** | 1.0 s |' in lines
+    assert not [line for line in lines if line.startswith('| sent')]
+
+
+def test_the_readme_has_the_figures_of_the_latest_run() -> None:
+    """``make bench`` writes both."""
+    found = json.loads((RESULTS / 'latest.json').read_text())['figures']
+    page = README.read_text()
+    assert with_table(page, readme({float(rtt): one for rtt, one in found.items()})) == page
 
 
 def test_a_worker_is_measured_with_its_results_and_metrics(
@@ -150,6 +175,32 @@ def test_a_worker_is_measured_with_its_results_and_metrics(
     assert stored is not None
     assert stored[0] >= 60  # those of the latency may have been cut short
     assert list((tmp_path / 'metrics').glob('*.db'))
+    assert consumed['start'] > 0
+    # What a process shares counts too.
+    for process in ('main', 'child'):
+        assert 0 < consumed['memory'][f'{process}_uss'] < consumed['memory'][f'{process}_pss']
+
+
+def test_the_floor_is_celery_fed_from_memory(tmp_path: Path) -> None:
+    step = Step(0.0, 1, CONTENDERS['floor'], ('consume',))
+    broker = Broker(Backlog(tmp_path / 'backlog'))
+    queues = (f'{ENV}-{uuid.uuid4().hex}',)
+    (consumed,) = take(step, Site(step.contender, broker.url, queues, tmp_path), broker, 0.05)
+    assert (consumed['tasks'], consumed['repeated'], consumed['requests']) == (399, 0, {})
+
+
+@pytest.mark.parametrize('measure', PUBLISH_THREADS)
+def test_threads_send_what_they_say(sqs: SqsServer, tmp_path: Path, measure: str) -> None:
+    with running_proxy(sqs.port, 1.0) as proxy:
+        broker, queues = Broker(sqs, proxy), (f'{ENV}-{uuid.uuid4().hex}',)
+        site = Site(CONTENDERS['ours'], broker.url, queues, tmp_path)
+        sent = publish(site, broker, measure, 0.1)
+    assert sent['tasks'] == sent['requests']['SendMessage'] == sqs.visible(queues[0])
+    assert sent['tasks'] > 3 * PUBLISH_THREADS[measure]
+
+
+def test_the_whole_server_runs_a_task_that_waits(sqs: SqsServer, tmp_path: Path) -> None:
+    assert server_start(tmp_path, sqs.url) > 0
 
 
 def test_a_step_that_fails_is_named_and_the_others_go_on(
