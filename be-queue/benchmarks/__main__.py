@@ -1,4 +1,4 @@
-"""Compares this transport with stock Celery, or times the history's pages: ``make bench``."""
+"""Compares this transport with stock Celery, or measures another part: ``make bench``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import history, monitor
+from benchmarks import fleet, history, monitor
 from benchmarks.contenders import CONTENDERS, ENV, BenchmarkError, redis_missing
 from benchmarks.measures import MEASURES, Step, steps, take
 from benchmarks.report import demands, figures, markdown, readme, with_table
@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _options(arguments)
     if chosen.what == 'history':
         return history.run(chosen.out, chosen.rows)
+    if chosen.what == 'fleet':
+        return fleet.run(chosen.out)
     if chosen.what == 'monitor':
         return monitor.run(chosen.out, chosen.rounds or 3)
     started = time.monotonic()
@@ -108,9 +110,11 @@ def _samples(
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__)
     parser.add_argument(
-        'what', nargs='?', choices=('transport', 'history', 'monitor'), default='transport',
+        'what', nargs='?', choices=('transport', 'history', 'monitor', 'fleet'),
+        default='transport',
         help='history: its pages, over --rows tasks in PostgreSQL; monitor: the rows that it '
-        'writes, in --rounds; none of the other options',
+        'writes, in --rounds; fleet: workers on one rate limit, simulated; of the other options '
+        'only --out',
     )  # fmt: skip
     parser.add_argument('--rows', type=int, default=5_000_000)
     parser.add_argument(

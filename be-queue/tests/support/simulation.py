@@ -38,6 +38,10 @@ class SimulatedHub:
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = itertools.count()
         monkeypatch.setattr(time, 'monotonic', lambda: self.now)
+        monkeypatch.setattr(time, 'time', lambda: self.now)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Any:
+        return self.call_later(0, callback, *args)
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Any:
         timer = SimpleNamespace(cancelled=False)
@@ -111,6 +115,8 @@ class SimulatedWorker:
         run_times: seconds that a task of each queue takes.
         weights: of queues whose weight is not 1.
         seconds: see `Capacity`.
+        backlog: messages of each queue on SQS, which several workers may share.
+        gate: makes the gate, of what it calls to wake the worker.
     """
 
     def __init__(
@@ -120,15 +126,16 @@ class SimulatedWorker:
         run_times: Mapping[str, float],
         weights: Mapping[str, float] | None = None,
         seconds: float = 1.0,
+        backlog: Counter[str] | None = None,
+        gate: Callable[[Callable[[], object]], Any] = lambda _: SimulatedGate(),
     ) -> None:
         self.hub = hub
         self.capacity = Capacity(seconds)
-        self.gate = SimulatedGate()
+        self.gate = gate(lambda: self.receiving.wake())
         self.observer = Observer()
         self.qos = SimpleNamespace(prefetch_count=children)
         self.connection = SimpleNamespace(polling_interval=0.05)
-        #: Messages of each queue on SQS.
-        self.backlog: Counter[str] = Counter()
+        self.backlog: Counter[str] = Counter() if backlog is None else backlog
         self.failing: set[str] = set()
         #: Queues whose messages are for later: none of them is taken.
         self.for_later: set[str] = set()
