@@ -9,6 +9,8 @@ from datetime import timezone
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from be_queue.testing.postgres import running_postgres
 from be_queue.testing.waiting import wait_until
 from benchmarks.backlog import fill, unsettled
@@ -17,7 +19,7 @@ from benchmarks.servers import Broker
 from benchmarks.site import Site, Worker
 from tests.support import worker as template
 
-__all__ = ['MEASURES', 'Step', 'consume', 'steps', 'take', 'wait_run']
+__all__ = ['MEASURES', 'Step', 'consume', 'publish', 'server', 'steps', 'take', 'wait_run']
 
 #: Threads that send, by measure.
 PUBLISH_THREADS = {'publish': 1, 'publish-4': 4, 'publish-16': 16}
@@ -97,7 +99,7 @@ def take(step: Step, site: Site, broker: Broker, part: float) -> list[dict[str, 
         part: of all tasks and times, above 0 to 1.
     """
     if step.measure == 'server':
-        return [{'measure': 'server', 'start': server_start(site.folder, broker.url)}]
+        return [{'measure': 'server'} | server(site.folder, broker.url)]
     if step.measure in (*PUBLISH_THREADS, 'batch'):
         return [publish(site, broker, step.measure, PUBLISH * part)]
     count = 2 if step.measure == 'latency' else step.contender.backlog[step.rtt > 0] * part
@@ -148,16 +150,24 @@ def consume(
     }, seconds
 
 
-def server_start(folder: Path, sqs_url: str) -> float:
-    """Return the seconds from the command ``app/server.py`` to the end of a task that waits."""
+def server(folder: Path, sqs_url: str) -> dict[str, float]:
+    """Measure ``app/server.py`` with two children, its web server, and results in PostgreSQL.
+
+    Returns ``start``, the seconds from the command to the end of a task that waits, and ``pss``,
+    the megabytes of its processes but for the monitor, which elsewhere is a service of its own.
+    """
     with running_postgres() as postgres:
-        server_site = template.Site(folder, sqs_url, postgres.environment)
-        result = server_site.producer().send_task('add', (1, 2))
+        site = template.Site(folder, sqs_url, postgres.environment)
+        result = site.producer().send_task('add', (1, 2))
         started_at = time.time()
-        with server_site.server(wait=False):
+        with site.server(wait=False) as running:
             result.get(timeout=STUCK)
             ended_at: float = result.date_done.replace(tzinfo=timezone.utc).timestamp()
-    return ended_at - started_at
+            wait_until(lambda: running.get('/metrics')[0] == 200, 'it has pages', STUCK)
+            below = running.processes()
+            pids = [running.process.pid, *(p for p in below if 'app.monitor' not in below[p])]
+            pss = sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
+    return {'start': ended_at - started_at, 'pss': pss / 1e6}
 
 
 def publish(site: Site, broker: Broker, how: str, seconds: float) -> dict[str, Any]:

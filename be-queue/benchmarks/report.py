@@ -49,6 +49,7 @@ ROWS = (
     ('main_pss', '  PSS', 1),
     ('child_uss', 'memory of a child, USS, MB', 1),
     ('child_pss', '  PSS', 1),
+    ('server_pss', 'memory of app/server.py, PSS, MB', 1),
     ('repeated', 'tasks that ran more than once', 0),
 )
 #: Rows without a ratio to ours.
@@ -178,8 +179,10 @@ LINES = (
     ),
     Line('from sending to start, idle worker, median', 'p50', '{:.0f} ms'),
     Line('start of the worker to its first task', 'start', '{:.1f} s'),
+    Line('start of the whole server to its first task', 'server_start', '{:.1f} s'),
     Line('memory of a child (USS)', 'child_uss', '{:.0f} MB'),
     Line('memory of the main process (USS)', 'main_uss', '{:.0f} MB'),
+    Line('memory of the whole server (PSS)', 'server_pss', '{:.0f} MB'),
 )
 TABLE = re.compile('(?<=<!-- table: make bench -->\n).*?(?=<!-- table end -->)', re.DOTALL)
 
@@ -199,7 +202,8 @@ def figures(samples: Iterable[dict[str, Any]], rtt: float) -> Figures:
             values |= {f'p{n}': percentiles[n - 1] * 1000 for n in (50, 99) if percentiles}
             continue
         if measure == 'server':
-            values['server_start'] = median(sample['start'] for sample in group)
+            for kind in ('start', 'pss'):
+                values[f'server_{kind}'] = median(sample[kind] for sample in group)
             continue
         rate = median(sample['rate'] for sample in group)
         values[measure.replace('-', '_')] = rate
