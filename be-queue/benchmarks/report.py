@@ -147,6 +147,11 @@ class Line:
         return cells
 
 
+#: Where the other results are, which have commands of their own.
+OTHERS = (
+    "By themselves: [the dashboard's queries](history.md), [the monitor](monitor.md) and "
+    '[workers on one rate limit](fleet.md).'
+)
 #: How many times as good another contender must be to count as ahead: less is chance.
 CLEARLY = 1.05
 COLUMNS = ('figure', 'this template', 'stock Celery on SQS', 'stock, tuned', 'Celery on Redis')
@@ -259,6 +264,7 @@ def markdown(about: dict[str, Any], found: dict[float, Figures], left_out: dict[
             ours = CONTENDERS[OURS].label
             parts.append(f'## RTT {rtt:g} ms (in brackets: {ours} divided by it)')
             parts.append(_table(['figure', *labels], _rows(figures, names)))
+    parts.append(OTHERS)
     return '\n\n'.join(parts) + '\n'
 
 
