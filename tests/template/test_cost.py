@@ -120,7 +120,7 @@ class Polls:
         wait_until(lambda: self._in_flight[queue] <= 1, 'no more than one is in flight', 60)
         self.waits[queue].clear()
         self.most[queue] = 0
-        wait_until(lambda: self.waits[queue].total() >= 3, f'{queue} is polled', 90)
+        wait_until(lambda: self.waits[queue].total() >= 2, f'{queue} is polled', 90)
         (seconds,) = self.waits[queue]
         assert f'{seconds} s' == IDLE[what][0]
         assert self.most[queue] == 1

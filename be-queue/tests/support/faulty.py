@@ -130,7 +130,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.body = self.rfile.read(int(self.headers['Content-Length']))
         operation = self.headers.get('X-Amz-Target', '').rpartition('.')[2]
-        self.server.count(operation, queue_of(json.loads(self.body)))
+        # STS, which has no such header, sends a form.
+        self.server.count(operation, queue_of(json.loads(self.body)) if operation else '')
         faults = self.server.faults
         fault = faults.get(operation) or faults.get('*')
         if fault is None:
