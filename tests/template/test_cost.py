@@ -153,6 +153,10 @@ def test_the_page_adds_up() -> None:
         price = PRICES['FIFO' if what.endswith('FIFO') else 'standard']
         assert cents(30 * idle[what] * price / 10**6) == Decimal(dollars), what
     polls, depths, probes, *_ = idle.values()
+    manifest = (ROOT / 'deploy/kubernetes/base/worker/worker.yaml').read_text()
+    assert DAY / probes == int(
+        re.search(r'readinessProbe:.*?periodSeconds: (\d+)', manifest, re.DOTALL)[1]
+    )
     consumed = len(list(QUEUES)) + 1
     total = consumed * polls + (consumed + 1) * depths + probes
     total_said = f'{consumed} * {polls:,} + {consumed + 1} * {depths:,} + {probes:,} = {total:,}'

@@ -25,7 +25,6 @@ from be_queue.naming import FIFO_SUFFIX, dead_letter_name
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
-from be_queue.worker.history import migrate
 from tests.support.browser import Browser, bearer
 from tests.support.faulty import FaultySqs, Handler, faulty_sqs
 from tests.support.faulty_service import says
@@ -274,8 +273,8 @@ def command(scene: Scene, *commands: str, code: int = 0) -> Requests:
 def test_policies_allow_what_each_process_asks_and_nothing_else(
     sqs: SqsServer, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    migrate(Celery(backend=postgres.backend_url, set_as_current=False))
     scene = Scene(sqs, postgres, tmp_path)
+    assert command(scene, 'migrate') == set()
     worker_creating, producer_creating = create_queues(scene)
     producing = produce(scene)
     working, acting_by_pages = work(scene)
