@@ -6,6 +6,7 @@ wait in a queue of the consumer, from which they return to SQS, where another wo
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import time
 from collections import deque
@@ -15,7 +16,8 @@ from typing import Any
 from billiard.einfo import ExceptionWithTraceback
 from celery import Task, signals
 from celery.exceptions import Reject, TaskRevokedError
-from celery.worker import consumer, request, state
+from celery.worker import request, state
+from celery.worker.consumer import consumer
 
 from be_queue.transport.shutdown import run_until
 
@@ -31,6 +33,10 @@ def raised(exc_info: Any) -> BaseException:
     """Return the exception in the pool's report, without the wrapper of the main process."""
     error: BaseException = exc_info.exception
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
+def _is_of_known_task(record: logging.LogRecord) -> bool:
+    return bool(record.msg != consumer.UNKNOWN_TASK_ERROR)
 
 
 class Request(request.Request):
@@ -80,6 +86,12 @@ class Consumer(consumer.Consumer):
             hub.on_tick.discard(self.pool._pool.on_poll_start)
             hub.on_tick.add(self._on_tick)
             hub.call_repeatedly(LOOK_INTERVAL, self._hand_back_overdue)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        if hasattr(message.channel, 'dead_letters'):
+            # The transport logs the dead letter. Celery says in 24 lines that it is discarded.
+            consumer.logger.addFilter(_is_of_known_task)
+        super().on_unknown_task(body, message, exc)
 
     def on_close(self) -> None:
         while self._waiting:

@@ -136,6 +136,7 @@ def test_poison_goes_to_the_dead_letter_queue_untouched_and_the_rest_is_run(
             }
             line = f'queue={name} message_id={ids[body]} reason='
             assert server.log.count(line) == 1
+        assert 'unregistered task' not in server.log
         assert (server.pid_of('celery'), server.pool_pids()) == (worker, pool)
 
 

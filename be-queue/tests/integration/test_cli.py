@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 
 from be_queue import dead_letter_queue
 from be_queue.cli import main
+from be_queue.cli.group import version
 from be_queue.conf import broker_url
 from be_queue.testing.waiting import wait_until
 from be_queue.worker.history import engine_of, migrate, save
@@ -271,6 +273,14 @@ def test_a_task_that_did_not_fail_is_not_retried(app: Celery, run: Run) -> None:
     app.backend.store_result('8', 1, states.SUCCESS)
     assert 'has not failed: its state is SUCCESS' in run('retry', '8', exit_code=1).output
     assert 'has no result' in run('task', '9', exit_code=1).output
+
+
+def test_the_version_is_unknown_where_only_the_folder_was_copied_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert version() != 'unknown'
+    monkeypatch.setattr(sys, 'path', [])
+    assert version() == 'unknown'
 
 
 def test_each_command_has_an_example_and_needs_no_app_for_its_help() -> None:

@@ -88,7 +88,8 @@ def test_lists_are_filtered_and_paged_by_links(site: WebSite, results: Results) 
     assert set(found) == set(ids[1::2])
     assert 'No such tasks' in site.get('/tasks?name=paged1&until=2020-01-01T00:00')[0]
     assert site.get('/tasks?endpoint=x&state=no')
-    assert 'Invalid isoformat' in site.get('/tasks?since=yesterday', status=400)[0]
+    for malformed in ('since=yesterday', 'after=yesterday'):
+        assert 'Invalid isoformat' in site.get(f'/tasks?{malformed}', status=400)[0]
     answer = site.get(f'/tasks?id=+{ids[0]}+', status=302)[1]
     assert answer['Location'] == f'/tasks/{ids[0]}'
 

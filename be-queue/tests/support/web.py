@@ -45,13 +45,20 @@ class WebSite:
             yield program
 
     def get(self, path: str = '/', status: int = 200) -> tuple[str, Mapping[str, str]]:
-        """Return the page and its headers; fail when it has another status."""
-        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=60)
-        with closing(connection):
-            connection.request('GET', path)
-            answer = connection.getresponse()
-            assert answer.status == status
-            return answer.read().decode(), answer.headers
+        """Return the page and its headers once it has this status.
+
+        It says 503 when a query takes longer than a page waits, as on a busy machine.
+        """
+
+        def answered() -> tuple[str, Mapping[str, str]] | None:
+            connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=60)
+            with closing(connection):
+                connection.request('GET', path)
+                answer = connection.getresponse()
+                text = answer.read().decode()
+            return (text, answer.headers) if answer.status == status else None
+
+        return wait_until(answered, f'{path} answers {status}')
 
     def wait_for(self, text: str) -> str:
         """Return the page once it holds ``text``: probes may be late for the first ones."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ class Commands(click.Group):
             raise click.ClickException(str(redact(f'{error}'))) from error
 
 
+def version() -> str:
+    """Return the library's version; it is unknown where only its folder was copied to."""
+    try:
+        return metadata.version('be-queue')
+    except metadata.PackageNotFoundError:
+        return 'unknown'
+
+
 @click.group(cls=Commands)
 @click.option(
     '-A',
@@ -46,7 +55,7 @@ class Commands(click.Group):
     show_envvar=True,
     help='The module of the Celery app, as for `celery -A`.',
 )
-@click.version_option(package_name='be-queue')
+@click.version_option(version())
 @click.pass_context
 def main(context: click.Context, path: str) -> None:
     """Look at the queues, dead letters and tasks of a Celery app on SQS, and act on them.

@@ -15,7 +15,7 @@ from be_queue.database import without_zone
 from be_queue.worker.history.tables import TASKS, UtcDateTime
 from be_queue.worker.history.task import Rows, Task
 
-__all__ = ['Filter', 'Page', 'is_started', 'page']
+__all__ = ['Filter', 'Page', 'is_started', 'page', 'position']
 
 #: Tasks that one page looks at, at most, each with its result: 25 microseconds apiece.
 TASKS_WALKED = 1_000
@@ -92,7 +92,7 @@ def page(connection: Connection, rows: Rows, chosen: Filter, after: str | None, 
     walk = _results(connection, rows, chosen) if by_result else _tasks(rows, chosen)
     first, indexed, last = walk.key[0], list(walk.indexed), None
     if after:
-        values = _values(after)
+        values = position(after)
         indexed.append(tuple_(*walk.key) < tuple_(*values))
         # For the index alone, without the rows.
         walk.indexed.append(first <= values[0] if after[-1] != ' ' else first < values[0])
@@ -120,7 +120,8 @@ def is_started(rows: Rows) -> Conditions:
     return [r.status == states.STARTED, r.date_done.is_(None)]
 
 
-def _values(after: str) -> list[ColumnElement[Any]]:
+def position(after: str) -> list[ColumnElement[Any]]:
+    """Return the key of the row before a page. Raises ValueError for what no page gave."""
     if after.isdigit():
         return [literal(int(after))]
     moment, _, task_id = after.partition(' ')

@@ -11,6 +11,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from be_queue.worker.history import Filter, History, Page, Task
+from be_queue.worker.history.pages import position
 from be_queue.worker.web.dashboard.page import Pages
 
 __all__ = ['add_pages']
@@ -51,6 +52,8 @@ def add_pages(
         fault: str | None
         try:
             chosen = _filter(given)
+            if after:
+                position(after)
         except ValueError as error:
             fault, status = str(error), 400
         else:
