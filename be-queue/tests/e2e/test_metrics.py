@@ -105,7 +105,8 @@ def test_tasks_are_counted_once_by_their_end(worker: Worker, site: Site, sqs: Sq
 def test_requests_to_sqs_and_to_the_database_are_counted(worker: Worker, site: Site) -> None:
     add, stored = site.queue('add'), 'result_store_seconds_count'
     since = worker.counts_from_now()
-    results = [site.producer().send_task('add', (n, n)) for n in range(10)]
+    producer = site.producer()
+    results = [producer.send_task('add', (n, n)) for n in range(10)]
     assert [result.get(timeout=30) for result in results] == [2 * n for n in range(10)]
     wait_metric(since, 'transport_ack_delay_seconds_count', 10, queue=add)
     assert since('transport_receive_batch_size_sum', queue=add) == 10

@@ -10,6 +10,7 @@ import pytest
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from be_queue.worker import heartbeat
+from be_queue.worker.web.health import not_consuming, stuck
 from tests.support import faulty
 from tests.support.counted import Counted
 from tests.support.fleet import fleet, limited
@@ -62,11 +63,11 @@ def test_a_fleet_keeps_to_its_limits(site: Site, sqs: SqsServer, service: RateLi
 
 
 def test_throttled_work_stays_in_sqs(counted: Counted, sqs: SqsServer) -> None:
-    with counted.server(**limited({counted.queue: {'limit': '20/day'}})) as server:
+    with counted.worker(**limited({counted.queue: {'limit': '20/day'}})) as worker:
         counted.send(50)
 
         def metric(name: str, **labels: str) -> float:
-            return server.metric(name, queue=counted.queue, **labels)
+            return worker.metric(name, queue=counted.queue, **labels)
 
         wait_until(lambda: counted.ended() == 20, 'what is allowed has run')
         wait_until(lambda: sqs.in_flight(counted.queue) == 0, 'what has run is deleted')
@@ -78,8 +79,9 @@ def test_throttled_work_stays_in_sqs(counted: Counted, sqs: SqsServer) -> None:
         age = 'queue_oldest_message_age_estimate_seconds'
         wait_until(lambda: metric(age) >= 1, 'the oldest message ages')
         # Nor is anybody told to restart it or to send it nothing.
-        assert server.get('/healthz')[0] == server.get('/readyz')[0] == 200
-        assert 'throttled' in server.get('/')[1]
+        beat = heartbeat.read(worker.folder / 'metrics' / 'worker.json')
+        assert beat is not None
+        assert not_consuming(beat) is stuck(beat) is None
 
 
 def test_while_the_service_hangs_other_queues_go_on(

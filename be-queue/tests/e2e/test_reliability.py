@@ -68,7 +68,7 @@ def test_a_message_published_as_an_idle_worker_stops_is_not_hidden(counted: Coun
 
 
 def test_a_worker_under_load_comes_back_from_faults_of_every_call(counted: Counted) -> None:
-    with faults.busy(counted, visibility_timeout=TIMEOUT) as load:
+    with faults.busy(counted, visibility_timeout=TIMEOUT, children=2) as load:
         trials = [
             faults.faulted(load, call, fault, seconds=0.5, patience=60, window=1.0)
             for call, fault in (

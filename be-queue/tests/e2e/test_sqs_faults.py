@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.sqs import SqsServer
 from be_queue.testing.waiting import wait_until
 from tests.support import faulty
 from tests.support.faulty import FaultySqs
-from tests.support.worker import Server, Site
+from tests.support.worker import Site
 
 #: `make soak` has all kinds, for every call.
 FAULTS = [
@@ -30,8 +31,9 @@ def site(tmp_path: Path, sqs: SqsServer, postgres: PostgresServer) -> Site:
     return Site(tmp_path, sqs.url, postgres.environment)
 
 
-def assert_works(site: Site, server: Server) -> None:
-    results = [site.producer().send_task('add', (n, 1)) for n in range(20)]
+def assert_works(producer: Celery) -> None:
+    # More than the worker may hold: deletes that fail keep no room.
+    results = [producer.send_task('add', (n, 1)) for n in range(20)]
     assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
 
 
@@ -44,7 +46,7 @@ def test_receiving_and_deleting_go_on_after_every_fault(
         'DeleteMessageBatch': f'deleting from SQS queue {name}',
     }
     with site.worker(SQS_ENDPOINT_URL=proxy.url, **OPTIONS) as server:
-        worker = server.pid_of('celery')
+        producer, worker = site.producer(), server.pid_of('celery')
 
         def wait_logged(text: str, nth: int) -> None:
             lines = re.compile(text)
@@ -54,11 +56,10 @@ def test_receiving_and_deleting_go_on_after_every_fault(
             nth = 1 + number // 2
             proxy.fail(operation, fault)
             if operation == 'DeleteMessageBatch':
-                # More than the worker may hold: deletes that fail keep no room.
-                assert_works(site, server)
+                assert_works(producer)
             wait_logged(f'{servers[operation]} is unavailable', nth)
             proxy.repair()
-            assert_works(site, server)
+            assert_works(producer)
             wait_logged(f'{servers[operation]} is back', nth)
             wait_until(lambda: sqs.in_flight(name) == 0, 'every message is deleted')
         assert sqs.visible(name) == 0

@@ -57,8 +57,8 @@ def row(postgres: PostgresServer, task_id: str) -> dict[str, Any]:
 
 
 def test_a_task_becomes_a_row_and_counts(server: Server, postgres: PostgresServer) -> None:
-    site, counted = server.site, server.counts_from_now()
-    results = [site.producer().send_task('add', (n, 1)) for n in range(20)]
+    site, counted, producer = server.site, server.counts_from_now(), server.site.producer()
+    results = [producer.send_task('add', (n, 1)) for n in range(20)]
     assert [result.get(timeout=60) for result in results] == [n + 1 for n in range(20)]
 
     stored = row(postgres, results[3].id)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from celery.result import AsyncResult
 
 from be_queue.testing.postgres import PostgresServer
 from be_queue.testing.processes import children, kill
@@ -55,17 +56,20 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
             ).fetchone() or (0,)
         return int(count)
 
-    def send() -> None:
-        ids.append(producer.send_task('add', (1, 1)).id)
+    def send() -> AsyncResult:
+        result = producer.send_task('add', (1, 1))
+        ids.append(result.id)
+        return result
 
     def rotated() -> bool:
-        send()
+        # The next task follows the result of this one.
+        send().get(timeout=60)
         seen.update(bao.users() - before)
         # That of the start, and the first of three processes.
         return len(seen - bao.users()) >= 1 + 3
 
     def replaced() -> bool:
-        send()
+        send().get(timeout=60)
         return not pool & set(server.pool_pids())
 
     def said(words: str) -> int:
@@ -74,7 +78,7 @@ def test_results_are_stored_while_logins_rotate_and_after_an_outage_of_vault(
     before, seen, ids = bao.users(), set[str](), list[str]()
     bao.given.clear()
     more = {
-        'CELERY_WORKER_MAX_TASKS_PER_CHILD': 20,
+        'CELERY_WORKER_MAX_TASKS_PER_CHILD': 5,
         'IDEMPOTENCY_GUARD': 'true',
         'LOG_LEVEL': 'DEBUG',
     }

@@ -52,9 +52,12 @@ def test_the_pages_can_be_opened_and_stay_out_of_frames_and_caches(site: WebSite
 
 
 @pytest.mark.parametrize('env', ['local', 'prod'])
-def test_a_login_is_asked_for_where_one_is_set(site: WebSite, env: str) -> None:
+def test_a_login_is_asked_for_where_one_is_set_but_not_by_the_routes_of_a_user(
+    site: WebSite, env: str
+) -> None:
+    own = 'tests.support.own_web:create_app()'
     settings = {'DASHBOARD_AUTH': LOGINS, 'DASHBOARD_OPEN': 'true', 'LOG_FORMAT': 'console'}
-    with site.server(ENV=env, **settings) as program:
+    with site.server(own, ENV=env, ADMIN_TOKEN=ADMIN_TOKEN, **settings) as program:
         stranger = Browser(site.port)
         assert stranger.get().status == 401
         assert 'Basic realm=' in stranger.get().headers['WWW-Authenticate']
@@ -70,13 +73,9 @@ def test_a_login_is_asked_for_where_one_is_set(site: WebSite, env: str) -> None:
         assert 'horse' not in program.log
         assert 'staple' not in program.log
 
-
-def test_the_routes_of_a_user_keep_their_sessions_and_need_no_token(site: WebSite) -> None:
-    own = 'tests.support.own_web:create_app()'
-    with site.server(own, DASHBOARD_AUTH=LOGINS, ADMIN_TOKEN=ADMIN_TOKEN):
-        browser = Browser(site.port)
-        answer = browser.post('/own', x='1')
+        # They keep their sessions and need no token.
+        answer = stranger.post('/own', x='1')
         assert (answer.status, answer.text) == (200, '1 1')
         assert 'X-Frame-Options' not in answer.headers
-        assert browser.post('/own', x='2').text == '2 2'
-        assert list(browser.cookies) == ['session']
+        assert stranger.post('/own', x='2').text == '2 2'
+        assert list(stranger.cookies) == ['session']

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from html import unescape
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,17 +28,19 @@ ACTIONS = (REDRIVE, DELETE, PURGE, '/actions/retry', '/actions/revoke')
 
 
 class Desk:
-    """A web site, its log, and a queue with dead letters."""
+    """A web site, its log, and a queue for dead letters."""
 
     def __init__(self, site: WebSite, sqs: SqsServer, program: Program) -> None:
         self.port = site.port
         self._program = program
         self._sqs = sqs
+        self._log_begins = len(program.log)
         self.results = site.environment['CELERY_RESULT_BACKEND']
         self.queue = site.queue('add')
         self.dead = f'err-{self.queue}'
         for name in (self.queue, self.dead):
-            sqs.client().create_queue(QueueName=name)
+            url = sqs.client().create_queue(QueueName=name)['QueueUrl']
+            sqs.client().purge_queue(QueueUrl=url)
 
     def send_dead_letters(self, count: int) -> None:
         client = self._sqs.client()
@@ -74,17 +75,38 @@ class Desk:
 
     def logged(self, action: str) -> list[Mapping[str, Any]]:
         """Return the log lines of an action."""
-        lines = [line for line in self._program.log.splitlines() if line.startswith('{')]
+        log = self._program.log[self._log_begins :]
+        lines = [line for line in log.splitlines() if line.startswith('{')]
         return [line for line in map(json.loads, lines) if line.get('action') == action]
 
 
+@pytest.fixture(scope='module')
+def shared_proxy(sqs: SqsServer) -> Iterator[FaultySqs]:
+    with faulty.faulty_sqs(sqs.port) as proxy:
+        yield proxy
+
+
 @pytest.fixture
-def desk(sqs: SqsServer, proxy: FaultySqs, tmp_path: Path) -> Iterator[Desk]:
-    results = {'CELERY_RESULT_BACKEND': f'db+sqlite:///{tmp_path}/r'}
-    site = WebSite(proxy.url, results, tmp_path)
+def proxy(shared_proxy: FaultySqs) -> Iterator[FaultySqs]:
+    yield shared_proxy
+    shared_proxy.repair()
+
+
+@pytest.fixture(scope='module')
+def served(
+    shared_proxy: FaultySqs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[WebSite, Program]]:
+    folder = tmp_path_factory.mktemp('actions')
+    site = WebSite(shared_proxy.url, {'CELERY_RESULT_BACKEND': f'db+sqlite:///{folder}/r'}, folder)
     with site.server(ADMIN_TOKEN=TOKEN, LOG_FORMAT='json') as program:
-        yield Desk(site, sqs, program)
-        assert TOKEN not in program.log
+        yield site, program
+
+
+@pytest.fixture
+def desk(served: tuple[WebSite, Program], sqs: SqsServer) -> Iterator[Desk]:
+    site, program = served
+    yield Desk(site, sqs, program)
+    assert TOKEN not in program.log
 
 
 def test_nothing_is_done_for_who_has_not_given_the_token(desk: Desk) -> None:

@@ -65,8 +65,9 @@ def columns(engine: Engine, table: str, schema: str | None = None) -> set[str]:
 
 def test_an_empty_database_gets_all_tables_by_several_at_once_and_a_second_time(url: str) -> None:
     code = (
-        'import sys; from be_queue.worker.history import migrate; '
-        'from tests.integration.test_migrations import app_of; migrate(app_of(sys.argv[1]))'
+        'import sys; from celery import Celery; from be_queue import Config; '
+        'from be_queue.worker.history import migrate; app = Celery(); '
+        'app.config_from_object(Config([], result_backend=sys.argv[1])); migrate(app)'
     )
     processes = [Popen([sys.executable, '-c', code, url], stderr=PIPE) for _ in range(3)]
     ends = [(process.communicate()[1], process.returncode) for process in processes]

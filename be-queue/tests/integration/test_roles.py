@@ -61,7 +61,11 @@ def test_a_worker_outlives_sts(
         **postgres.environment,
     )
     worker_options = {'CELERY_BROKER_TRANSPORT_OPTIONS': options}
-    with own_worker(site, CELERY_BROKER_TRANSPORT=TRANSPORT, **worker_options, **login) as worker:
+    # Each queue has a session of its own.
+    queue = f'{site.username}-local-tests-add'
+    with own_worker(
+        site, '-Q', queue, CELERY_BROKER_TRANSPORT=TRANSPORT, **worker_options, **login
+    ) as worker:
         assert app.send_task('tests.add', (1, 2)).get(timeout=30) == 3
         proxy.fail(ASSUME_ROLE, faulty.status(503, 'ServiceUnavailable'))
         wait_until(

@@ -40,7 +40,6 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 OUTAGE = 'unreachable'
 #: Seconds that each task takes: children set the rate, whatever else the machine does.
 TASK = 0.02
-CHILDREN = 4
 BACKLOG = 300
 #: The part of the rate before that counts as the full rate: windows of a second differ.
 FULL = 0.7
@@ -85,17 +84,18 @@ class Busy:
 
 
 @contextmanager
-def busy(counted: Counted, visibility_timeout: int) -> Iterator[Busy]:
+def busy(counted: Counted, visibility_timeout: int, children: int = 4) -> Iterator[Busy]:
     """Run the server under load; at the end wait for every task to run.
 
     Arguments:
         visibility_timeout: in seconds; messages whose receipt got lost come back after it.
+        children: of the worker; they set the rate.
     """
     with faulty.faulty_sqs(counted.sqs.port) as proxy:
         line = Proxy(('127.0.0.1', proxy.port))
         url = f'http://test:test@127.0.0.1:{line.port}'
         variables = {
-            'CELERY_WORKER_CONCURRENCY': CHILDREN,
+            'CELERY_WORKER_CONCURRENCY': children,
             'CELERY_BROKER_TRANSPORT_OPTIONS': {
                 'visibility_timeout': visibility_timeout,
                 'wait_time_seconds': 1,

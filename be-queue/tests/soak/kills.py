@@ -54,12 +54,13 @@ def killed_workers(
     """Kill the main process of a worker in each round of ``tasks``, and start another."""
 
     def end(server: Server) -> int:
-        pid = server.pid_of('celery')
+        pid, pids = server.pid_of('celery'), list(server.processes())
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not alive(pid), 'it is gone')
         # At once: the end of the other processes may outlast the visibility timeout.
         in_flight = counted.sqs.in_flight(counted.queue)
         assert server.wait_ended() == 1
+        wait_until(lambda: not any(map(alive, pids)), 'all of its processes are gone')
         return in_flight
 
     # With a supervisor, which ends the children.
