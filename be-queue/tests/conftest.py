@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
+import botocore.session
 import hypothesis
 import kombu.pools
 import pytest
@@ -18,6 +20,9 @@ from tests.support.openbao import OpenBao, running_openbao
 # A deadline measures the machine: one that is busy took 200 ms for an example now and then.
 hypothesis.settings.register_profile('tests', deadline=None)
 hypothesis.settings.load_profile('tests')
+
+# Each session of boto3 reads the same JSON, which takes 75 of the 86 ms of a new client.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 # Needs programs that the wheels of dev-requirements.txt do not have; CI has them.
 collect_ignore = [
