@@ -57,6 +57,9 @@ class Checkout:
                 (environment / entry.name).symlink_to(entry)
         for stamp in ('run', 'dev'):
             (environment / f'.{stamp}-requirements-installed').touch()
+        # After `make lint`; mypy compares contents, and checks what differs.
+        if (cache := ROOT / '.mypy_cache').is_dir():
+            shutil.copytree(cache, self.folder / cache.name)
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -61,7 +61,7 @@ def test_a_chain_that_goes_on_to_no_queue_keeps_the_result_before(
     assert result.parent is not None
     assert result.parent.get(timeout=PATIENCE) == 2
     dead = f'err-{app.conf.QUEUES.prefix}-celery'
-    wait_until(lambda: sqs.visible(dead) == 1, 'the misspelt task is a dead letter')
+    wait_until(lambda: sqs.visible(dead) == 1, 'the misspelt task is a dead letter', PATIENCE)
 
 
 def test_they_nest(app: Celery, add: Any, total: Any) -> None:

@@ -121,8 +121,9 @@ def test_poison_goes_to_the_dead_letter_queue_untouched_and_the_rest_is_run(
         assert read.of(name) == []
         for body in SOUND.values():
             send(sqs, name, body)
+        producer = site.producer()
         for task_id in SOUND:
-            assert site.producer().AsyncResult(task_id).get(timeout=30) == 3
+            assert producer.AsyncResult(task_id).get(timeout=30) == 3
         wait_settled(sqs, name)
 
         letters = {letter['Body']: texts(letter) for letter in dead_letters(sqs, name)}

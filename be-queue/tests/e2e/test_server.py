@@ -30,7 +30,8 @@ NOT_LINUX = Path(__file__).parents[1] / 'support' / 'not_linux'
 
 
 def started(site: Site, seconds: float, count: int = 1) -> list:
-    results = [site.producer().send_task('slow', (seconds,)) for _ in range(count)]
+    producer = site.producer()
+    results = [producer.send_task('slow', (seconds,)) for _ in range(count)]
     wait_until(lambda: all(result.state == 'STARTED' for result in results), 'the tasks run')
     return results
 
