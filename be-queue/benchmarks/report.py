@@ -160,7 +160,7 @@ SENDERS = (OURS, 'default', '', 'redis')
 LINES = (
     Line('tasks run per second', 'consume', '{:,.0f}', most=True),
     Line('tasks run per second, 10 ms', 'consume', '{:,.0f}', 10, most=True),
-    Line('part of what the floor does', 'of_floor', '{:.0%}', most=True),
+    Line('share of the floor', 'of_floor', '{:.0%}', most=True),
     Line(
         'tasks run per second, with results in PostgreSQL, or in Redis',
         'consume',
