@@ -62,7 +62,7 @@ class BaseTask(Task):
 
     abstract = True
 
-    #: What is retried, and what of it is not.
+    #: Exceptions that are retried, but for those of the second line.
     autoretry_for: tuple[type[BaseException], ...] = (Exception,)
     dont_autoretry_for: tuple[type[BaseException], ...] = NEVER_RETRIED
 

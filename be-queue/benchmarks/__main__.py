@@ -23,7 +23,7 @@ from benchmarks.servers import Brokers, running_servers
 from benchmarks.site import Site
 
 RESULTS = Path(__file__).parent / 'results'
-#: Of the template; has a table of the results.
+#: The template's, with a table of the results.
 README = Path(__file__).parents[2] / 'README.md'
 #: Round-trip delays in milliseconds: a server beside the worker, and one in its region.
 RTTS = (0.0, 10.0)

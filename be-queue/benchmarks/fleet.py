@@ -1,4 +1,4 @@
-"""What many workers on one rate limit do, in simulated time: ``make bench ARGS=fleet``.
+"""Simulates many workers on one rate limit: ``make bench ARGS=fleet``.
 
 The same on every machine. docs/scaling.md has the table; a test compares them.
 """

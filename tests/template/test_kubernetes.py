@@ -1,4 +1,4 @@
-"""What kubectl makes of deploy/kubernetes agrees with the image, the code and the alerts."""
+"""deploy/kubernetes, as kubectl renders it, agrees with the image, the code and the alerts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RULES = ROOT / 'deploy' / 'prometheus' / 'rules'
 PAGE = (FOLDER / 'README.md').read_text()
 DOCKERFILE = (ROOT / 'Dockerfile').read_text()
 NAME = 'python-backend-worker-template'
-#: Of what the page asks for; Debian 12's kubectl has a kustomize of 2019.
+#: The version that the page asks for; Debian 12's kubectl has a kustomize of 2019.
 MINOR = 27
 
 Manifest = dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a real worker holds, seen from SQS."""
+"""The messages that a real worker holds, seen from SQS."""
 
 from __future__ import annotations
 

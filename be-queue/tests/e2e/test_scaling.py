@@ -1,4 +1,4 @@
-"""What docs/scaling.md says of connections and of the size of a scrape holds for a real server."""
+"""A real server has as many connections and as large a scrape as docs/scaling.md says."""
 
 from __future__ import annotations
 

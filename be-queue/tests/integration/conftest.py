@@ -1,4 +1,4 @@
-"""What tests of the transport share."""
+"""Fixtures of the tests of the transport."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_a_worker_is_measured_with_its_results_and_metrics(
     assert stored[0] >= 60  # those of the latency may have been cut short
     assert list((tmp_path / 'metrics').glob('*.db'))
     assert consumed['start'] > 0
-    # What a process shares counts too.
+    # Memory that a process shares counts too.
     for process in ('main', 'child'):
         assert 0 < consumed['memory'][f'{process}_uss'] < consumed['memory'][f'{process}_pss']
 

@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection of a client, and one to the SQS server behind it."""
 
     protocol_version = 'HTTP/1.1'
-    # Else the body waits 40 ms for the client to acknowledge the headers.
+    # Without it, the body waits 40 ms for the client to acknowledge the headers.
     disable_nagle_algorithm = True
     server: FaultySqs
 

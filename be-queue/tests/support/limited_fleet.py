@@ -32,7 +32,7 @@ CHILDREN = 4
 
 @dataclass(frozen=True)
 class Fleet:
-    """What workers on one limit did.
+    """The work of workers on one limit.
 
     Arguments:
         amount: messages that the limit allows in a window.

@@ -20,7 +20,7 @@ TICK = 0.01
 def turn_until(hub: Hub, condition: Callable[[], Any], what: str, timeout: float = 30.0) -> None:
     """Turn the loop until ``condition()`` is true; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
-    # Else a turn may sleep for a second.
+    # Without it, a turn may sleep for a second.
     tick = hub.call_repeatedly(TICK, lambda: None)
     while not condition():
         assert time.monotonic() < deadline, f'{what}: not within {timeout} s'

@@ -77,8 +77,8 @@ class WorkerConfig(be_queue.Config):
         time_limit = self.given('task_time_limit') or TASK_TIME_LIMIT
         settings['broker_transport_options'] |= {
             'create_queues': self.APP.sqs_create_queues,
-            # What a worker that died has held is delivered again after these seconds. A worker that
-            # lives extends them, however long its tasks take.
+            # Messages that a dead worker held are delivered again after these seconds. A living
+            # worker extends them, however long its tasks take.
             'visibility_timeout': 60,
             # A worker that is told to stop lets its last poll end, since SQS may still answer it.
             # Idle, a queue costs twelve requests a minute, and locally Ctrl-C is quick.
