@@ -12,8 +12,15 @@ from tests.integration.sending import Site, site
 __all__ = ['site']
 
 PROGRAM = """
-import os, signal, threading
+import gc, os, signal, threading
+from contextlib import ExitStack
 from celery import Celery
+from kombu.utils.objects import cached_property
+
+# Ends what hangs.
+signal.alarm(90)
+os.register_at_fork(after_in_child=lambda: signal.alarm(60))
+
 from be_queue import Config
 
 app = Celery()
@@ -21,7 +28,6 @@ app.config_from_object(Config(
     ['work'], SQS_ENDPOINT_URL={url!r}, QUEUE_NAME_PREFIX={env!r}, PLATFORM_QUEUE_NAME='',
     result_backend='disabled://',
 ))
-signal.alarm(90)  # ends what hangs
 connection = None
 
 
@@ -38,7 +44,6 @@ def forked(count):
     for _ in range(count):
         pid = os.fork()
         if not pid:
-            signal.alarm(60)
             os.close(go)
             os.read(ready, 1)
             try:
@@ -56,8 +61,28 @@ def ended(pids):
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * len(pids)
 
 
-# While threads send.
+# While a thread reads all that kombu locks.
+locked, stop = threading.Event(), threading.Event()
+
+
+def lock_all():
+    with ExitStack() as stack:
+        for found in gc.get_objects():
+            if isinstance(found, cached_property):
+                stack.enter_context(found.lock)
+        locked.set()
+        stop.wait()
+
+
 send(1)
+holder = threading.Thread(target=lock_all, daemon=True)
+holder.start()
+locked.wait()
+pids = forked(1)
+stop.set()
+ended(pids)
+
+# While threads send.
 stop = threading.Event()
 
 
