@@ -67,6 +67,13 @@ class Beside:
         self._end.touch()
 
 
+def test_a_process_shares_what_the_main_process_has_loaded(
+    worker: Worker, producer: Celery
+) -> None:
+    # A collection of garbage writes to every object that it looks at.
+    assert producer.send_task(app_tasks.OWN_MEMORY, **NO_LIMITS).get(timeout=60) < 0.4
+
+
 def test_time_limits_count_from_the_start_and_a_call_s_win(
     worker: Worker, producer: Celery
 ) -> None:

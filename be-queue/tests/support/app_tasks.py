@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 
+import psutil
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
@@ -30,6 +32,7 @@ FAILS_WITH_SECRETS = 'tests.fails_with_secrets'
 HEADERS = 'tests.headers'
 LOGS_EVENTS = 'tests.logs_events'
 MULTIPROCESSING = 'tests.multiprocessing'
+OWN_MEMORY = 'tests.own_memory'
 OUTLASTS_SOFT_LIMIT = 'tests.outlasts_soft_limit'
 RETRIED_LATER = 'tests.retried_later'
 RETURNS_NO_JSON = 'tests.returns_no_json'
@@ -76,6 +79,14 @@ def headers(self: Task) -> list[str]:
 def logs_events(count: int, size: int) -> int:
     """Log ``count`` events of about ``size`` bytes; return how many were taken."""
     return sum(td.log('events', {'n': n, 'padding': 'x' * size}) for n in range(count))
+
+
+@shared_task(base=NoRetryTask, name=OWN_MEMORY)
+def own_memory() -> float:
+    """Collect garbage; return which part of its memory the process shares with no other."""
+    gc.collect()
+    memory = psutil.Process().memory_full_info()
+    return float(memory.uss / memory.rss)
 
 
 @shared_task(base=NoRetryTask, name=MULTIPROCESSING)

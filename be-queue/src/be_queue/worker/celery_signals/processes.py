@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 from functools import partial
@@ -26,14 +27,19 @@ def install(app: Celery) -> None:
 
 
 class TaskPool(prefork.TaskPool):
-    """For Celery's ``worker_pool``: ignores a soft limit that is not below the hard one.
+    """For Celery's ``worker_pool``: its processes share what the main process has loaded.
 
-    Celery starts the clock of the hard limit when the soft one is over.
+    It ignores a soft limit that is not below the hard one: Celery starts the clock of the hard
+    limit when the soft one is over.
     """
 
     def on_start(self) -> None:
         # Each task brings its own, by default from the same setting.
         self.options['soft_timeout'] = None
+        # A process's first collection of garbage would write to every object, and so copy them all
+        # (getsentry/sentry#63001, apache/airflow#62212).
+        gc.collect()
+        gc.freeze()
         super().on_start()
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
