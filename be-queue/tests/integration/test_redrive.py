@@ -165,6 +165,21 @@ def test_another_policy_is_a_difference_with_the_fix_and_is_brought_in_line(
         assert line.startswith(changed)
 
 
+def test_without_a_mapping_a_policy_that_is_there_stays(scene: Scene) -> None:
+    scene.make_both(5, f'own-{scene.work}')
+    scene.make(scene.celery)
+    for create_queues in (False, True):
+        app = scene.app(create_queues=create_queues)
+        del app.conf.broker_transport_options['max_receives']
+        assert scene.differences(app) == []
+        assert len(scene.differences(app, scene.celery)) == 1
+        scene.ensure(app, scene.work, scene.celery)
+
+    assert scene.redrive(scene.work) == (f'own-{scene.work}', 5)
+    assert scene.redrive(scene.celery) == (f'err-{scene.celery}', 10)
+    assert f'err-{scene.work}' not in scene.names()
+
+
 def test_a_count_that_is_named_as_the_fix_works_as_one(scene: Scene) -> None:
     name = scene.celery  # in no mapping
     scene.make(f'err-{name}')

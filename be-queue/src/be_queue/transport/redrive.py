@@ -1,7 +1,8 @@
 """The dead-letter queue behind each queue: created with it, repaired, or compared.
 
 The transport options say which: ``create_queues`` (True by default) and ``max_receives``, a dict by
-SQS name. Queues in ``predefined_queues`` are never created or changed.
+SQS name. Without the latter, as in an app without a mapping, a policy that is there is right. Queues
+in ``predefined_queues`` are never created or changed.
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ class Redrive:
         try:
             url = self._channel.url_of(queue)
             arn, found = self._read(name, url)
+            if found is not None and not self._max_receives:
+                return
             expected = self._expected(name, arn)
             self._dead_letter_queue(name)
             if found == expected:
@@ -178,6 +181,8 @@ class Redrive:
     def _compared(self, name: str, url: str, entry: dict[str, Any]) -> list[str]:
         arn, found = self._read(name, url)
         expected = self._expected(name, arn)
+        if found is not None and not (self._max_receives or entry.get('dead_letter_url')):
+            return []
         if entry.get('dead_letter_url'):
             expected = replace(expected, target=arn_beside(arn, name_of(entry['dead_letter_url'])))
         elif entry and found:
