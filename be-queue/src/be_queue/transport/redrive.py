@@ -1,8 +1,8 @@
 """The dead-letter queue behind each queue: created with it, repaired, or compared.
 
 The transport options say which: ``create_queues`` (True by default) and ``max_receives``, a dict by
-SQS name. Without the latter, as in an app without a mapping, a policy that is there is right. Queues
-in ``predefined_queues`` are never created or changed.
+SQS name. Without the latter, as in an app without a mapping, a policy that is there is right.
+Queues in ``predefined_queues`` are never created or changed.
 """
 
 from __future__ import annotations
