@@ -28,8 +28,7 @@ channels: WeakSet[Any] = WeakSet()
 #: the garbage collector too, could wait for those forever.
 _of_parent: list[Any] = []
 
-
-#: All that a message passes on its way.
+#: The properties of all that a message passes on its way.
 _CACHED = [
     value
     for sender in (Celery, AMQP, Signature, Connection, Channel)

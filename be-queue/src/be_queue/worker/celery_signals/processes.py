@@ -36,7 +36,7 @@ class TaskPool(prefork.TaskPool):
     def on_start(self) -> None:
         # Each task brings its own, by default from the same setting.
         self.options['soft_timeout'] = None
-        # A process's first collection of garbage would write to every object, and so copy them all
+        # In a child, a collection of garbage would write to every object, and so copy its memory
         # (getsentry/sentry#63001, apache/airflow#62212).
         gc.collect()
         gc.freeze()
